@@ -1,0 +1,172 @@
+// What Python sees of the library. Written by hand; the compiler supplies the values and checks the types.
+
+typedef int32_t HRESULT;
+
+typedef struct { uint32_t Data1; uint16_t Data2; uint16_t Data3; uint8_t Data4[8]; } GUID;
+
+typedef struct {
+    uint16_t VendorID, DeviceID;
+    uint8_t RevisionID, ProgIf, SubClass, BaseClass;
+    uint16_t SubVendorID, SubSystemID;
+} HDV_PCI_PNP_ID;
+
+typedef struct {
+    int Version;
+    HRESULT (*Initialize)(void *);
+    void (*Teardown)(void *);
+    HRESULT (*SetConfiguration)(void *, uint32_t, const uint16_t *const *);
+    HRESULT (*GetDetails)(void *, HDV_PCI_PNP_ID *, uint32_t, uint32_t *);
+    HRESULT (*Start)(void *);
+    void (*Stop)(void *);
+    HRESULT (*ReadConfigSpace)(void *, uint32_t, uint32_t *);
+    HRESULT (*WriteConfigSpace)(void *, uint32_t, uint32_t);
+    HRESULT (*ReadInterceptedMemory)(void *, int, uint64_t, uint64_t, uint8_t *);
+    HRESULT (*WriteInterceptedMemory)(void *, int, uint64_t, uint64_t, const uint8_t *);
+    ...;
+} HDV_PCI_DEVICE_INTERFACE;
+
+// HyperVDeviceVirtualization.h
+HRESULT HdvInitializeDeviceHost(void *, void **);
+HRESULT HdvInitializeDeviceHostEx(void *, int, void **);
+HRESULT HdvTeardownDeviceHost(void *);
+HRESULT HdvCreateDeviceInstance(void *, int, const GUID *, const GUID *, const void *, void *, void **);
+HRESULT HdvReadGuestMemory(void *, uint64_t, uint32_t, uint8_t *);
+HRESULT HdvWriteGuestMemory(void *, uint64_t, uint32_t, const uint8_t *);
+HRESULT HdvCreateGuestMemoryAperture(void *, uint64_t, uint32_t, int32_t, void **);
+HRESULT HdvDestroyGuestMemoryAperture(void *, void *);
+HRESULT HdvDeliverGuestInterrupt(void *, uint64_t, uint32_t);
+HRESULT HdvRegisterDoorbell(void *, int, uint64_t, uint64_t, uint64_t, void *);
+HRESULT HdvUnregisterDoorbell(void *, int, uint64_t, uint64_t, uint64_t);
+HRESULT HdvCreateSectionBackedMmioRange(void *, int, uint64_t, uint64_t, int, void *, uint64_t);
+HRESULT HdvDestroySectionBackedMmioRange(void *, int, uint64_t);
+
+// hdvlab.h: trace
+#define HDVLAB_COLUMN_COUNT ...
+#define HDVLAB_NO_DEVICE ...
+enum { HDVLAB_CLOCK_AUTO, HDVLAB_CLOCK_TSC, HDVLAB_CLOCK_MONOTONIC, HDVLAB_CLOCK_MANUAL, ... };
+enum {
+    HDVLAB_NONE, HDVLAB_CONFIG_READ, HDVLAB_CONFIG_WRITE, HDVLAB_MMIO_READ, HDVLAB_MMIO_WRITE, HDVLAB_DMA_READ,
+    HDVLAB_DMA_WRITE, HDVLAB_INTERRUPT, HDVLAB_DOORBELL, HDVLAB_DOORBELL_REGISTER, HDVLAB_DOORBELL_UNREGISTER,
+    HDVLAB_APERTURE_MAP, HDVLAB_APERTURE_UNMAP, HDVLAB_SECTION_MAP, HDVLAB_SECTION_UNMAP, HDVLAB_INITIALIZE,
+    HDVLAB_SET_CONFIGURATION, HDVLAB_GET_DETAILS, HDVLAB_START, HDVLAB_STOP, HDVLAB_TEARDOWN, HDVLAB_RESET,
+    HDVLAB_PAUSE, HDVLAB_RESUME, HDVLAB_MARK, HDVLAB_FAULT, HDVLAB_LOST, HDVLAB_KIND_COUNT, ...
+};
+enum { HDVLAB_GUEST, HDVLAB_USER, HDVLAB_DEVICE, HDVLAB_REPLAY, HDVLAB_INJECTED, ... };
+
+typedef struct {
+    uint64_t reserved, capacity, lost, backward, payload_reserved, payload_bytes, max_rows, chunk_rows;
+    int64_t wall_ns;
+    int32_t stopped;
+    uint32_t clock, closed, live;
+    ...;
+} HDVLAB_TRACE_STATE;
+
+HRESULT hdvlab_trace_create(const char *, uint64_t, uint32_t, uint32_t, void **);
+HRESULT hdvlab_trace_attach(const char *, void **);
+HRESULT hdvlab_trace_salvage(const char *, uint64_t, uint32_t, void **);
+HRESULT hdvlab_trace_finish(void *);
+HRESULT hdvlab_trace_close(void *);
+HRESULT hdvlab_trace_state(void *, HDVLAB_TRACE_STATE *);
+HRESULT hdvlab_trace_committed(void *, uint64_t, uint64_t *);
+HRESULT hdvlab_trace_pin(void *, uint32_t, void **);
+void hdvlab_trace_unpin(void *);
+HRESULT hdvlab_trace_mark(void *, uint32_t, uint16_t, int64_t, int32_t, const void *, uint32_t, int64_t *);
+HRESULT hdvlab_trace_set_time(void *, int64_t);
+HRESULT hdvlab_trace_verify(void *, uint64_t, uint32_t *, uint32_t *);
+HRESULT hdvlab_trace_settled(void *, uint64_t, uint64_t *);
+HRESULT hdvlab_trace_append(void *, uint64_t, const void *const *, const void *, uint64_t);
+uint32_t hdvlab_trace_column(uint32_t, const char **);
+
+// the machine and the guest's side of it
+#define HDVLAB_SLOT_COUNT ...
+typedef struct { uint64_t pc; uint8_t origin; uint32_t wait_ms; ...; } HDVLAB_ACCESS;
+
+HRESULT hdvlab_embedded_create(uint64_t, int32_t, void *, void **);
+HRESULT hdvlab_system_start(void *);
+HRESULT hdvlab_system_stop(void *);
+HRESULT hdvlab_system_close(void *);
+HRESULT hdvlab_system_add_slot(void *, uint32_t, const GUID *, const GUID *, uint32_t, const uint16_t *const *);
+HRESULT hdvlab_system_remove_slot(void *, uint32_t);
+HRESULT hdvlab_guest_config_read(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t *);
+HRESULT hdvlab_guest_config_write(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t);
+HRESULT hdvlab_guest_config_peek(void *, uint32_t, uint8_t *);
+HRESULT hdvlab_guest_read(void *, const HDVLAB_ACCESS *, uint64_t, uint32_t, uint64_t *);
+HRESULT hdvlab_guest_write(void *, const HDVLAB_ACCESS *, uint64_t, uint32_t, uint64_t);
+HRESULT hdvlab_guest_load(void *, uint64_t, uint32_t, uint32_t, uint64_t, uint64_t *);
+HRESULT hdvlab_guest_store(void *, uint64_t, uint32_t, uint32_t, uint64_t, uint64_t);
+HRESULT hdvlab_guest_ram_read(void *, uint64_t, uint64_t, void *);
+HRESULT hdvlab_guest_ram_write(void *, uint64_t, uint64_t, const void *);
+HRESULT hdvlab_guest_wait_interrupt(void *, uint8_t, int64_t, uint32_t *);
+HRESULT hdvlab_guest_cancel(void *);
+HRESULT hdvlab_device_access(void *, const HDVLAB_ACCESS *, int32_t, uint32_t, uint64_t, uint32_t, uint64_t *);
+HRESULT hdvlab_bench_guest_reads(void *, uint64_t, uint32_t, uint64_t, uint64_t *);
+HRESULT hdvlab_bench_rows(void *, uint64_t, int32_t, uint64_t *);
+
+// devices
+HRESULT hdvlab_device_set_index(void *, uint16_t);
+HRESULT hdvlab_device_enter(void *, uint32_t, int64_t);
+HRESULT hdvlab_device_leave(void *);
+int64_t hdvlab_cause(void);
+void hdvlab_set_cause(int64_t);
+
+// register files
+enum { HDVLAB_REGISTER_ON_READ, HDVLAB_REGISTER_ON_WRITE, HDVLAB_REGISTER_NARROW_LOW, ... };
+enum { HDVLAB_BAR_ON_READ, HDVLAB_BAR_ON_WRITE, ... };
+
+typedef struct {
+    uint64_t offset;
+    uint32_t bar, size, sizes, flags;
+    uint64_t reset, read_mask, write_mask, write_one_to_clear, write_one_to_set, read_to_clear;
+    ...;
+} HDVLAB_REGISTER;
+
+typedef struct {
+    HRESULT (*initialize)(void *);
+    void (*teardown)(void *);
+    HRESULT (*set_configuration)(void *, uint32_t, const uint16_t *const *);
+    HRESULT (*start)(void *);
+    void (*stop)(void *);
+    HRESULT (*register_read)(void *, uint32_t, uint64_t, uint64_t *);
+    HRESULT (*register_write)(void *, uint32_t, uint64_t, uint64_t);
+    HRESULT (*bar_read)(void *, uint32_t, uint64_t, uint32_t, uint64_t *);
+    HRESULT (*bar_write)(void *, uint32_t, uint64_t, uint32_t, uint64_t);
+    HRESULT (*config_written)(void *, uint32_t, uint32_t);
+    ...;
+} HDVLAB_DEVICE_CALLBACKS;
+
+typedef struct {
+    HDV_PCI_PNP_ID pnp_id;
+    uint32_t probed_bars[6];
+    uint64_t bar_size[6];
+    uint32_t bar_flags[6];
+    uint32_t register_count;
+    const HDVLAB_REGISTER *registers;
+    const uint8_t *config, *config_write_mask, *config_write_one_to_clear;
+    uint32_t msi_offset, msix_offset;
+    ...;
+} HDVLAB_DEVICE_DESCRIPTION;
+
+HRESULT hdvlab_register_file_create(const HDVLAB_DEVICE_DESCRIPTION *, const HDVLAB_DEVICE_CALLBACKS *, void *, void **);
+HRESULT hdvlab_register_file_close(void *);
+HRESULT hdvlab_register_file_reset(void *);
+HRESULT hdvlab_register_file_values(void *, uint64_t **);
+HRESULT hdvlab_register_file_config(void *, uint8_t **);
+HRESULT hdvlab_register_file_peek(void *, uint32_t, uint64_t, uint32_t, uint64_t *);
+HRESULT hdvlab_register_file_instance(void *, void *, const GUID *, const GUID *, void **);
+HRESULT hdvlab_register_file_interrupt(void *, uint32_t);
+
+uint64_t hdvlab_live_handles(void);
+
+// Implemented in hdv/callbacks.py.
+extern "Python" {
+    HRESULT hdvlab_py_initialize(void *);
+    void hdvlab_py_teardown(void *);
+    HRESULT hdvlab_py_set_configuration(void *, uint32_t, const uint16_t *const *);
+    HRESULT hdvlab_py_start(void *);
+    void hdvlab_py_stop(void *);
+    HRESULT hdvlab_py_register_read(void *, uint32_t, uint64_t, uint64_t *);
+    HRESULT hdvlab_py_register_write(void *, uint32_t, uint64_t, uint64_t);
+    HRESULT hdvlab_py_bar_read(void *, uint32_t, uint64_t, uint32_t, uint64_t *);
+    HRESULT hdvlab_py_bar_write(void *, uint32_t, uint64_t, uint32_t, uint64_t);
+    HRESULT hdvlab_py_config_written(void *, uint32_t, uint32_t);
+}

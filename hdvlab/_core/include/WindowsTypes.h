@@ -1,0 +1,57 @@
+/* The few Windows types an HDV source needs, where there is no Windows.
+ * Ref: Windows SDK (basetsd.h, guiddef.h, winerror.h); sizes are those of 64-bit Windows. */
+#ifndef HDVLAB_WINDOWS_TYPES_H
+#define HDVLAB_WINDOWS_TYPES_H
+
+#include <stdint.h>
+
+typedef int32_t HRESULT; /* Windows' long: 32 bits there, 64 on LP64 */
+typedef int32_t BOOL;
+typedef uint8_t BYTE, UINT8;
+typedef uint16_t UINT16, WCHAR; /* UTF-16 units, never wchar_t */
+typedef uint32_t UINT32, DWORD;
+typedef uint64_t UINT64;
+typedef void VOID, *PVOID;
+typedef void *HANDLE; /* a file descriptor, cast: events are eventfds, sections are memfds or files */
+typedef const WCHAR *LPCWSTR, *PCWSTR;
+
+typedef struct _GUID {
+    uint32_t Data1;
+    uint16_t Data2;
+    uint16_t Data3;
+    uint8_t Data4[8];
+} GUID;
+
+#define WINAPI
+#define CALLBACK
+#define _In_
+#define _In_opt_
+#define _Out_
+#define _In_reads_(n)
+#define _Out_writes_(n)
+
+#define SUCCEEDED(hr) (((HRESULT)(hr)) >= 0)
+#define FAILED(hr) (((HRESULT)(hr)) < 0)
+
+#define S_OK ((HRESULT)0)
+#define E_PENDING ((HRESULT)0x8000000A)
+#define E_NOTIMPL ((HRESULT)0x80004001)
+#define E_POINTER ((HRESULT)0x80004003)
+#define E_ABORT ((HRESULT)0x80004004)
+#define E_FAIL ((HRESULT)0x80004005)
+#define E_UNEXPECTED ((HRESULT)0x8000FFFF)
+#define E_ACCESSDENIED ((HRESULT)0x80070005)
+#define E_HANDLE ((HRESULT)0x80070006)
+#define E_OUTOFMEMORY ((HRESULT)0x8007000E)
+#define E_INVALIDARG ((HRESULT)0x80070057)
+#define HRESULT_FROM_WIN32(code) ((HRESULT)(0x80070000u | (code)))
+#define ERROR_DISK_FULL 0x70u
+#define ERROR_ALREADY_EXISTS 0xB7u
+#define ERROR_ARITHMETIC_OVERFLOW 0x216u
+#define ERROR_NOACCESS 0x3E6u
+#define ERROR_NOT_FOUND 0x490u
+#define ERROR_TIMEOUT 0x5B4u
+#define ERROR_NOT_ENOUGH_QUOTA 0x718u
+#define ERROR_INVALID_STATE 0x139Fu
+
+#endif

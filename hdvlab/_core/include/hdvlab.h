@@ -1,0 +1,232 @@
+/* What hdvlab's library offers beside HDV: the embedded machine, the guest's side of it, the trace, and register files.
+ *
+ * Conventions: functions return HRESULT; handles are index + generation, so a stale, forged or wrong-kind one gives
+ * E_HANDLE. A guest read that cannot be served gives all ones of its width; a guest write that cannot be served is
+ * dropped; both leave a row with an HRESULT. Sizes and offsets are in bytes, times in nanoseconds. */
+#ifndef HDVLAB_H
+#define HDVLAB_H
+
+#include <stddef.h>
+
+#include "HyperVDeviceVirtualization.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- trace ------------------------------------------------------------------------------------------------------ */
+
+typedef void *HDVLAB_TRACE;
+
+#define HDVLAB_COLUMN_COUNT 13
+#define HDVLAB_NO_DEVICE 0xFFFFu
+
+enum { HDVLAB_CLOCK_AUTO = 0, HDVLAB_CLOCK_TSC = 1, HDVLAB_CLOCK_MONOTONIC = 2, HDVLAB_CLOCK_MANUAL = 3 };
+
+/* Row kinds and origins; hdvlab/trace/schema.py holds the same numbers and a test compares them. */
+enum {
+    HDVLAB_NONE = 0,
+    HDVLAB_CONFIG_READ,
+    HDVLAB_CONFIG_WRITE,
+    HDVLAB_MMIO_READ,
+    HDVLAB_MMIO_WRITE,
+    HDVLAB_DMA_READ,
+    HDVLAB_DMA_WRITE,
+    HDVLAB_INTERRUPT,
+    HDVLAB_DOORBELL,
+    HDVLAB_DOORBELL_REGISTER,
+    HDVLAB_DOORBELL_UNREGISTER,
+    HDVLAB_APERTURE_MAP,
+    HDVLAB_APERTURE_UNMAP,
+    HDVLAB_SECTION_MAP,
+    HDVLAB_SECTION_UNMAP,
+    HDVLAB_INITIALIZE,
+    HDVLAB_SET_CONFIGURATION,
+    HDVLAB_GET_DETAILS,
+    HDVLAB_START,
+    HDVLAB_STOP,
+    HDVLAB_TEARDOWN,
+    HDVLAB_RESET,
+    HDVLAB_PAUSE,
+    HDVLAB_RESUME,
+    HDVLAB_MARK,
+    HDVLAB_FAULT,
+    HDVLAB_LOST,
+    HDVLAB_KIND_COUNT
+};
+enum { HDVLAB_GUEST = 0, HDVLAB_USER, HDVLAB_DEVICE, HDVLAB_REPLAY, HDVLAB_INJECTED };
+
+typedef struct {
+    uint64_t reserved;         /* rows begun */
+    uint64_t capacity;         /* rows there is space for now */
+    uint64_t lost;             /* rows that could not be recorded */
+    uint64_t backward;         /* times the clock went back; such a duration is recorded as 0 */
+    uint64_t payload_reserved; /* bytes */
+    uint64_t payload_bytes;    /* bytes of payload.bin that are there to be read */
+    uint64_t max_rows;
+    uint64_t chunk_rows;
+    int64_t wall_ns; /* CLOCK_REALTIME when t_ns was 0 */
+    int32_t stopped; /* HRESULT that stopped the recording, else S_OK */
+    uint32_t clock;
+    uint32_t closed; /* 1 when the writer closed it in good order */
+    uint32_t live;   /* 1 while its writer runs */
+} HDVLAB_TRACE_STATE;
+
+/* Creates directory `path` and records into it. max_rows bounds address space, not disk. */
+HRESULT hdvlab_trace_create(const char *path, uint64_t max_rows, uint32_t chunk_rows, uint32_t clock,
+                            HDVLAB_TRACE *trace);
+/* Maps a recording read-only, also while another process writes it. ERROR_INVALID_DATA-like trouble: E_INVALIDARG. */
+HRESULT hdvlab_trace_attach(const char *path, HDVLAB_TRACE *trace);
+/* The same for a recording whose header.bin is damaged: the caller knows the layout. Its writer counts as gone. */
+HRESULT hdvlab_trace_salvage(const char *path, uint64_t max_rows, uint32_t chunk_rows, HDVLAB_TRACE *trace);
+/* Ends the recording in good order; it can still be read through this handle. */
+HRESULT hdvlab_trace_finish(HDVLAB_TRACE trace);
+HRESULT hdvlab_trace_close(HDVLAB_TRACE trace); /* finishes it first */
+HRESULT hdvlab_trace_state(HDVLAB_TRACE trace, HDVLAB_TRACE_STATE *state);
+/* Rows published without a gap, from row `from` on which is known to be published; while the writer runs. Once it is
+ * gone, all rows up to the last published one: rows with kind 0 among them are holes. */
+HRESULT hdvlab_trace_committed(HDVLAB_TRACE trace, uint64_t from, uint64_t *rows);
+/* Base address of a column, or of payload.bin (column HDVLAB_COLUMN_COUNT). Holds a reference on the mapping that
+ * hdvlab_trace_unpin gives back, so frames outlive the close. */
+HRESULT hdvlab_trace_pin(HDVLAB_TRACE trace, uint32_t column, void **base);
+void hdvlab_trace_unpin(void *trace);
+HRESULT hdvlab_trace_mark(HDVLAB_TRACE trace, uint32_t kind, uint16_t device, int64_t cause, int32_t status,
+                          const void *text, uint32_t bytes, int64_t *row);
+HRESULT hdvlab_trace_set_time(HDVLAB_TRACE trace, int64_t t_ns); /* manual clock only */
+/* Checks chunk `chunk`: *state is 0 unsealed, 1 whole, 2 damaged, 3 whole but for bytes in payload.bin, 4 cut short:
+ * the files end within it. *rows is how many were sealed. */
+HRESULT hdvlab_trace_verify(HDVLAB_TRACE trace, uint64_t chunk, uint32_t *state, uint32_t *rows);
+/* Rows up to which, from row `from` on, the chunks are sealed: none of them is pending or a hole. */
+HRESULT hdvlab_trace_settled(HDVLAB_TRACE trace, uint64_t from, uint64_t *rows);
+/* Copies finished rows behind those that there are, with the bytes of payload that they point at. No other thread may
+ * record meanwhile. columns: 13 arrays. A place outside of payload becomes -1. Full disk: ERROR_DISK_FULL. */
+HRESULT hdvlab_trace_append(HDVLAB_TRACE trace, uint64_t rows, const void *const *columns, const void *payload,
+                            uint64_t payload_bytes);
+uint32_t hdvlab_trace_column(uint32_t column, const char **name); /* width in bytes; 0 = no such column */
+
+/* ---- the machine ------------------------------------------------------------------------------------------------ */
+
+#define HDVLAB_SLOT_COUNT 32
+
+HRESULT hdvlab_embedded_create(uint64_t ram_bytes, BOOL record_sections, HDVLAB_TRACE trace, HCS_SYSTEM *system);
+HRESULT hdvlab_system_start(HCS_SYSTEM system);
+HRESULT hdvlab_system_stop(HCS_SYSTEM system);
+HRESULT hdvlab_system_close(HCS_SYSTEM system);
+/* The FlexibleIov entry: which device sits in which slot. Before the start it waits for it; later it is a hot plug. */
+HRESULT hdvlab_system_add_slot(HCS_SYSTEM system, uint32_t slot, const GUID *device_class, const GUID *instance,
+                               uint32_t configuration_count, const LPCWSTR *configuration);
+HRESULT hdvlab_system_remove_slot(HCS_SYSTEM system, uint32_t slot);
+
+/* ---- the guest's side ------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    uint64_t pc;     /* what the guest executes; 0 = unknown */
+    uint8_t origin;  /* HDVLAB_GUEST ... */
+    uint32_t wait_ms; /* longest wait for a device that serves another access: ERROR_TIMEOUT and no row; 0 = for ever */
+} HDVLAB_ACCESS;
+
+HRESULT hdvlab_guest_config_read(HCS_SYSTEM system, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
+                                 uint32_t size, uint32_t *value);
+HRESULT hdvlab_guest_config_write(HCS_SYSTEM system, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
+                                  uint32_t size, uint32_t value);
+/* All 4096 bytes of a slot's config space as the machine would answer them; looking leaves no row. */
+HRESULT hdvlab_guest_config_peek(HCS_SYSTEM system, uint32_t slot, uint8_t *config);
+HRESULT hdvlab_guest_read(HCS_SYSTEM system, const HDVLAB_ACCESS *access, uint64_t address, uint32_t size,
+                          uint64_t *value);
+HRESULT hdvlab_guest_write(HCS_SYSTEM system, const HDVLAB_ACCESS *access, uint64_t address, uint32_t size,
+                           uint64_t value);
+/* The two above with the access spelled out, for callers to whom filling a structure costs; they wait 50 ms at most. */
+HRESULT hdvlab_guest_load(HCS_SYSTEM system, uint64_t address, uint32_t size, uint32_t origin, uint64_t pc,
+                          uint64_t *value);
+HRESULT hdvlab_guest_store(HCS_SYSTEM system, uint64_t address, uint32_t size, uint32_t origin, uint64_t pc,
+                           uint64_t value);
+/* RAM only, no rows: a guest's own loads and stores are not device accesses. */
+HRESULT hdvlab_guest_ram_read(HCS_SYSTEM system, uint64_t address, uint64_t size, void *buffer);
+HRESULT hdvlab_guest_ram_write(HCS_SYSTEM system, uint64_t address, uint64_t size, const void *buffer);
+/* Takes one pending interrupt of the vector. ERROR_TIMEOUT; E_ABORT when cancelled or powered off. */
+HRESULT hdvlab_guest_wait_interrupt(HCS_SYSTEM system, uint8_t vector, int64_t timeout_ns, uint32_t *pending);
+HRESULT hdvlab_guest_cancel(HCS_SYSTEM system);
+/* A person's way past the bus to one device, whatever the command register says. */
+HRESULT hdvlab_device_access(HDV_DEVICE device, const HDVLAB_ACCESS *access, BOOL write, uint32_t bar, uint64_t offset,
+                             uint32_t size, uint64_t *value);
+HRESULT hdvlab_bench_guest_reads(HCS_SYSTEM system, uint64_t address, uint32_t size, uint64_t count, uint64_t *ns);
+HRESULT hdvlab_bench_rows(HDVLAB_TRACE trace, uint64_t count, BOOL complete, uint64_t *ns);
+
+/* ---- devices ---------------------------------------------------------------------------------------------------- */
+
+HRESULT hdvlab_device_set_index(HDV_DEVICE device, uint16_t index); /* the number its rows carry */
+/* Runs device code outside a callback as if in one: waits its turn, arms the re-entrancy guard. */
+HRESULT hdvlab_device_enter(HDV_DEVICE device, uint32_t wait_ms, int64_t cause);
+HRESULT hdvlab_device_leave(HDV_DEVICE device);
+/* The row being served on this thread, -1 = none. Work that goes on elsewhere takes it along. */
+int64_t hdvlab_cause(void);
+void hdvlab_set_cause(int64_t row);
+
+/* ---- register files: a device whose plain registers are served here --------------------------------------------- */
+
+typedef void *HDVLAB_REGISTER_FILE;
+
+enum { HDVLAB_REGISTER_ON_READ = 1, HDVLAB_REGISTER_ON_WRITE = 2, HDVLAB_REGISTER_NARROW_LOW = 4 };
+enum { HDVLAB_BAR_ON_READ = 1, HDVLAB_BAR_ON_WRITE = 2 };
+
+typedef struct {
+    uint64_t offset;
+    uint32_t bar;
+    uint32_t size;  /* bytes: 1, 2, 4 or 8 */
+    uint32_t sizes; /* sum of the access sizes it takes */
+    uint32_t flags;
+    uint64_t reset;
+    uint64_t read_mask, write_mask, write_one_to_clear, write_one_to_set, read_to_clear;
+} HDVLAB_REGISTER;
+
+/* What a register file asks its author for. NULL = not needed. */
+typedef struct {
+    HRESULT (*initialize)(void *context);
+    void (*teardown)(void *context);
+    HRESULT (*set_configuration)(void *context, uint32_t count, const uint16_t *const *values);
+    HRESULT (*start)(void *context);
+    void (*stop)(void *context);
+    HRESULT (*register_read)(void *context, uint32_t index, uint64_t stored, uint64_t *value);
+    HRESULT (*register_write)(void *context, uint32_t index, uint64_t value, uint64_t old);
+    HRESULT (*bar_read)(void *context, uint32_t bar, uint64_t offset, uint32_t size, uint64_t *value);
+    HRESULT (*bar_write)(void *context, uint32_t bar, uint64_t offset, uint32_t size, uint64_t value);
+    HRESULT (*config_written)(void *context, uint32_t offset, uint32_t value);
+} HDVLAB_DEVICE_CALLBACKS;
+
+typedef struct {
+    HDV_PCI_PNP_ID pnp_id;
+    uint32_t probed_bars[6];
+    uint64_t bar_size[6];
+    uint32_t bar_flags[6];
+    uint32_t register_count;
+    const HDVLAB_REGISTER *registers; /* sorted by bar, then offset */
+    const uint8_t *config, *config_write_mask, *config_write_one_to_clear; /* 4096 bytes each */
+    uint32_t msi_offset;  /* of the MSI capability in config space, 0 = none */
+    uint32_t msix_offset; /* of the MSI-X capability, 0 = none */
+} HDVLAB_DEVICE_DESCRIPTION;
+
+HRESULT hdvlab_register_file_create(const HDVLAB_DEVICE_DESCRIPTION *description,
+                                    const HDVLAB_DEVICE_CALLBACKS *callbacks, void *context,
+                                    HDVLAB_REGISTER_FILE *file);
+HRESULT hdvlab_register_file_close(HDVLAB_REGISTER_FILE file);
+HRESULT hdvlab_register_file_reset(HDVLAB_REGISTER_FILE file);
+/* Stored values, register_count of them, in the order of the description. Good until the file is closed. */
+HRESULT hdvlab_register_file_values(HDVLAB_REGISTER_FILE file, uint64_t **values);
+HRESULT hdvlab_register_file_config(HDVLAB_REGISTER_FILE file, uint8_t **config); /* 4096 bytes, likewise */
+/* Reads a stored value without any side effect. */
+HRESULT hdvlab_register_file_peek(HDVLAB_REGISTER_FILE file, uint32_t bar, uint64_t offset, uint32_t size,
+                                  uint64_t *value);
+HRESULT hdvlab_register_file_instance(HDVLAB_REGISTER_FILE file, HDV_HOST host, const GUID *device_class,
+                                      const GUID *instance, HDV_DEVICE *device);
+/* Raises an MSI or MSI-X vector as the guest programmed it: masked MSI-X vectors become pending. */
+HRESULT hdvlab_register_file_interrupt(HDVLAB_REGISTER_FILE file, uint32_t vector);
+
+/* ---- the library ------------------------------------------------------------------------------------------------ */
+
+uint64_t hdvlab_live_handles(void); /* of all kinds, for leak tests */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,117 @@
+/* Device hosts, device instances, and the one place where their callbacks are called. */
+#ifndef HDVLAB_DEVICE_H
+#define HDVLAB_DEVICE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "hdvlab.h"
+#include "trace.h"
+
+struct system;
+
+enum device_state { DEVICE_CREATED, DEVICE_INITIALIZED, DEVICE_RUNNING, DEVICE_STOPPED, DEVICE_TORN_DOWN };
+
+struct doorbell {
+    struct doorbell *next;
+    uint32_t bar;
+    uint32_t flags;
+    uint64_t offset, value;
+    int event;
+};
+
+struct section {
+    struct section *next;
+    uint32_t bar;
+    int writable;
+    uint64_t offset, length, file_offset; /* bytes */
+    int fd;
+    uint8_t *map; /* NULL where the file may shrink under us: then every access goes through the descriptor */
+};
+
+struct aperture {
+    struct aperture *next;
+    void *address; /* what the device got */
+    void *map;
+    size_t map_bytes;
+    uint64_t gpa;
+    uint32_t bytes;
+};
+
+struct device {
+    HDV_DEVICE handle;
+    struct system *system;
+    GUID class_id, instance_id;
+    HDV_PCI_DEVICE_INTERFACE interface;
+    void *context;
+    uint16_t index; /* in the trace's table of devices */
+    _Atomic int state;
+    pthread_mutex_t lock;        /* serialises callbacks */
+    _Atomic(pthread_t) inside;   /* thread that holds it, for the re-entrancy guard; 0 = none */
+    HDV_PCI_PNP_ID pnp_id;
+    uint32_t probed_bars[6];
+    uint64_t bar_size[6]; /* 0 = not implemented, or the upper half of a 64-bit BAR */
+    _Atomic uint32_t command; /* as the machine keeps it; gates memory decode and bus mastering */
+    pthread_mutex_t tables_lock; /* the three lists; never held across a callback */
+    struct doorbell *doorbells;
+    struct section *sections;
+    struct aperture *apertures;
+    _Atomic uint32_t doorbell_count, section_count, aperture_count;
+    struct device *next; /* in its host */
+};
+
+struct host {
+    HDV_HOST handle;
+    struct system *system;
+    struct device *devices; /* under the system's lock */
+    struct host *next;
+};
+
+#define COMMAND_MEMORY 0x2u
+#define COMMAND_BUS_MASTER 0x4u
+
+/* What this thread does on behalf of whom. */
+struct thread_context {
+    int64_t cause;
+    int depth; /* callbacks this thread is in */
+};
+extern __thread struct thread_context thread_context;
+
+/* Waits its turn (wait_ms = 0: for ever) and arms the guard. S_OK, ERROR_INVALID_STATE on re-entry, ERROR_TIMEOUT. */
+HRESULT device_enter(struct device *device, uint32_t wait_ms);
+void device_leave(struct device *device);
+
+/* Lifecycle, each a row: called with no lock held. */
+HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *configuration);
+HRESULT device_start(struct device *device);
+void device_stop(struct device *device);
+void device_tear_down(struct device *device);
+
+/* Accesses: tap, doorbells, sections, callback. `value` is all ones after a read that failed. */
+HRESULT device_mmio_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset,
+                         uint32_t size, uint64_t *value);
+HRESULT device_mmio_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset,
+                          uint32_t size, uint64_t value);
+/* Config space: `host_mask` marks the bits of the dword that the machine answers itself, with `host_bits`. */
+HRESULT device_config_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t size,
+                           uint32_t host_mask, uint32_t host_bits, uint32_t *value);
+HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t size,
+                            uint32_t value);
+
+/* An access nobody claimed: a row without a device. */
+void tap_unclaimed(struct trace *trace, const HDVLAB_ACCESS *access, uint32_t kind, uint64_t address, uint32_t size,
+                   uint64_t value, HRESULT status);
+
+/* doorbell.c: true when a doorbell took the write. */
+int doorbell_ring(struct device *device, uint32_t bar, uint64_t offset, uint32_t size, uint64_t value);
+void doorbells_drop(struct device *device);
+/* section.c: true when a section backs the range; then *status tells how it went. */
+int section_access(struct device *device, int write, uint32_t bar, uint64_t offset, uint32_t size, uint64_t *value,
+                   HRESULT *status);
+void sections_drop(struct device *device);
+void apertures_drop(struct device *device);
+
+static inline uint64_t ones(uint32_t size) { return size >= 8 ? UINT64_MAX : (1ull << 8 * size) - 1; }
+
+#endif

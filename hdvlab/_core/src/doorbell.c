@@ -1,0 +1,155 @@
+/* Doorbells: a guest write that matches signals an event and goes no further. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "device.h"
+#include "handle.h"
+#include "system.h"
+
+#define DOORBELL_QUOTA 4096
+#define SIZE_CODE 0x7FFFFFFFu
+#define ANY_VALUE 0x80000000u
+
+static void tap(struct device *device, uint32_t kind, uint32_t bar, uint64_t offset, uint64_t value, HRESULT hr) {
+    struct row r = {.kind = (uint8_t)kind, .origin = HDVLAB_DEVICE, .device = device->index,
+                    .bar = (int8_t)(bar < HDV_PCI_BAR_COUNT ? (int)bar : -1), .address = offset, .value = value,
+                    .cause = thread_context.cause};
+    trace_event(device->system->trace, &r, hr);
+}
+
+static int same(const struct doorbell *d, uint32_t bar, uint64_t offset, uint64_t value, uint32_t flags) {
+    return d->bar == bar && d->offset == offset && d->value == value && d->flags == flags;
+}
+
+static HRESULT check_place(const struct device *device, uint32_t bar, uint64_t offset, uint32_t flags) {
+    if (bar >= HDV_PCI_BAR_COUNT || (flags & SIZE_CODE) > HDV_DOORBELL_FLAG_TRIGGER_SIZE_QWORD)
+        return E_INVALIDARG;
+    uint32_t code = flags & SIZE_CODE, size = code ? 1u << (code - 1) : 1;
+    int known = atomic_load(&device->state) >= DEVICE_INITIALIZED; /* before GetDetails nobody knows the BARs */
+    if (known && (device->bar_size[bar] < size || offset > device->bar_size[bar] - size))
+        return E_INVALIDARG;
+    return S_OK;
+}
+
+HRESULT HdvRegisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 BarOffset, UINT64 TriggerValue,
+                            UINT64 Flags, HANDLE DoorbellEvent) {
+    struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
+    if (!device)
+        return E_HANDLE;
+    uint32_t flags = (uint32_t)Flags, bar = (uint32_t)BarIndex;
+    uint64_t value = flags & ANY_VALUE ? 0 : TriggerValue;
+    HRESULT hr = check_place(device, bar, BarOffset, flags);
+    if (hr == S_OK && atomic_load(&device->state) >= DEVICE_STOPPED)
+        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    struct doorbell *doorbell = NULL;
+    if (hr == S_OK) {
+        /* A copy of the descriptor: the caller may close its own at any time. */
+        int event = fcntl((int)(intptr_t)DoorbellEvent, F_DUPFD_CLOEXEC, 3);
+        doorbell = calloc(1, sizeof *doorbell);
+        if (event < 0 || !doorbell) {
+            hr = event < 0 ? (errno == EMFILE ? HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA) : E_HANDLE) : E_OUTOFMEMORY;
+            if (event >= 0)
+                close(event);
+            free(doorbell);
+            doorbell = NULL;
+        } else {
+            *doorbell = (struct doorbell){.bar = bar, .flags = flags, .offset = BarOffset, .value = value,
+                                          .event = event};
+        }
+    }
+    if (doorbell) {
+        pthread_mutex_lock(&device->tables_lock);
+        for (struct doorbell *d = device->doorbells; d && hr == S_OK; d = d->next)
+            if (same(d, bar, BarOffset, value, flags))
+                hr = HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
+        if (hr == S_OK && atomic_load(&device->doorbell_count) >= DOORBELL_QUOTA)
+            hr = HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA);
+        if (hr == S_OK) {
+            doorbell->next = device->doorbells;
+            device->doorbells = doorbell;
+            atomic_fetch_add_explicit(&device->doorbell_count, 1, memory_order_release);
+        }
+        pthread_mutex_unlock(&device->tables_lock);
+        if (FAILED(hr)) {
+            close(doorbell->event);
+            free(doorbell);
+        }
+    }
+    tap(device, HDVLAB_DOORBELL_REGISTER, bar, BarOffset, value, hr);
+    handle_release(requestor);
+    return hr;
+}
+
+HRESULT HdvUnregisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 BarOffset,
+                              UINT64 TriggerValue, UINT64 Flags) {
+    struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
+    if (!device)
+        return E_HANDLE;
+    uint32_t flags = (uint32_t)Flags, bar = (uint32_t)BarIndex;
+    uint64_t value = flags & ANY_VALUE ? 0 : TriggerValue;
+    struct doorbell *found = NULL;
+    pthread_mutex_lock(&device->tables_lock);
+    for (struct doorbell **d = &device->doorbells; *d; d = &(*d)->next)
+        if (same(*d, bar, BarOffset, value, flags)) {
+            found = *d;
+            *d = found->next;
+            atomic_fetch_sub(&device->doorbell_count, 1);
+            break;
+        }
+    pthread_mutex_unlock(&device->tables_lock);
+    HRESULT hr = found ? S_OK : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
+    tap(device, HDVLAB_DOORBELL_UNREGISTER, bar, BarOffset, value, hr);
+    if (found) {
+        close(found->event);
+        free(found);
+    }
+    handle_release(requestor);
+    return hr;
+}
+
+static void signal_event(int event) {
+    uint64_t one = 1;
+    struct pollfd ready = {.fd = event, .events = POLLOUT};
+    /* A full counter is already signalled: never wait for room on the guest's thread. */
+    if (poll(&ready, 1, 0) == 1 && ready.revents & POLLOUT)
+        (void)!write(event, &one, sizeof one);
+}
+
+int doorbell_ring(struct device *device, uint32_t bar, uint64_t offset, uint32_t size, uint64_t value) {
+    struct doorbell *best = NULL;
+    int best_rank = -1;
+    uint32_t code = (uint32_t)__builtin_ctz(size) + 1;
+    pthread_mutex_lock(&device->tables_lock);
+    for (struct doorbell *d = device->doorbells; d; d = d->next) {
+        uint32_t wanted = d->flags & SIZE_CODE;
+        if (d->bar != bar || d->offset != offset || (wanted && wanted != code) ||
+            (!(d->flags & ANY_VALUE) && d->value != value))
+            continue;
+        int rank = (d->flags & ANY_VALUE ? 0 : 2) + (wanted ? 1 : 0); /* an exact value beats an exact size */
+        if (rank > best_rank) {
+            best = d;
+            best_rank = rank;
+        }
+    }
+    if (best)
+        signal_event(best->event);
+    pthread_mutex_unlock(&device->tables_lock);
+    return best != NULL;
+}
+
+void doorbells_drop(struct device *device) {
+    pthread_mutex_lock(&device->tables_lock);
+    struct doorbell *doorbell = device->doorbells;
+    device->doorbells = NULL;
+    atomic_store(&device->doorbell_count, 0);
+    pthread_mutex_unlock(&device->tables_lock);
+    while (doorbell) {
+        struct doorbell *next = doorbell->next;
+        close(doorbell->event);
+        free(doorbell);
+        doorbell = next;
+    }
+}

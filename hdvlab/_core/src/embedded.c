@@ -1,0 +1,189 @@
+#include "embedded.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "handle.h"
+
+int embedded_ram_offset(const struct embedded *machine, uint64_t gpa, uint64_t bytes, uint64_t *offset) {
+    uint64_t low = machine->ram_bytes < LOW_MEMORY_END ? machine->ram_bytes : LOW_MEMORY_END;
+    if (gpa < low && bytes <= low - gpa) {
+        *offset = gpa;
+        return 1;
+    }
+    uint64_t high = machine->ram_bytes - low;
+    if (gpa >= HIGH_MEMORY_START && gpa - HIGH_MEMORY_START < high && bytes <= high - (gpa - HIGH_MEMORY_START)) {
+        *offset = low + (gpa - HIGH_MEMORY_START);
+        return 1;
+    }
+    return 0;
+}
+
+static HRESULT read_memory(struct system *system, uint64_t gpa, uint64_t bytes, void *buffer) {
+    struct embedded *machine = (struct embedded *)system;
+    uint64_t offset;
+    if (!embedded_ram_offset(machine, gpa, bytes, &offset))
+        return HRESULT_FROM_WIN32(ERROR_NOACCESS);
+    memcpy(buffer, machine->ram + offset, bytes);
+    return S_OK;
+}
+
+static HRESULT write_memory(struct system *system, uint64_t gpa, uint64_t bytes, const void *buffer) {
+    struct embedded *machine = (struct embedded *)system;
+    uint64_t offset;
+    if (!embedded_ram_offset(machine, gpa, bytes, &offset))
+        return HRESULT_FROM_WIN32(ERROR_NOACCESS);
+    memcpy(machine->ram + offset, buffer, bytes);
+    return S_OK;
+}
+
+static HRESULT locate_memory(struct system *system, uint64_t gpa, uint64_t bytes, int *fd, uint64_t *offset) {
+    struct embedded *machine = (struct embedded *)system;
+    *fd = machine->ram_fd;
+    return embedded_ram_offset(machine, gpa, bytes, offset) ? S_OK : HRESULT_FROM_WIN32(ERROR_NOACCESS);
+}
+
+static HRESULT deliver_interrupt(struct system *system, uint64_t address, uint32_t data) {
+    struct embedded *machine = (struct embedded *)system;
+    if (address < INTERRUPT_WINDOW || address >= INTERRUPT_WINDOW_END || address & 3)
+        return HRESULT_FROM_WIN32(ERROR_NOACCESS); /* never a plain write to RAM */
+    pthread_mutex_lock(&machine->interrupt_lock);
+    if (machine->pending[data & 0xFF] < UINT32_MAX)
+        machine->pending[data & 0xFF]++;
+    pthread_cond_broadcast(&machine->interrupt_arrived);
+    pthread_mutex_unlock(&machine->interrupt_lock);
+    return S_OK;
+}
+
+static void destroy(struct system *system) {
+    struct embedded *machine = (struct embedded *)system;
+    system_destroy(system);
+    if (machine->ram)
+        munmap(machine->ram, machine->ram_bytes);
+    if (machine->ram_fd >= 0)
+        close(machine->ram_fd);
+    pthread_mutex_destroy(&machine->interrupt_lock);
+    pthread_cond_destroy(&machine->interrupt_arrived);
+    free(machine);
+}
+
+static const struct system_ops embedded_ops = {destroy, read_memory, write_memory, locate_memory, deliver_interrupt};
+
+static void destroy_object(void *object) {
+    struct system *system = object;
+    system->ops->destroy(system);
+}
+
+static HRESULT make_ram(struct embedded *machine) {
+    machine->ram_fd = memfd_create("hdvlab-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (machine->ram_fd < 0 || ftruncate(machine->ram_fd, (off_t)machine->ram_bytes) ||
+        fcntl(machine->ram_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+        return E_OUTOFMEMORY;
+    void *ram = mmap(NULL, machine->ram_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, machine->ram_fd, 0);
+    if (ram == MAP_FAILED)
+        return E_OUTOFMEMORY;
+    machine->ram = ram;
+    return S_OK;
+}
+
+HRESULT hdvlab_embedded_create(uint64_t ram_bytes, BOOL record_sections, HDVLAB_TRACE trace, HCS_SYSTEM *system) {
+    if (!system)
+        return E_POINTER;
+    if (ram_bytes < 1 << 20 || ram_bytes > 1ull << 40 || ram_bytes % 4096)
+        return E_INVALIDARG;
+    struct embedded *machine = calloc(1, sizeof *machine);
+    if (!machine)
+        return E_OUTOFMEMORY;
+    machine->ram_fd = -1;
+    machine->ram_bytes = ram_bytes;
+    machine->system.record_sections = record_sections != 0;
+    pthread_mutex_init(&machine->interrupt_lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&machine->interrupt_arrived, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    HRESULT hr = system_init(&machine->system, &embedded_ops, trace);
+    if (hr == S_OK)
+        hr = make_ram(machine);
+    if (hr == S_OK && !(machine->system.handle = handle_create(HANDLE_SYSTEM, machine, destroy_object)))
+        hr = E_OUTOFMEMORY;
+    if (hr == S_OK)
+        *system = machine->system.handle;
+    else
+        destroy(&machine->system);
+    return hr;
+}
+
+struct embedded *embedded_acquire(HCS_SYSTEM handle, HRESULT *hr) {
+    struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
+    *hr = system ? S_OK : E_HANDLE;
+    if (system && system->ops != &embedded_ops) {
+        handle_release(handle);
+        *hr = E_NOTIMPL;
+        return NULL;
+    }
+    return (struct embedded *)system;
+}
+
+HRESULT hdvlab_guest_ram_read(HCS_SYSTEM handle, uint64_t address, uint64_t size, void *buffer) {
+    HRESULT hr;
+    struct embedded *machine = buffer ? embedded_acquire(handle, &hr) : (hr = E_POINTER, NULL);
+    if (machine) {
+        hr = read_memory(&machine->system, address, size, buffer);
+        handle_release(handle);
+    }
+    return hr;
+}
+
+HRESULT hdvlab_guest_ram_write(HCS_SYSTEM handle, uint64_t address, uint64_t size, const void *buffer) {
+    HRESULT hr;
+    struct embedded *machine = buffer ? embedded_acquire(handle, &hr) : (hr = E_POINTER, NULL);
+    if (machine) {
+        hr = write_memory(&machine->system, address, size, buffer);
+        handle_release(handle);
+    }
+    return hr;
+}
+
+HRESULT hdvlab_guest_wait_interrupt(HCS_SYSTEM handle, uint8_t vector, int64_t timeout_ns, uint32_t *pending) {
+    if (!pending)
+        return E_POINTER;
+    HRESULT hr;
+    struct embedded *machine = embedded_acquire(handle, &hr);
+    if (!machine)
+        return hr;
+    int64_t deadline = monotonic_ns() + (timeout_ns > 0 ? timeout_ns : 0);
+    struct timespec until = {deadline / 1000000000, deadline % 1000000000};
+    pthread_mutex_lock(&machine->interrupt_lock);
+    uint64_t cancelled = machine->cancelled;
+    int late = 0;
+    while (!machine->pending[vector] && machine->cancelled == cancelled && !late &&
+           atomic_load(&machine->system.state) != SYSTEM_STOPPED)
+        late = pthread_cond_timedwait(&machine->interrupt_arrived, &machine->interrupt_lock, &until) == ETIMEDOUT;
+    if (machine->pending[vector])
+        *pending = --machine->pending[vector];
+    else
+        hr = late ? HRESULT_FROM_WIN32(ERROR_TIMEOUT) : E_ABORT;
+    pthread_mutex_unlock(&machine->interrupt_lock);
+    handle_release(handle);
+    return hr;
+}
+
+HRESULT hdvlab_guest_cancel(HCS_SYSTEM handle) {
+    HRESULT hr;
+    struct embedded *machine = embedded_acquire(handle, &hr);
+    if (!machine)
+        return hr;
+    pthread_mutex_lock(&machine->interrupt_lock);
+    machine->cancelled++;
+    pthread_cond_broadcast(&machine->interrupt_arrived);
+    pthread_mutex_unlock(&machine->interrupt_lock);
+    handle_release(handle);
+    return hr;
+}

@@ -1,0 +1,192 @@
+/* HdvInitializeDeviceHost, HdvCreateDeviceInstance, HdvTeardownDeviceHost. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "device.h"
+#include "handle.h"
+#include "system.h"
+
+static void destroy_host(void *object) {
+    struct host *host = object;
+    handle_release(host->system->handle);
+    free(host);
+}
+
+static void destroy_device(void *object) {
+    struct device *device = object;
+    doorbells_drop(device);
+    sections_drop(device);
+    apertures_drop(device);
+    pthread_mutex_destroy(&device->lock);
+    pthread_mutex_destroy(&device->tables_lock);
+    handle_release(device->system->handle);
+    free(device);
+}
+
+HRESULT HdvInitializeDeviceHost(HCS_SYSTEM computeSystem, HDV_HOST *deviceHostHandle) {
+    return HdvInitializeDeviceHostEx(computeSystem, HdvDeviceHostFlagNone, deviceHostHandle);
+}
+
+HRESULT HdvInitializeDeviceHostEx(HCS_SYSTEM computeSystem, HDV_DEVICE_HOST_FLAGS flags, HDV_HOST *deviceHostHandle) {
+    if (!deviceHostHandle)
+        return E_POINTER;
+    if (flags & ~HdvDeviceHostFlagInitializeComSecurity)
+        return E_INVALIDARG;
+    struct system *system = handle_acquire(computeSystem, HANDLE_SYSTEM);
+    if (!system)
+        return E_HANDLE;
+    struct host *host = calloc(1, sizeof *host);
+    if (!host || !(host->handle = handle_create(HANDLE_HOST, host, destroy_host))) {
+        free(host);
+        handle_release(computeSystem);
+        return E_OUTOFMEMORY;
+    }
+    host->system = system; /* and its reference */
+    pthread_mutex_lock(&system->lock);
+    host->next = system->hosts;
+    system->hosts = host;
+    pthread_mutex_unlock(&system->lock);
+    *deviceHostHandle = host->handle;
+    return S_OK;
+}
+
+static int is_complete(const HDV_PCI_DEVICE_INTERFACE *i) {
+    return i->Initialize && i->Teardown && i->SetConfiguration && i->GetDetails && i->Start && i->Stop &&
+           i->ReadConfigSpace && i->WriteConfigSpace && i->ReadInterceptedMemory && i->WriteInterceptedMemory;
+}
+
+HRESULT HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE deviceType, const GUID *deviceClassId,
+                                const GUID *deviceInstanceId, const VOID *deviceInterface, VOID *deviceContext,
+                                HDV_DEVICE *deviceHandle) {
+    if (!deviceClassId || !deviceInstanceId || !deviceInterface || !deviceHandle)
+        return E_POINTER;
+    const HDV_PCI_DEVICE_INTERFACE *interface = deviceInterface;
+    if (deviceType != HdvDeviceTypePCI || interface->Version != HdvPciDeviceInterfaceVersion1 ||
+        !is_complete(interface))
+        return E_INVALIDARG;
+    struct host *host = handle_acquire(deviceHostHandle, HANDLE_HOST);
+    if (!host)
+        return E_HANDLE;
+    struct system *system = host->system;
+    struct device *device = calloc(1, sizeof *device);
+    HRESULT hr = device ? S_OK : E_OUTOFMEMORY;
+    if (device) {
+        device->system = system;
+        device->class_id = *deviceClassId;
+        device->instance_id = *deviceInstanceId;
+        device->interface = *interface; /* the caller's table may be on its stack */
+        device->context = deviceContext;
+        device->index = HDVLAB_NO_DEVICE;
+        pthread_mutex_init(&device->lock, NULL);
+        pthread_mutex_init(&device->tables_lock, NULL);
+        handle_retain(system->handle);
+        pthread_mutex_lock(&system->lock);
+        for (struct host *h = system->hosts; h && hr == S_OK; h = h->next)
+            for (struct device *d = h->devices; d; d = d->next)
+                if (!memcmp(&d->instance_id, deviceInstanceId, sizeof(GUID)) &&
+                    !memcmp(&d->class_id, deviceClassId, sizeof(GUID)))
+                    hr = HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
+        if (hr == S_OK && !(device->handle = handle_create(HANDLE_DEVICE, device, destroy_device)))
+            hr = E_OUTOFMEMORY;
+        if (hr == S_OK) {
+            device->next = host->devices;
+            host->devices = device;
+            *deviceHandle = device->handle;
+        }
+        pthread_mutex_unlock(&system->lock);
+        if (FAILED(hr))
+            destroy_device(device);
+    }
+    handle_release(deviceHostHandle);
+    return hr;
+}
+
+HRESULT HdvTeardownDeviceHost(HDV_HOST deviceHostHandle) {
+    struct host *host = handle_acquire(deviceHostHandle, HANDLE_HOST);
+    if (!host)
+        return E_HANDLE;
+    HRESULT hr = S_OK;
+    if (thread_context.depth) /* a callback that waited for the end of callbacks would wait for itself */
+        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    else if (!handle_retire(deviceHostHandle, HANDLE_HOST))
+        hr = E_HANDLE;
+    if (hr == S_OK) {
+        struct system *system = host->system;
+        pthread_mutex_lock(&system->lock);
+        for (struct host **h = &system->hosts; *h; h = &(*h)->next)
+            if (*h == host) {
+                *h = host->next;
+                break;
+            }
+        struct device *devices = host->devices;
+        host->devices = NULL;
+        pthread_mutex_unlock(&system->lock);
+        while (devices) {
+            struct device *next = devices->next;
+            device_tear_down(devices);
+            handle_retire(devices->handle, HANDLE_DEVICE);
+            devices = next;
+        }
+        system_remap(system);
+    }
+    handle_release(deviceHostHandle);
+    return hr;
+}
+
+HRESULT hdvlab_device_set_index(HDV_DEVICE handle, uint16_t index) {
+    struct device *device = handle_acquire(handle, HANDLE_DEVICE);
+    if (!device)
+        return E_HANDLE;
+    device->index = index;
+    handle_release(handle);
+    return S_OK;
+}
+
+HRESULT hdvlab_device_enter(HDV_DEVICE handle, uint32_t wait_ms, int64_t cause) {
+    struct device *device = handle_acquire(handle, HANDLE_DEVICE);
+    if (!device)
+        return E_HANDLE;
+    HRESULT hr = device_enter(device, wait_ms);
+    if (hr == S_OK && atomic_load(&device->state) != DEVICE_RUNNING) {
+        device_leave(device);
+        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    }
+    if (hr == S_OK) {
+        thread_context.cause = cause;
+        thread_context.depth++;
+        return S_OK; /* the reference stays until hdvlab_device_leave */
+    }
+    handle_release(handle);
+    return hr;
+}
+
+HRESULT hdvlab_device_leave(HDV_DEVICE handle) {
+    struct device *device = handle_acquire(handle, HANDLE_DEVICE);
+    if (!device)
+        return E_HANDLE;
+    HRESULT hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    if (atomic_load(&device->inside) == pthread_self() && thread_context.depth) {
+        thread_context.depth--;
+        thread_context.cause = -1;
+        device_leave(device);
+        handle_release(handle);
+        hr = S_OK;
+    }
+    handle_release(handle);
+    return hr;
+}
+
+HRESULT hdvlab_device_access(HDV_DEVICE handle, const HDVLAB_ACCESS *access, BOOL write, uint32_t bar, uint64_t offset,
+                             uint32_t size, uint64_t *value) {
+    if (!access || !value)
+        return E_POINTER;
+    struct device *device = handle_acquire(handle, HANDLE_DEVICE);
+    if (!device)
+        return E_HANDLE;
+    HRESULT hr = write ? device_mmio_write(device, access, bar, offset, size, *value)
+                       : device_mmio_read(device, access, bar, offset, size, value);
+    handle_release(handle);
+    return hr;
+}
+
+uint64_t hdvlab_live_handles(void) { return handle_live(); }

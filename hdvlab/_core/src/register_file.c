@@ -1,0 +1,236 @@
+#include "register_file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "handle.h"
+
+static void destroy(void *object) {
+    struct register_file *file = object;
+    free(file->registers);
+    free((void *)file->values);
+    free(file->config);
+    free(file->config_reset);
+    free(file->config_write_mask);
+    free(file->config_write_one_to_clear);
+    free(file->msix.table);
+    free(file->msix.pba);
+    pthread_mutex_destroy(&file->message_lock);
+    free(file);
+}
+
+static void *copy_of(const void *from, size_t bytes) {
+    void *copy = malloc(bytes ? bytes : 1);
+    return copy ? memcpy(copy, from, bytes) : NULL;
+}
+
+static void reset(struct register_file *file) {
+    for (uint32_t i = 0; i < file->count; i++)
+        atomic_store(&file->values[i], file->registers[i].reset);
+    memcpy(file->config, file->config_reset, CONFIG_BYTES);
+    message_reset(file);
+}
+
+static int is_sound(const HDVLAB_DEVICE_DESCRIPTION *d) {
+    for (uint32_t i = 0; i < d->register_count; i++) {
+        const HDVLAB_REGISTER *r = &d->registers[i], *before = i ? r - 1 : NULL;
+        if (r->bar >= HDV_PCI_BAR_COUNT || (r->size != 1 && r->size != 2 && r->size != 4 && r->size != 8) ||
+            r->offset % r->size || d->bar_size[r->bar] < r->size || r->offset > d->bar_size[r->bar] - r->size)
+            return 0;
+        if (before && (before->bar > r->bar || (before->bar == r->bar && before->offset + before->size > r->offset)))
+            return 0;
+    }
+    return d->msi_offset <= CONFIG_BYTES - 24 && d->msix_offset <= CONFIG_BYTES - 12;
+}
+
+HRESULT hdvlab_register_file_create(const HDVLAB_DEVICE_DESCRIPTION *d, const HDVLAB_DEVICE_CALLBACKS *callbacks,
+                                    void *context, HDVLAB_REGISTER_FILE *handle) {
+    if (!d || !callbacks || !handle || !d->config || !d->config_write_mask || !d->config_write_one_to_clear ||
+        (d->register_count && !d->registers))
+        return E_POINTER;
+    if (!is_sound(d))
+        return E_INVALIDARG;
+    struct register_file *file = calloc(1, sizeof *file);
+    if (!file)
+        return E_OUTOFMEMORY;
+    pthread_mutex_init(&file->message_lock, NULL);
+    file->context = context;
+    file->call = *callbacks;
+    file->pnp_id = d->pnp_id;
+    memcpy(file->probed_bars, d->probed_bars, sizeof file->probed_bars);
+    memcpy(file->bar_size, d->bar_size, sizeof file->bar_size);
+    memcpy(file->bar_flags, d->bar_flags, sizeof file->bar_flags);
+    file->count = d->register_count;
+    file->registers = copy_of(d->registers, d->register_count * sizeof *d->registers);
+    file->values = calloc(d->register_count + 1u, sizeof *file->values);
+    file->config = copy_of(d->config, CONFIG_BYTES);
+    file->config_reset = copy_of(d->config, CONFIG_BYTES);
+    file->config_write_mask = copy_of(d->config_write_mask, CONFIG_BYTES);
+    file->config_write_one_to_clear = copy_of(d->config_write_one_to_clear, CONFIG_BYTES);
+    file->msi_offset = d->msi_offset;
+    file->msix_offset = d->msix_offset;
+    HRESULT hr = file->registers && file->values && file->config && file->config_reset && file->config_write_mask &&
+                         file->config_write_one_to_clear
+                     ? S_OK
+                     : E_OUTOFMEMORY;
+    if (hr == S_OK)
+        hr = message_learn(file);
+    if (hr == S_OK && !(file->handle = handle_create(HANDLE_REGISTER_FILE, file, destroy)))
+        hr = E_OUTOFMEMORY;
+    if (FAILED(hr)) {
+        destroy(file);
+        return hr;
+    }
+    for (uint32_t bar = 0, i = 0; bar <= HDV_PCI_BAR_COUNT; bar++) {
+        while (i < file->count && file->registers[i].bar < bar)
+            i++;
+        file->first[bar] = i;
+    }
+    reset(file);
+    *handle = file->handle;
+    return S_OK;
+}
+
+HRESULT hdvlab_register_file_close(HDVLAB_REGISTER_FILE handle) {
+    return handle_retire(handle, HANDLE_REGISTER_FILE) ? S_OK : E_HANDLE;
+}
+
+static struct register_file *acquire(HDVLAB_REGISTER_FILE handle) { return handle_acquire(handle, HANDLE_REGISTER_FILE); }
+
+HRESULT hdvlab_register_file_reset(HDVLAB_REGISTER_FILE handle) {
+    struct register_file *file = acquire(handle);
+    if (!file)
+        return E_HANDLE;
+    reset(file);
+    handle_release(handle);
+    return S_OK;
+}
+
+HRESULT hdvlab_register_file_values(HDVLAB_REGISTER_FILE handle, uint64_t **values) {
+    if (!values)
+        return E_POINTER;
+    struct register_file *file = acquire(handle);
+    if (!file)
+        return E_HANDLE;
+    *values = (uint64_t *)file->values;
+    handle_release(handle);
+    return S_OK;
+}
+
+HRESULT hdvlab_register_file_config(HDVLAB_REGISTER_FILE handle, uint8_t **config) {
+    if (!config)
+        return E_POINTER;
+    struct register_file *file = acquire(handle);
+    if (!file)
+        return E_HANDLE;
+    *config = file->config;
+    handle_release(handle);
+    return S_OK;
+}
+
+HRESULT hdvlab_register_file_peek(HDVLAB_REGISTER_FILE handle, uint32_t bar, uint64_t offset, uint32_t size,
+                                  uint64_t *value) {
+    if (!value)
+        return E_POINTER;
+    struct register_file *file = acquire(handle);
+    if (!file)
+        return E_HANDLE;
+    HRESULT hr = E_INVALIDARG;
+    uint64_t peeked = UINT64_MAX;
+    if (bar < HDV_PCI_BAR_COUNT && size && size <= 8 && file->bar_size[bar] >= size &&
+        offset <= file->bar_size[bar] - size)
+        hr = register_file_read(file, bar, offset, size, (uint8_t *)&peeked, 1);
+    *value = size < 8 ? peeked & ((1ull << 8 * size) - 1) : peeked;
+    handle_release(handle);
+    return hr;
+}
+
+/* ---- the HDV side ------------------------------------------------------------------------------------------------- */
+
+static HRESULT on_initialize(PVOID context) {
+    struct register_file *file = context;
+    return file->call.initialize ? file->call.initialize(file->context) : S_OK;
+}
+
+static void on_teardown(PVOID context) {
+    struct register_file *file = context;
+    if (file->call.teardown)
+        file->call.teardown(file->context);
+    atomic_store(&file->device, NULL);
+    handle_release(file->handle); /* the instance's reference: the last callback has come */
+}
+
+static HRESULT on_set_configuration(PVOID context, UINT32 count, const LPCWSTR *values) {
+    struct register_file *file = context;
+    return file->call.set_configuration ? file->call.set_configuration(file->context, count, values) : S_OK;
+}
+
+static HRESULT on_get_details(PVOID context, PHDV_PCI_PNP_ID pnp_id, UINT32 count, UINT32 *probed) {
+    struct register_file *file = context;
+    *pnp_id = file->pnp_id;
+    memcpy(probed, file->probed_bars, (count < 6 ? count : 6) * sizeof *probed);
+    return S_OK;
+}
+
+static HRESULT on_start(PVOID context) {
+    struct register_file *file = context;
+    return file->call.start ? file->call.start(file->context) : S_OK;
+}
+
+static void on_stop(PVOID context) {
+    struct register_file *file = context;
+    if (file->call.stop)
+        file->call.stop(file->context);
+}
+
+static HRESULT on_config_read(PVOID context, UINT32 offset, UINT32 *value) {
+    struct register_file *file = context;
+    *value = 0;
+    if (offset <= CONFIG_BYTES - 4)
+        memcpy(value, file->config + offset, 4);
+    return S_OK;
+}
+
+static HRESULT on_config_write(PVOID context, UINT32 offset, UINT32 value) {
+    struct register_file *file = context;
+    if (offset > CONFIG_BYTES - 4)
+        return S_OK;
+    pthread_mutex_lock(&file->message_lock);
+    for (uint32_t i = 0; i < 4; i++) {
+        uint8_t byte = (uint8_t)(value >> 8 * i), *at = file->config + offset + i;
+        uint8_t writable = file->config_write_mask[offset + i];
+        *at = (uint8_t)((*at & ~writable) | (byte & writable));
+        *at = (uint8_t)(*at & ~(byte & file->config_write_one_to_clear[offset + i]));
+    }
+    pthread_mutex_unlock(&file->message_lock);
+    message_unmasked(file);
+    return file->call.config_written ? file->call.config_written(file->context, offset, value) : S_OK;
+}
+
+static HRESULT on_read(PVOID context, HDV_PCI_BAR_SELECTOR bar, UINT64 offset, UINT64 length, BYTE *value) {
+    return register_file_read(context, (uint32_t)bar, offset, (uint32_t)length, value, 0);
+}
+
+static HRESULT on_write(PVOID context, HDV_PCI_BAR_SELECTOR bar, UINT64 offset, UINT64 length, const BYTE *value) {
+    return register_file_write(context, (uint32_t)bar, offset, (uint32_t)length, value);
+}
+
+HRESULT hdvlab_register_file_instance(HDVLAB_REGISTER_FILE handle, HDV_HOST host, const GUID *device_class,
+                                      const GUID *instance, HDV_DEVICE *device) {
+    static const HDV_PCI_DEVICE_INTERFACE interface = {
+        HdvPciDeviceInterfaceVersion1, on_initialize, on_teardown,     on_set_configuration, on_get_details, on_start,
+        on_stop,                       on_config_read, on_config_write, on_read,              on_write};
+    if (!device)
+        return E_POINTER;
+    struct register_file *file = acquire(handle);
+    if (!file)
+        return E_HANDLE;
+    HRESULT hr = HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
+    if (!atomic_load(&file->device))
+        hr = HdvCreateDeviceInstance(host, HdvDeviceTypePCI, device_class, instance, &interface, file, device);
+    if (SUCCEEDED(hr))
+        atomic_store(&file->device, *device); /* keeps the reference until on_teardown */
+    else
+        handle_release(handle);
+    return hr;
+}

@@ -1,0 +1,240 @@
+/* Power on, power off, plug and unplug: the order of a device's life, the same for every kind of system. */
+#include "system.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "handle.h"
+
+HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_TRACE trace) {
+    system->ops = ops;
+    pthread_mutex_init(&system->lock, NULL);
+    if (trace) {
+        if (!(system->trace = handle_acquire(trace, HANDLE_TRACE)))
+            return E_HANDLE;
+        system->trace_handle = trace; /* and its reference */
+        if (!system->trace->writable)
+            return E_ACCESSDENIED;
+    }
+    return S_OK;
+}
+
+void system_destroy(struct system *system) {
+    for (int i = 0; i < HDVLAB_SLOT_COUNT; i++)
+        free(system->slots[i].configuration);
+    if (system->trace_handle)
+        handle_release(system->trace_handle);
+    pthread_mutex_destroy(&system->lock);
+}
+
+struct device *system_slot_device(struct system *system, uint32_t slot) {
+    HDV_DEVICE handle = slot < HDVLAB_SLOT_COUNT ? atomic_load(&system->slots[slot].device) : NULL;
+    return handle ? handle_acquire(handle, HANDLE_DEVICE) : NULL;
+}
+
+/* The instance that a host registered for the slot, with a reference. */
+static struct device *find_device(struct system *system, const struct slot *slot) {
+    struct device *found = NULL;
+    pthread_mutex_lock(&system->lock);
+    for (struct host *host = system->hosts; host && !found; host = host->next)
+        for (struct device *d = host->devices; d && !found; d = d->next)
+            if (!memcmp(&d->class_id, &slot->class_id, sizeof(GUID)) &&
+                !memcmp(&d->instance_id, &slot->instance_id, sizeof(GUID)))
+                found = handle_acquire(d->handle, HANDLE_DEVICE);
+    pthread_mutex_unlock(&system->lock);
+    return found;
+}
+
+static HRESULT power_on(struct system *system, struct slot *slot) {
+    struct device *device = find_device(system, slot);
+    if (!device)
+        return E_UNEXPECTED; /* as Windows: a slot that nobody registered a device for fails the start */
+    HRESULT hr = device_power_on(device, slot->configuration_count, slot->configuration);
+    memset(slot->bar, 0, sizeof slot->bar);
+    if (SUCCEEDED(hr))
+        atomic_store(&slot->device, device->handle);
+    else if (hr != HRESULT_FROM_WIN32(ERROR_INVALID_STATE)) /* that one says it is somebody else's already */
+        device_tear_down(device);
+    handle_release(device->handle);
+    return hr;
+}
+
+static void power_off(struct system *system, struct slot *slot) {
+    struct device *device = system_slot_device(system, (uint32_t)(slot - system->slots));
+    atomic_store(&slot->device, NULL);
+    if (!device)
+        return;
+    device_tear_down(device);
+    handle_release(device->handle);
+}
+
+static HRESULT start_slot(struct system *system, struct slot *slot) {
+    struct device *device = system_slot_device(system, (uint32_t)(slot - system->slots));
+    if (!device)
+        return E_UNEXPECTED;
+    HRESULT hr = device_start(device);
+    handle_release(device->handle);
+    return hr;
+}
+
+/* Claims the system for one lifecycle change: BUSY keeps a second one out while callbacks run without the lock. */
+static HRESULT claim(struct system *system, int from, int *before) {
+    HRESULT hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    pthread_mutex_lock(&system->lock);
+    *before = atomic_load(&system->state);
+    if (!thread_context.depth && (*before == from || (from < 0 && *before != SYSTEM_BUSY))) {
+        atomic_store(&system->state, SYSTEM_BUSY);
+        hr = S_OK;
+    }
+    pthread_mutex_unlock(&system->lock);
+    return hr;
+}
+
+HRESULT hdvlab_system_start(HCS_SYSTEM handle) {
+    struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
+    if (!system)
+        return E_HANDLE;
+    int before;
+    HRESULT hr = claim(system, SYSTEM_OFF, &before);
+    if (hr == S_OK) {
+        for (int i = 0; i < HDVLAB_SLOT_COUNT && SUCCEEDED(hr); i++)
+            if (system->slots[i].used)
+                hr = power_on(system, &system->slots[i]);
+        for (int i = 0; i < HDVLAB_SLOT_COUNT && SUCCEEDED(hr); i++)
+            if (system->slots[i].used)
+                hr = start_slot(system, &system->slots[i]);
+        for (int i = 0; i < HDVLAB_SLOT_COUNT && FAILED(hr); i++)
+            power_off(system, &system->slots[i]);
+        atomic_store(&system->state, SUCCEEDED(hr) ? SYSTEM_RUNNING : SYSTEM_STOPPED);
+    }
+    handle_release(handle);
+    return hr;
+}
+
+HRESULT hdvlab_system_stop(HCS_SYSTEM handle) {
+    struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
+    if (!system)
+        return E_HANDLE;
+    int before;
+    HRESULT hr = claim(system, SYSTEM_RUNNING, &before);
+    if (hr == S_OK) {
+        hdvlab_guest_cancel(handle);
+        for (uint32_t i = 0; i < HDVLAB_SLOT_COUNT; i++) {
+            struct device *device = system_slot_device(system, i);
+            if (device) {
+                device_stop(device);
+                handle_release(device->handle);
+            }
+        }
+        for (int i = 0; i < HDVLAB_SLOT_COUNT; i++)
+            power_off(system, &system->slots[i]);
+        system_remap(system);
+        atomic_store(&system->state, SYSTEM_STOPPED);
+    }
+    handle_release(handle);
+    return hr;
+}
+
+HRESULT hdvlab_system_close(HCS_SYSTEM handle) {
+    struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
+    if (!system)
+        return E_HANDLE;
+    HRESULT hr = thread_context.depth ? HRESULT_FROM_WIN32(ERROR_INVALID_STATE) : S_OK;
+    if (hr == S_OK) {
+        hdvlab_system_stop(handle);
+        hr = handle_retire(handle, HANDLE_SYSTEM) ? S_OK : E_HANDLE;
+    }
+    handle_release(handle);
+    return hr;
+}
+
+static size_t length_of(LPCWSTR text) {
+    size_t length = 0;
+    while (text[length])
+        length++;
+    return length + 1;
+}
+
+/* The strings behind their pointers, in one allocation. */
+static LPCWSTR *copy_strings(uint32_t count, const LPCWSTR *strings) {
+    size_t units = 0;
+    for (uint32_t i = 0; i < count; i++)
+        units += length_of(strings[i]);
+    LPCWSTR *copy = malloc(count * sizeof *copy + units * sizeof(WCHAR) + 1);
+    WCHAR *place = copy ? (WCHAR *)(copy + count) : NULL;
+    for (uint32_t i = 0; copy && i < count; i++) {
+        size_t length = length_of(strings[i]);
+        memcpy(place, strings[i], length * sizeof(WCHAR));
+        copy[i] = place;
+        place += length;
+    }
+    return copy;
+}
+
+HRESULT hdvlab_system_add_slot(HCS_SYSTEM handle, uint32_t number, const GUID *device_class, const GUID *instance,
+                               uint32_t count, const LPCWSTR *configuration) {
+    if (!device_class || !instance || (count && !configuration))
+        return E_POINTER;
+    for (uint32_t i = 0; i < count; i++)
+        if (!configuration[i])
+            return E_POINTER;
+    if (number >= HDVLAB_SLOT_COUNT)
+        return E_INVALIDARG;
+    struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
+    if (!system)
+        return E_HANDLE;
+    int before;
+    HRESULT hr = claim(system, -1, &before);
+    if (hr == S_OK) {
+        struct slot *slot = &system->slots[number];
+        if (before == SYSTEM_STOPPED)
+            hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+        else if (slot->used)
+            hr = HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
+        else if (!(slot->configuration = copy_strings(count, configuration)))
+            hr = E_OUTOFMEMORY;
+        if (hr == S_OK) {
+            slot->used = 1;
+            slot->class_id = *device_class;
+            slot->instance_id = *instance;
+            slot->configuration_count = count;
+            if (before == SYSTEM_RUNNING) {
+                hr = power_on(system, slot);
+                if (SUCCEEDED(hr))
+                    hr = start_slot(system, slot);
+                if (FAILED(hr)) {
+                    power_off(system, slot);
+                    free(slot->configuration);
+                    memset(slot, 0, sizeof *slot);
+                }
+            }
+        }
+        atomic_store(&system->state, before);
+    }
+    handle_release(handle);
+    return hr;
+}
+
+HRESULT hdvlab_system_remove_slot(HCS_SYSTEM handle, uint32_t number) {
+    if (number >= HDVLAB_SLOT_COUNT)
+        return E_INVALIDARG;
+    struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
+    if (!system)
+        return E_HANDLE;
+    int before;
+    HRESULT hr = claim(system, -1, &before);
+    if (hr == S_OK) {
+        struct slot *slot = &system->slots[number];
+        if (slot->used) {
+            power_off(system, slot);
+            free(slot->configuration);
+            memset(slot, 0, sizeof *slot);
+            system_remap(system);
+        } else {
+            hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
+        }
+        atomic_store(&system->state, before);
+    }
+    handle_release(handle);
+    return hr;
+}

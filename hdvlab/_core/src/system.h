@@ -1,0 +1,48 @@
+/* A system: the machine that devices are plugged into. The embedded one and the vfio-user server fill the same ops. */
+#ifndef HDVLAB_SYSTEM_H
+#define HDVLAB_SYSTEM_H
+
+#include "device.h"
+
+enum system_state { SYSTEM_OFF, SYSTEM_BUSY, SYSTEM_RUNNING, SYSTEM_STOPPED };
+
+struct system_ops {
+    void (*destroy)(struct system *system);
+    /* All or nothing; ERROR_NOACCESS when the range is not wholly RAM. gpa + bytes does not wrap. */
+    HRESULT (*read_memory)(struct system *system, uint64_t gpa, uint64_t bytes, void *buffer);
+    HRESULT (*write_memory)(struct system *system, uint64_t gpa, uint64_t bytes, const void *buffer);
+    /* File descriptor and offset behind a range of RAM that is contiguous in it. */
+    HRESULT (*locate_memory)(struct system *system, uint64_t gpa, uint64_t bytes, int *fd, uint64_t *offset);
+    HRESULT (*deliver_interrupt)(struct system *system, uint64_t address, uint32_t data);
+};
+
+struct slot {
+    int used;
+    GUID class_id, instance_id;
+    uint32_t configuration_count;
+    LPCWSTR *configuration; /* one allocation */
+    _Atomic(HDV_DEVICE) device; /* NULL until the slot is powered on */
+    uint32_t bar[6];            /* as the guest wrote them, within the probed mask */
+    uint8_t interrupt_line;
+};
+
+struct system {
+    const struct system_ops *ops;
+    HCS_SYSTEM handle;
+    struct trace *trace;
+    void *trace_handle;
+    int record_sections;
+    pthread_mutex_t lock; /* state, hosts, slots; never held across a callback */
+    _Atomic int state;
+    struct host *hosts;
+    struct slot slots[HDVLAB_SLOT_COUNT];
+};
+
+HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_TRACE trace);
+void system_destroy(struct system *system);
+/* The device of a slot, with a reference; NULL = none there. */
+struct device *system_slot_device(struct system *system, uint32_t slot);
+/* Called after a slot's BARs or command register may have changed. */
+void system_remap(struct system *system);
+
+#endif

@@ -1,0 +1,329 @@
+/* The tap: the one place where a guest's access meets a device's callback, whatever the machine. It records, then calls;
+ * the row is published when the access begins and completed before the guest gets its answer. */
+#include <errno.h>
+#include <string.h>
+
+#include "device.h"
+#include "system.h"
+
+__thread struct thread_context thread_context = {.cause = -1};
+
+int64_t hdvlab_cause(void) { return thread_context.cause; }
+void hdvlab_set_cause(int64_t row) { thread_context.cause = row; }
+
+HRESULT device_enter(struct device *device, uint32_t wait_ms) {
+    pthread_t self = pthread_self();
+    if (atomic_load_explicit(&device->inside, memory_order_relaxed) == self)
+        return HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    if (!wait_ms) {
+        pthread_mutex_lock(&device->lock);
+    } else if (pthread_mutex_trylock(&device->lock)) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += wait_ms / 1000;
+        until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_sec++;
+            until.tv_nsec -= 1000000000;
+        }
+        if (pthread_mutex_clocklock(&device->lock, CLOCK_MONOTONIC, &until))
+            return HRESULT_FROM_WIN32(ERROR_TIMEOUT);
+    }
+    atomic_store_explicit(&device->inside, self, memory_order_relaxed);
+    return S_OK;
+}
+
+void device_leave(struct device *device) {
+    atomic_store_explicit(&device->inside, 0, memory_order_relaxed);
+    pthread_mutex_unlock(&device->lock);
+}
+
+void tap_unclaimed(struct trace *trace, const HDVLAB_ACCESS *access, uint32_t kind, uint64_t address, uint32_t size,
+                   uint64_t value, HRESULT status) {
+    struct row r = {.kind = (uint8_t)kind, .origin = access->origin, .device = HDVLAB_NO_DEVICE, .bar = -1,
+                    .size = size, .address = address, .value = value, .pc = access->pc,
+                    .cause = thread_context.cause};
+    trace_event(trace, &r, status);
+}
+
+struct tapped {
+    struct trace *trace;
+    int64_t row, began_ns, outer_cause;
+};
+
+/* Opens a row; what the callback does from here on is caused by it. */
+static struct tapped tap_open(struct device *device, const HDVLAB_ACCESS *access, uint32_t kind, int bar,
+                              uint64_t address, uint32_t size, uint64_t value) {
+    struct tapped tapped = {.trace = device->system->trace, .outer_cause = thread_context.cause};
+    struct row r = {.kind = (uint8_t)kind, .origin = access->origin, .device = device->index, .bar = (int8_t)bar,
+                    .size = size, .address = address, .value = value, .pc = access->pc,
+                    .cause = thread_context.cause};
+    tapped.row = trace_begin(tapped.trace, &r, &tapped.began_ns);
+    thread_context.cause = tapped.row;
+    thread_context.depth++;
+    return tapped;
+}
+
+static void tap_close(const struct tapped *tapped, uint64_t value, HRESULT status) {
+    thread_context.depth--;
+    thread_context.cause = tapped->outer_cause;
+    trace_complete(tapped->trace, tapped->row, tapped->began_ns, value, -1, status);
+}
+
+/* S_OK with the device entered, or the reason with a row that says so; ERROR_TIMEOUT leaves no row. */
+static HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access, uint32_t kind, int bar,
+                             uint64_t address, uint32_t size, uint64_t value) {
+    HRESULT hr = device_enter(device, access->wait_ms);
+    if (hr == S_OK && atomic_load_explicit(&device->state, memory_order_relaxed) != DEVICE_RUNNING) {
+        device_leave(device);
+        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    }
+    if (FAILED(hr) && hr != HRESULT_FROM_WIN32(ERROR_TIMEOUT)) {
+        struct tapped tapped = tap_open(device, access, kind, bar, address, size, value);
+        tap_close(&tapped, value, hr);
+    }
+    return hr;
+}
+
+static int fits_bar(const struct device *device, uint32_t bar, uint64_t offset, uint32_t size) {
+    return bar < HDV_PCI_BAR_COUNT && (size == 1 || size == 2 || size == 4 || size == 8) &&
+           device->bar_size[bar] >= size && offset <= device->bar_size[bar] - size;
+}
+
+static HRESULT refuse(struct device *device, const HDVLAB_ACCESS *access, uint32_t kind, uint32_t bar, uint64_t offset,
+                      uint32_t size, uint64_t value, HRESULT status) {
+    struct tapped tapped = tap_open(device, access, kind, bar < HDV_PCI_BAR_COUNT ? (int)bar : -1, offset, size, value);
+    tap_close(&tapped, value, status);
+    return status;
+}
+
+/* Memory-backed pages are no intercept: a row only on request, or when the access was refused. */
+static int through_section(struct device *device, const HDVLAB_ACCESS *access, int write, uint32_t bar,
+                           uint64_t offset, uint32_t size, uint64_t *value, HRESULT *status) {
+    if (!atomic_load_explicit(&device->section_count, memory_order_acquire) ||
+        !section_access(device, write, bar, offset, size, value, status))
+        return 0;
+    if (device->system->record_sections || FAILED(*status))
+        refuse(device, access, write ? HDVLAB_MMIO_WRITE : HDVLAB_MMIO_READ, bar, offset, size, *value, *status);
+    return 1;
+}
+
+HRESULT device_mmio_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset,
+                         uint32_t size, uint64_t *value) {
+    HRESULT hr;
+    *value = ones(size);
+    if (!fits_bar(device, bar, offset, size))
+        return refuse(device, access, HDVLAB_MMIO_READ, bar, offset, size, *value, E_INVALIDARG);
+    if (through_section(device, access, 0, bar, offset, size, value, &hr))
+        return hr;
+    hr = enter_running(device, access, HDVLAB_MMIO_READ, (int)bar, offset, size, *value);
+    if (FAILED(hr))
+        return hr;
+    struct tapped tapped = tap_open(device, access, HDVLAB_MMIO_READ, (int)bar, offset, size, 0);
+    uint64_t answer = UINT64_MAX;
+    hr = device->interface.ReadInterceptedMemory(device->context, (HDV_PCI_BAR_SELECTOR)bar, offset, size,
+                                                 (BYTE *)&answer);
+    *value = FAILED(hr) ? ones(size) : answer & ones(size);
+    tap_close(&tapped, *value, hr);
+    device_leave(device);
+    return hr;
+}
+
+HRESULT device_mmio_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset,
+                          uint32_t size, uint64_t value) {
+    HRESULT hr;
+    value &= ones(size);
+    if (!fits_bar(device, bar, offset, size))
+        return refuse(device, access, HDVLAB_MMIO_WRITE, bar, offset, size, value, E_INVALIDARG);
+    if (atomic_load_explicit(&device->doorbell_count, memory_order_acquire) &&
+        atomic_load_explicit(&device->state, memory_order_relaxed) == DEVICE_RUNNING &&
+        doorbell_ring(device, bar, offset, size, value)) {
+        refuse(device, access, HDVLAB_DOORBELL, bar, offset, size, value, S_OK);
+        return S_OK;
+    }
+    if (through_section(device, access, 1, bar, offset, size, &value, &hr))
+        return hr;
+    hr = enter_running(device, access, HDVLAB_MMIO_WRITE, (int)bar, offset, size, value);
+    if (FAILED(hr))
+        return hr;
+    struct tapped tapped = tap_open(device, access, HDVLAB_MMIO_WRITE, (int)bar, offset, size, value);
+    hr = device->interface.WriteInterceptedMemory(device->context, (HDV_PCI_BAR_SELECTOR)bar, offset, size,
+                                                  (const BYTE *)&value);
+    tap_close(&tapped, value, hr);
+    device_leave(device);
+    return hr;
+}
+
+/* ---- config space: HDV's callbacks take dwords, guests access bytes, words and dwords --------------------------- */
+
+static HRESULT read_dword(struct device *device, uint32_t offset, uint32_t *dword) {
+    *dword = UINT32_MAX;
+    return device->interface.ReadConfigSpace(device->context, offset, dword);
+}
+
+HRESULT device_config_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t size,
+                           uint32_t host_mask, uint32_t host_bits, uint32_t *value) {
+    *value = (uint32_t)ones(size);
+    HRESULT hr = enter_running(device, access, HDVLAB_CONFIG_READ, -1, offset, size, *value);
+    if (FAILED(hr))
+        return hr;
+    struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_READ, -1, offset, size, 0);
+    uint32_t dword = 0;
+    if (host_mask != UINT32_MAX)
+        hr = read_dword(device, offset & ~3u, &dword);
+    if (SUCCEEDED(hr)) {
+        dword = (dword & ~host_mask) | (host_bits & host_mask);
+        *value = (dword >> 8 * (offset & 3)) & (uint32_t)ones(size);
+    }
+    tap_close(&tapped, *value, hr);
+    device_leave(device);
+    return hr;
+}
+
+/* Bits of a dword that a 1 clears and that a narrower write must therefore not write back: Status (PCI 3.0, 6.2.3),
+ * PMCSR's PME_Status (PCI PM 1.2, 3.2.4), PCI Express Device and Link Status (PCIe 5.0, 7.5.3). */
+static uint32_t write_one_to_clear_bits(struct device *device, uint32_t dword_offset) {
+    if (dword_offset == 0x04)
+        return 0xFFFF0000u;
+    uint32_t pointer, header;
+    if (FAILED(read_dword(device, 0x34, &pointer)))
+        return 0;
+    pointer &= 0xFC;
+    for (int i = 0; i < 48 && pointer >= 0x40; i++) {
+        if (FAILED(read_dword(device, pointer, &header)))
+            return 0;
+        uint32_t inside = dword_offset - pointer;
+        if ((header & 0xFF) == 0x01 && inside == 4)
+            return 0x00008000u;
+        if ((header & 0xFF) == 0x10 && (inside == 0x08 || inside == 0x10))
+            return 0xFFFF0000u;
+        pointer = header >> 8 & 0xFC;
+    }
+    return 0;
+}
+
+HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t size,
+                            uint32_t value) {
+    HRESULT hr = enter_running(device, access, HDVLAB_CONFIG_WRITE, -1, offset, size, value);
+    if (FAILED(hr))
+        return hr;
+    struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_WRITE, -1, offset, size, value);
+    uint32_t aligned = offset & ~3u, dword = value;
+    if (size < 4) {
+        uint32_t old, mask = (uint32_t)ones(size) << 8 * (offset & 3);
+        hr = read_dword(device, aligned, &old);
+        dword = (old & ~mask & ~write_one_to_clear_bits(device, aligned)) | (value << 8 * (offset & 3) & mask);
+    }
+    if (SUCCEEDED(hr))
+        hr = device->interface.WriteConfigSpace(device->context, aligned, dword);
+    tap_close(&tapped, value, hr);
+    device_leave(device);
+    return hr;
+}
+
+/* ---- lifecycle ---------------------------------------------------------------------------------------------------- */
+
+static const HDVLAB_ACCESS by_the_machine = {.origin = HDVLAB_GUEST};
+
+static struct tapped step_open(struct device *device, uint32_t kind, uint64_t value) {
+    return tap_open(device, &by_the_machine, kind, -1, 0, 0, value);
+}
+
+static void learn_bars(struct device *device) {
+    for (int i = 0; i < HDV_PCI_BAR_COUNT; i++) {
+        uint32_t low = device->probed_bars[i];
+        int wide = (low & 0x6) == 0x4 && i + 1 < HDV_PCI_BAR_COUNT;
+        uint64_t mask = wide ? (uint64_t)device->probed_bars[i + 1] << 32 | (low & ~0xFu)
+                             : 0xFFFFFFFF00000000u | (low & ~0xFu);
+        device->bar_size[i] = low ? ~mask + 1 : 0;
+        if (wide && low)
+            device->bar_size[++i] = 0; /* the upper half is addressed through the lower one */
+    }
+}
+
+/* A mask is usable when it is a run of ones above zeros, for memory, 16 bytes or more. */
+static int bars_are_sound(const struct device *device) {
+    for (int i = 0; i < HDV_PCI_BAR_COUNT; i++) {
+        uint64_t size = device->bar_size[i];
+        if (size && (size & (size - 1) || size < 16 || device->probed_bars[i] & 1))
+            return 0;
+    }
+    return 1;
+}
+
+HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *configuration) {
+    static const LPCWSTR nothing[1] = {NULL};
+    HRESULT hr = device_enter(device, 0);
+    if (FAILED(hr))
+        return hr;
+    if (atomic_load(&device->state) != DEVICE_CREATED) {
+        device_leave(device);
+        return HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    }
+    const HDV_PCI_DEVICE_INTERFACE *call = &device->interface;
+    struct tapped tapped = step_open(device, HDVLAB_INITIALIZE, 0);
+    hr = call->Initialize(device->context);
+    tap_close(&tapped, 0, hr);
+    if (SUCCEEDED(hr)) {
+        tapped = step_open(device, HDVLAB_SET_CONFIGURATION, count);
+        hr = call->SetConfiguration(device->context, count, count ? configuration : nothing);
+        tap_close(&tapped, count, hr);
+    }
+    if (SUCCEEDED(hr)) {
+        tapped = step_open(device, HDVLAB_GET_DETAILS, 0);
+        hr = call->GetDetails(device->context, &device->pnp_id, HDV_PCI_BAR_COUNT, device->probed_bars);
+        learn_bars(device);
+        if (SUCCEEDED(hr) && !bars_are_sound(device))
+            hr = E_INVALIDARG;
+        tap_close(&tapped, (uint64_t)device->pnp_id.DeviceID << 16 | device->pnp_id.VendorID, hr);
+    }
+    if (SUCCEEDED(hr))
+        atomic_store(&device->state, DEVICE_INITIALIZED);
+    device_leave(device);
+    return hr;
+}
+
+HRESULT device_start(struct device *device) {
+    HRESULT hr = device_enter(device, 0);
+    if (FAILED(hr))
+        return hr;
+    if (atomic_load(&device->state) == DEVICE_INITIALIZED) {
+        struct tapped tapped = step_open(device, HDVLAB_START, 0);
+        hr = device->interface.Start(device->context);
+        tap_close(&tapped, 0, hr);
+        if (SUCCEEDED(hr))
+            atomic_store(&device->state, DEVICE_RUNNING);
+    } else {
+        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    }
+    device_leave(device);
+    return hr;
+}
+
+void device_stop(struct device *device) {
+    if (FAILED(device_enter(device, 0)))
+        return;
+    if (atomic_load(&device->state) == DEVICE_RUNNING) {
+        atomic_store(&device->state, DEVICE_STOPPED);
+        atomic_store(&device->command, 0);
+        struct tapped tapped = step_open(device, HDVLAB_STOP, 0);
+        device->interface.Stop(device->context);
+        tap_close(&tapped, 0, S_OK);
+    }
+    device_leave(device);
+}
+
+void device_tear_down(struct device *device) {
+    device_stop(device);
+    if (FAILED(device_enter(device, 0)))
+        return;
+    if (atomic_exchange(&device->state, DEVICE_TORN_DOWN) != DEVICE_TORN_DOWN) {
+        struct tapped tapped = step_open(device, HDVLAB_TEARDOWN, 0);
+        device->interface.Teardown(device->context);
+        tap_close(&tapped, 0, S_OK);
+        doorbells_drop(device);
+        sections_drop(device);
+        apertures_drop(device);
+    }
+    device_leave(device);
+}

@@ -1,0 +1,57 @@
+"""Numbers as people type them, and integers that show themselves in hexadecimal."""
+
+from __future__ import annotations
+
+from hdvlab.errors import UsageError
+
+
+def parse_number(text: str) -> int:
+    """``0x1f``, ``0b101``, ``0o17`` or decimal, with ``_`` wherever it helps.
+
+    Raises
+    ------
+    UsageError
+        It is no number, or a negative one.
+    """
+    try:
+        number = int(text, 0)
+    except ValueError:
+        stripped = text.lstrip("0_")
+        hint = f"; write {stripped} or 0x{stripped}" if stripped != text and stripped.isdigit() else ""
+        raise UsageError(f"{text!r} is no number{hint or '; write 31, 0x1f or 0b1_1111'}") from None
+    if number < 0:
+        raise UsageError(f"{text} is negative; write the bits, for example {number & 0xFFFFFFFF:#x}")
+    return number
+
+
+_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+
+
+def parse_size(text: str) -> int:
+    """A number of bytes: ``65536``, ``64K``, ``64M``, ``1GiB``."""
+    word = text.lower().removesuffix("b").removesuffix("i")
+    unit = word[-1:] if word[-1:] in _UNITS and not word.startswith("0x") else ""
+    return parse_number(word.removesuffix(unit)) << _UNITS[unit]
+
+
+class Value(int):
+    """A number read from a device: an int that shows itself in hexadecimal, with the fields it is made of.
+
+    ``fields`` is text such as ``EN=1 RATE=3``; empty where nothing describes it.
+    """
+
+    fields: str
+
+    def __new__(cls, value: int, fields: str = "") -> Value:
+        self = super().__new__(cls, value)
+        self.fields = fields
+        return self
+
+    def __str__(self) -> str:
+        return hex(self)
+
+    def __repr__(self) -> str:
+        return f"{self:#x} ({self.fields})" if self.fields else hex(self)
+
+    def __reduce__(self) -> tuple[type[Value], tuple[int, str]]:
+        return (Value, (int(self), self.fields))

@@ -1,0 +1,6 @@
+"""What a device author uses: :class:`Device`, and the registers and capabilities it is described with."""
+
+from hdvlab.device.device import Device
+from hdvlab.device.fault import Fault
+
+__all__ = ["Device", "Fault"]

@@ -1,0 +1,332 @@
+"""What an author subclasses: a PCI device whose plain registers are served in C and whose behaviour is Python."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from hdvlab._core import ffi, lib
+from hdvlab.device.bar_state import BarState
+from hdvlab.device.description import DeviceDescription, describe, fill_description
+from hdvlab.device.fault import Fault
+from hdvlab.device.work import DeviceLock, Work
+from hdvlab.errors import DeviceError, HResult, StateError, check
+from hdvlab.hdv import Aperture, DeviceHost, Doorbell, Section, memory
+from hdvlab.hdv.callbacks import callback_table
+from hdvlab.pci import MsiCapability
+from hdvlab.pci.capability import Capability
+from hdvlab.registers import Register
+
+#: Different faults that one device keeps; every failed access is in the trace all the same.
+MAX_FAULTS = 1000
+
+
+class Device:
+    """A virtual PCI device.
+
+    ::
+
+        class Blink(Device):
+            vendor_id, device_id = 0x1234, 0x0001
+
+            class bar0(Bar, size=4096):
+                CTRL = Register(0x00, fields={"EN": 0, "RATE": (1, 4)})
+                COUNT = Register(0x04, access="ro")
+
+            @bar0.CTRL.on_write
+            def ctrl(self, value):
+                self.bar0.COUNT += value & 1
+
+    Mistakes in the description are refused when the class is made. In an instance, ``self.bar0.CTRL`` is the stored
+    value. Handlers run on the thread that carries the guest's access, one at a time per device.
+
+    Attributes
+    ----------
+    vendor_id, device_id, revision_id, prog_if, sub_class, base_class, sub_vendor_id, sub_system_id : int
+        ``HDV_PCI_PNP_ID``; the first two are required. The default class is 0xFF, unassigned.
+    capabilities : sequence of Capability
+        In config space order; one MSI vector by default.
+    configuration : dict of str to str
+        The ``key=value`` strings that the slot was given.
+    faults : list of Fault
+        What failed in this device's code.
+    """
+
+    vendor_id: ClassVar[int]
+    device_id: ClassVar[int]
+    revision_id: ClassVar[int] = 0
+    prog_if: ClassVar[int] = 0
+    sub_class: ClassVar[int] = 0
+    base_class: ClassVar[int] = 0xFF
+    sub_vendor_id: ClassVar[int] = 0
+    sub_system_id: ClassVar[int] = 0
+    capabilities: ClassVar[Sequence[Capability]] = (MsiCapability(),)
+
+    description: ClassVar[DeviceDescription]
+    class_id: ClassVar[uuid.UUID]
+
+    configuration: dict[str, str]
+    faults: list[Fault]
+
+    def __init_subclass__(cls, **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        cls.description = describe(cls)
+        if "class_id" not in cls.__dict__:
+            cls.class_id = uuid.uuid5(uuid.NAMESPACE_OID, f"hdvlab:{cls.__module__}.{cls.__qualname__}")
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Device:
+        if cls is Device:
+            raise StateError("Device is to be subclassed: class Mine(Device): ...")
+        self = super().__new__(cls)
+        # Here and not in __init__, which an author may write without calling ours.
+        self._name = cls.__name__.lower()
+        self._instance: Any = None
+        self._work: Work | None = None
+        self._last_work: Work | None = None
+        self._report: Callable[[Fault], None] = lambda fault: None
+        self.configuration = {}
+        self.faults = []
+        self._context = ffi.new_handle(self)
+        description, kept = fill_description(cls.description)
+        overrides_config = cls.config_written is not Device.config_written
+        handle = ffi.new("void **")
+        check(
+            lib.hdvlab_register_file_create(description, callback_table(overrides_config), self._context, handle),
+            f"create {cls.__name__}",
+        )
+        del kept
+        self._file: Any = ffi.gc(handle[0], lib.hdvlab_register_file_close)
+        values = ffi.new("uint64_t **")
+        check(lib.hdvlab_register_file_values(self._file, values), "values")
+        self._values: Any = values[0]
+        for index, bar in cls.description.bars.items():
+            vars(self)[f"bar{index}"] = BarState(bar.map, cls.description.index_of(index), self._values)
+        self._readers = {i: (getattr(self, h.name), h.arguments) for i, h in cls.description.readers.items()}
+        self._writers = {i: (getattr(self, h.name), h.arguments) for i, h in cls.description.writers.items()}
+        self._bar_readers = {i: getattr(self, h.name) for i, h in cls.description.bar_readers.items()}
+        self._bar_writers = {i: getattr(self, h.name) for i, h in cls.description.bar_writers.items()}
+        return self
+
+    # ---- what an author may override ---------------------------------------------------------------------------
+
+    def initialize(self) -> None:
+        """Power comes on (HDV Initialize). Registers have their reset values. An exception fails the power-on."""
+
+    def configure(self, configuration: dict[str, str]) -> None:
+        """The slot's configuration strings have come (HDV SetConfiguration); a string without ``=`` is a key to ""."""
+
+    def start(self) -> None:
+        """The guest is about to run (HDV Start). Sections and doorbells may be made from here on."""
+
+    def stop(self) -> None:
+        """The guest runs no more (HDV Stop). Timers are cancelled and :attr:`stopping` is set already."""
+
+    def teardown(self) -> None:
+        """The last callback (HDV Teardown)."""
+
+    def config_written(self, offset: int, value: int) -> None:
+        """The guest wrote the config dword at ``offset``; it is stored within its write mask already."""
+
+    # ---- what an author may use --------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """How the lab calls this device."""
+        return self._name
+
+    @property
+    def config(self) -> bytes:
+        """The device's own config space, 4096 bytes; BARs and command register are the machine's."""
+        config = ffi.new("uint8_t **")
+        check(lib.hdvlab_register_file_config(self._file, config), "config")
+        return bytes(ffi.buffer(config[0], 4096))
+
+    def dma_read(self, address: int, size: int) -> bytes:
+        """Copy ``size`` bytes from guest-physical ``address``; see :func:`hdvlab.hdv.read_guest_memory`."""
+        return memory.read_guest_memory(self._running("dma_read"), address, size)
+
+    def dma_write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Copy ``data`` to guest-physical ``address``; see :func:`hdvlab.hdv.write_guest_memory`."""
+        memory.write_guest_memory(self._running("dma_write"), address, data)
+
+    def aperture(self, address: int, size: int, write_protected: bool = False) -> Aperture:
+        """A live window on guest RAM; see :class:`hdvlab.hdv.Aperture`."""
+        return Aperture(self._running("aperture"), address, size, write_protected)
+
+    def interrupt(self, vector: int = 0) -> bool:
+        """Raise an MSI-X or MSI vector, whichever the driver enabled.
+
+        Returns
+        -------
+        bool
+            True when it was delivered, or is pending behind a mask; False when the driver has enabled neither, or has
+            not enabled bus mastering.
+
+        Raises
+        ------
+        AccessError
+            No such vector, or not granted by the driver (``E_INVALIDARG``).
+        """
+        hresult = lib.hdvlab_register_file_interrupt(self._file, vector) & 0xFFFFFFFF
+        if hresult in (HResult.ERROR_INVALID_STATE, HResult.E_ACCESSDENIED):
+            return False
+        check(hresult, f"interrupt({vector})", "no such vector, or the driver was not granted it")
+        return True
+
+    def doorbell(
+        self, place: Register | int, value: int | None = None, *, bar: int = 0, size: int | None = None
+    ) -> Doorbell:
+        """An event that guest writes to ``place`` signal, instead of being handled.
+
+        ``place`` is a register (``self.doorbell(type(self).bar0.TAIL)``) or an offset in ``bar``; ``value`` and
+        ``size`` (bytes) narrow which writes ring it. Closed with the device.
+        """
+        if isinstance(place, Register):
+            bar = next(b for b, register in self.description.registers if register is place)
+            place = place.offset
+        return Doorbell(self._running("doorbell"), bar, place, value, size)
+
+    def section(self, offset: int, size: int, *, bar: int = 0, writable: bool = True) -> Section:
+        """Back pages of a BAR with memory; see :class:`hdvlab.hdv.Section`."""
+        return Section(self._running("section"), bar, offset, size, writable)
+
+    def after(self, seconds: float, function: Callable[..., Any], *arguments: Any) -> threading.Timer:
+        """Call ``function(*arguments)`` under :attr:`lock` once ``seconds`` have passed, unless the device stops.
+
+        Rows it leads to carry the access that is being served now as their ``cause``.
+        """
+        return self._powered("after").after(seconds, function, arguments)
+
+    def spawn(self, function: Callable[..., Any], *arguments: Any) -> threading.Thread:
+        """Call ``function(*arguments)`` in a thread of its own. Touch registers ``with self.lock``; end when
+        :attr:`stopping` is set. Rows it leads to carry the access that is being served now as their ``cause``.
+        """
+        return self._powered("spawn").spawn(function, arguments)
+
+    @property
+    def lock(self) -> DeviceLock:
+        """Inside ``with self.lock`` no guest access runs. Not needed in handlers and in :meth:`after`."""
+        return DeviceLock(self._running("lock"))
+
+    @property
+    def stopping(self) -> threading.Event:
+        """Set when the device stops; threads of :meth:`spawn` wait on it."""
+        return self._powered("stopping").stopping
+
+    def _running(self, operation: str) -> Any:
+        if self._instance is None:
+            raise StateError(f"{self._name} is not plugged into a running machine", None, operation)
+        return self._instance
+
+    def _powered(self, operation: str) -> Work:
+        self._running(operation)
+        assert self._work is not None
+        return self._work
+
+    # ---- the lab's side ----------------------------------------------------------------------------------------
+
+    def attach(self, host: DeviceHost, instance_id: uuid.UUID, name: str, report: Callable[[Fault], None]) -> Any:
+        """Make the device an instance of ``host``, registers at their reset values; returns its ``HDV_DEVICE``.
+
+        ``report`` is told of each new kind of fault, once.
+        """
+        if self._instance is not None:
+            raise StateError(f"{self._name} is plugged in already; make another one: {type(self).__name__}()")
+        check(lib.hdvlab_register_file_reset(self._file), "reset")
+        self._name, self._report = name, report
+        self._instance = host.create_device(self._file, self.class_id, instance_id)
+        self._work = Work(self._instance, self.on_failure)
+        return self._instance
+
+    def peek(self, bar: int, offset: int, size: int) -> int:
+        """The stored bytes at a BAR offset as a little-endian number: no handler, no side effect, no row.
+
+        Raises
+        ------
+        AccessError
+            Outside the BAR (``E_INVALIDARG``), or where no register is (``ERROR_NOT_FOUND``).
+        """
+        value = ffi.new("uint64_t *")
+        hresult = lib.hdvlab_register_file_peek(self._file, bar, offset, size, value)
+        check(hresult, f"peek BAR{bar}+{offset:#x}/{size}", "no register there")
+        return int(value[0])
+
+    def join_work(self, timeout: float = 1.0) -> list[threading.Thread]:
+        """Wait for the last power-on's timers and threads to end; those that have not."""
+        return self._last_work.join(timeout) if self._last_work is not None else []
+
+    # ---- callbacks ---------------------------------------------------------------------------------------------
+
+    def on_initialize(self) -> None:
+        self.initialize()
+
+    def on_set_configuration(self, values: list[str]) -> None:
+        self.configuration = dict(value.partition("=")[::2] for value in values)
+        self.configure(self.configuration)
+
+    def on_start(self) -> None:
+        self.start()
+
+    def on_stop(self) -> None:
+        if self._work is not None:
+            self._work.stop()
+        self.stop()
+
+    def on_teardown(self) -> None:
+        if self._work is not None:
+            self._work.stop()
+        try:
+            self.teardown()
+        finally:
+            self._last_work, self._work, self._instance = self._work, None, None
+
+    def on_register_read(self, index: int, stored: int) -> int:
+        handler, arguments = self._readers[index]
+        value = handler(stored) if arguments else handler()
+        return self._answer(value, self.description.registers[index][1].width, handler)
+
+    def on_register_write(self, index: int, value: int, old: int) -> None:
+        handler, arguments = self._writers[index]
+        if arguments == 2:
+            handler(value, old)
+        else:
+            handler(value)
+
+    def on_bar_read(self, bar: int, offset: int, size: int) -> int:
+        handler = self._bar_readers[bar]
+        return self._answer(handler(offset, size), 8 * size, handler)
+
+    def on_bar_write(self, bar: int, offset: int, size: int, value: int) -> None:
+        self._bar_writers[bar](offset, size, value)
+
+    def on_config_written(self, offset: int, value: int) -> None:
+        self.config_written(offset, value)
+
+    def on_failure(self, operation: str, error: BaseException) -> int:
+        fault = Fault.of(self._name, operation, error, lib.hdvlab_cause())
+        for known in self.faults:
+            if known.key == fault.key:
+                known.count += 1
+                break
+        else:
+            if len(self.faults) < MAX_FAULTS:  # a guest may not make the host remember without end
+                self.faults.append(fault)
+                self._report(fault)
+        return fault.hresult - (1 << 32) if fault.hresult & 0x80000000 else HResult.E_UNEXPECTED.signed
+
+    def _answer(self, value: Any, width: int, handler: Callable[..., Any]) -> int:
+        """What a read handler returned, if it is a number that fits; never truncated in silence."""
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << width:
+            return value
+        name = getattr(handler, "__name__", "the handler")
+        if isinstance(value, int) and not isinstance(value, bool):
+            raise DeviceError(f"{name} returned {value:#x}; a read of {width} bits is answered by 0 to {2**width - 1:#x}")
+        raise DeviceError(f"{name} returned {value!r}; a read is answered by an int")
+
+    def __repr__(self) -> str:
+        state = "plugged in" if self._instance is not None else "not plugged in"
+        return f"<{type(self).__name__} {self.vendor_id:04x}:{self.device_id:04x}, {state}>"
+
+

@@ -1,0 +1,107 @@
+"""Work a device does outside a guest's access: later (timers) or elsewhere (threads), with the cause taken along."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from hdvlab._core import lib
+from hdvlab.errors import HResult, StateError, check
+
+
+class DeviceLock:
+    """Entered, its thread runs as if in a callback of the device: alone, and guarded against re-entry."""
+
+    def __init__(self, device: Any, cause: int = -1) -> None:
+        self._device = device
+        self._cause = cause
+        self._before = -1
+
+    def __enter__(self) -> None:
+        self._before = lib.hdvlab_cause()
+        cause = self._before if self._before >= 0 else self._cause
+        # In slices, so that Ctrl-C reaches a thread that waits for a device that hangs.
+        while (hresult := lib.hdvlab_device_enter(self._device, 100, cause)) == HResult.ERROR_TIMEOUT.signed:
+            pass
+        check(hresult, "lock", "the device is not running, or this thread is inside one of its callbacks already")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        lib.hdvlab_device_leave(self._device)
+        lib.hdvlab_set_cause(self._before)
+
+
+class Work:
+    """The timers and threads of one powered-on device."""
+
+    def __init__(self, device: Any, on_failure: Callable[[str, BaseException], int]) -> None:
+        self._device = device
+        self._on_failure = on_failure
+        self._guard = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self.stopping = threading.Event()
+
+    def _start(self, thread: threading.Thread) -> None:
+        thread.daemon = True
+        with self._guard:
+            if self.stopping.is_set():
+                return
+            self._threads.add(thread)
+            thread.start()
+
+    def _run(self, what: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        try:
+            function(*arguments)
+        except StateError as error:
+            if not self.stopping.is_set():  # else: the machine went off under it, as machines do
+                self._on_failure(what, error)
+        except BaseException as error:
+            self._on_failure(what, error)
+        finally:
+            with self._guard:
+                self._threads.discard(threading.current_thread())
+
+    def after(self, seconds: float, function: Callable[..., Any], arguments: tuple[Any, ...]) -> threading.Timer:
+        """Run ``function`` under the device's lock once ``seconds`` have passed, unless the device stops before."""
+        cause = lib.hdvlab_cause()
+
+        def locked() -> None:
+            with DeviceLock(self._device, cause):
+                function(*arguments)
+
+        timer = threading.Timer(seconds, self._run, (f"after({seconds:g} s)", locked, ()))
+        timer.name = "hdvlab-timer"
+        self._start(timer)
+        return timer
+
+    def spawn(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> threading.Thread:
+        """Run ``function`` in a thread of its own, without the lock."""
+        cause = lib.hdvlab_cause()
+
+        def caused() -> None:
+            lib.hdvlab_set_cause(cause)
+            function(*arguments)
+
+        thread = threading.Thread(target=self._run, args=("spawn", caused, ()), name="hdvlab-device")
+        self._start(thread)
+        return thread
+
+    def stop(self) -> None:
+        """Cancel timers, tell threads to end. Does not wait: the caller may hold the lock they wait for."""
+        self.stopping.set()
+        with self._guard:
+            threads = list(self._threads)
+        for thread in threads:
+            if isinstance(thread, threading.Timer):
+                thread.cancel()
+
+    def join(self, timeout: float) -> list[threading.Thread]:
+        """Wait for the threads to end; those that have not within ``timeout`` seconds."""
+        with self._guard:
+            threads = [t for t in self._threads if t is not threading.current_thread()]
+        for thread in threads:
+            thread.join(timeout)
+        return [thread for thread in threads if thread.is_alive()]

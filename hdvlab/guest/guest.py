@@ -1,0 +1,133 @@
+"""A guest: what a driver function receives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+
+from hdvlab.errors import GuestTimeoutError, StateError, UsageError
+from hdvlab.guest.bus import FIRST_VECTOR, VECTOR_COUNT, Bus
+from hdvlab.guest.function import Function
+from hdvlab.guest.memory import DmaBuffer, RamAllocator
+
+_SLICE = 0.2
+
+
+class VectorAllocator:
+    """Hands out CPU interrupt vectors in aligned runs, as MSI wants them."""
+
+    def __init__(self) -> None:
+        self._taken: set[int] = set()
+
+    def take(self, count: int) -> list[int]:
+        """``count`` consecutive free vectors starting at a multiple of the next power of two."""
+        step = 1 << max(count - 1, 0).bit_length()
+        for first in range(-(-FIRST_VECTOR // step) * step, VECTOR_COUNT - count + 1, step):
+            run = range(first, first + count)
+            if self._taken.isdisjoint(run):
+                self._taken.update(run)
+                return list(run)
+        raise StateError(f"no {count} consecutive interrupt vectors are free")
+
+    def give_back(self, vectors: list[int]) -> None:
+        """Free vectors."""
+        self._taken.difference_update(vectors)
+
+
+class Guest:
+    """The machine from inside, for a driver written in Python.
+
+    ``guest["edu"]`` or ``guest.find(0x1234, 0x11e8)`` is a PCI function that firmware has placed; buffers and vectors
+    are freed when the program ends.
+    """
+
+    def __init__(
+        self, bus: Bus, functions: Mapping[str, Function], ram: RamAllocator, vectors: VectorAllocator
+    ) -> None:
+        self.bus = bus
+        self.functions = dict(functions)
+        self._ram = ram
+        self._vectors = vectors
+        self._buffers: list[DmaBuffer] = []
+        self._owned: list[int] = []
+
+    def __getitem__(self, name: str) -> Function:
+        try:
+            return self.functions[name]
+        except KeyError:
+            raise UsageError(f"no device {name!r} is plugged in; there is {', '.join(self.functions) or 'none'}") from None
+
+    def __iter__(self) -> Iterator[Function]:
+        return iter(self.functions.values())
+
+    def find(self, vendor_id: int, device_id: int) -> Function:
+        """The first function with these ids, found by reading config space."""
+        for function in self:
+            if function.config_read(0) == device_id << 16 | vendor_id:
+                return function
+        raise UsageError(f"no function is {vendor_id:04x}:{device_id:04x}")
+
+    def dma_alloc(self, size: int) -> DmaBuffer:
+        """A page-aligned, zeroed DMA buffer of ``size`` bytes."""
+        buffer = DmaBuffer(self.bus, self._ram.take(size), size)
+        self._buffers.append(buffer)
+        buffer.write(bytes(size))
+        return buffer
+
+    def request_interrupts(self, function: Function, count: int = 1) -> list[int]:
+        """Give a function ``count`` CPU vectors and program its MSI-X or MSI capability with them."""
+        vectors = self._vectors.take(count)
+        self._owned.extend(vectors)
+        function.enable_interrupts(vectors)
+        return vectors
+
+    def wait_interrupt(self, source: Function | int, timeout: float = 5.0, vector: int = 0) -> int:
+        """Wait for an interrupt and take it.
+
+        Parameters
+        ----------
+        source : Function or int
+            A function, of whose vectors ``vector`` names one, or a CPU vector.
+        timeout : float
+            Seconds.
+
+        Returns
+        -------
+        int
+            How many more are pending.
+
+        Raises
+        ------
+        GuestTimeoutError
+            None came (``ERROR_TIMEOUT``).
+        GuestInterrupted
+            The program was stopped, or the machine powered off (``E_ABORT``).
+        """
+        if isinstance(source, Function):
+            if vector >= len(source.vectors):
+                raise StateError(f"{source.name} was given {len(source.vectors)} vectors; request_interrupts() first")
+            number = source.vectors[vector]
+        else:
+            number = source
+        deadline = time.monotonic() + timeout
+        while True:  # in slices, so that a program can be stopped
+            left = deadline - time.monotonic()
+            try:
+                return self.bus.wait_interrupt(number, min(max(left, 0.0), _SLICE))
+            except GuestTimeoutError:
+                if left <= _SLICE:
+                    raise GuestTimeoutError(f"no interrupt on vector {number:#x} within {timeout:g} s") from None
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, stoppable from the notebook."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, 0.05))
+
+    def close(self) -> None:
+        """Free buffers and vectors."""
+        for buffer in self._buffers:
+            self._ram.give_back(buffer.address)
+        self._vectors.give_back(self._owned)
+        self._buffers.clear()
+        self._owned.clear()

@@ -1,0 +1,99 @@
+"""A guest program: a Python function that runs as the guest, in a thread of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hdvlab.errors import GuestInterrupted, StateError
+from hdvlab.guest.guest import Guest
+
+#: How long a stopped program may take to end before the lab gives up on it, seconds.
+STOP_GRACE = 2.0
+
+
+class Program:
+    """A running or finished guest program.
+
+    ``value`` is what it returned, ``error`` what it raised, ``seconds`` how long it ran.
+    """
+
+    def __init__(self, function: Callable[..., Any], guest: Guest, arguments: tuple[Any, ...]) -> None:
+        self.name = getattr(function, "__name__", repr(function))
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.seconds = 0.0
+        self._guest = guest
+        self._function = function
+        self._arguments = arguments
+        self._thread = threading.Thread(target=self._run, name=f"hdvlab-guest-{self.name}", daemon=True)
+        self._done = threading.Event()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        began = time.perf_counter()
+        try:
+            self.value = self._function(self._guest, *self._arguments)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.seconds = time.perf_counter() - began
+            self._guest.close()
+            self._done.set()
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return not self._done.is_set()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end; on Ctrl-C stop the program first. False when ``timeout`` seconds were not enough."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            # Short waits: the interpreter answers Ctrl-C between them.
+            while not self._done.wait(0.05):
+                if deadline is not None and time.monotonic() > deadline:
+                    return False
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        return True
+
+    def stop(self) -> None:
+        """Stop the program from outside: waits and Python code end at once with GuestInterrupted.
+
+        Raises
+        ------
+        StateError
+            It did not end, because it is inside a call that Python cannot interrupt.
+        """
+        deadline = time.monotonic() + STOP_GRACE
+        while not self._done.is_set():
+            self._guest.bus.cancel()
+            if self._thread.ident is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(self._thread.ident), ctypes.py_object(GuestInterrupted)
+                )
+            if self._done.wait(0.1):
+                break
+            if time.monotonic() > deadline:
+                raise StateError(f"{self.name} does not stop; it is inside a call that Python cannot interrupt")
+
+    def result(self) -> Any:
+        """What it returned; raises what it raised."""
+        self.join()
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+    def __repr__(self) -> str:
+        if self.running:
+            return f"<{self.name} is running>"
+        end = f"raised {type(self.error).__name__}" if self.error is not None else f"returned {self.value!r}"
+        return f"<{self.name} {end} after {self.seconds * 1e3:.1f} ms>"

@@ -1,0 +1,156 @@
+"""Where C calls Python. No exception crosses: each becomes an HRESULT, is kept by the device, and shows in the trace."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol
+
+from hdvlab._core import ffi, lib
+from hdvlab.errors import GuestInterrupted, HResult
+from hdvlab.hdv.structures import wide_string
+
+
+class DeviceCallbacks(Protocol):
+    """What a register file asks of its author, on the thread that carries the access, with the device entered."""
+
+    def on_initialize(self) -> None: ...
+    def on_teardown(self) -> None: ...
+    def on_set_configuration(self, values: list[str]) -> None: ...
+    def on_start(self) -> None: ...
+    def on_stop(self) -> None: ...
+    def on_register_read(self, index: int, stored: int) -> int: ...
+    def on_register_write(self, index: int, value: int, old: int) -> None: ...
+    def on_bar_read(self, bar: int, offset: int, size: int) -> int: ...
+    def on_bar_write(self, bar: int, offset: int, size: int, value: int) -> None: ...
+    def on_config_written(self, offset: int, value: int) -> None: ...
+    def on_failure(self, operation: str, error: BaseException) -> int:
+        """Keep the error; return the HRESULT the access ends with (signed)."""
+
+
+class _Interrupted(threading.local):
+    error: BaseException | None = None
+
+
+_interrupted = _Interrupted()
+
+
+def reraise_interrupt() -> None:
+    """Raise what stopped a callback on this thread from outside (Ctrl-C, the end of a guest program), if anything did.
+
+    Called by whoever called into C, once C has returned.
+    """
+    error = _interrupted.error
+    if error is not None:
+        _interrupted.error = None
+        raise error
+
+
+def _failed(context: Any, operation: str, error: BaseException) -> int:
+    from_outside = isinstance(error, GuestInterrupted) or (
+        isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+    )
+    if from_outside:
+        _interrupted.error = error
+        return HResult.E_ABORT.signed
+    owner: DeviceCallbacks = ffi.from_handle(context)
+    return owner.on_failure(operation, error)
+
+
+@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+def hdvlab_py_register_write(context: Any, index: int, value: int, old: int) -> int:
+    try:
+        ffi.from_handle(context).on_register_write(index, value, old)
+    except BaseException as error:
+        return _failed(context, "WriteInterceptedMemory", error)
+    return 0
+
+
+@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+def hdvlab_py_register_read(context: Any, index: int, stored: int, value: Any) -> int:
+    try:
+        value[0] = ffi.from_handle(context).on_register_read(index, stored)
+    except BaseException as error:
+        return _failed(context, "ReadInterceptedMemory", error)
+    return 0
+
+
+@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+def hdvlab_py_bar_read(context: Any, bar: int, offset: int, size: int, value: Any) -> int:
+    try:
+        value[0] = ffi.from_handle(context).on_bar_read(bar, offset, size)
+    except BaseException as error:
+        return _failed(context, "ReadInterceptedMemory", error)
+    return 0
+
+
+@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+def hdvlab_py_bar_write(context: Any, bar: int, offset: int, size: int, value: int) -> int:
+    try:
+        ffi.from_handle(context).on_bar_write(bar, offset, size, value)
+    except BaseException as error:
+        return _failed(context, "WriteInterceptedMemory", error)
+    return 0
+
+
+@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+def hdvlab_py_config_written(context: Any, offset: int, value: int) -> int:
+    try:
+        ffi.from_handle(context).on_config_written(offset, value)
+    except BaseException as error:
+        return _failed(context, "WriteConfigSpace", error)
+    return 0
+
+
+@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+def hdvlab_py_initialize(context: Any) -> int:
+    try:
+        ffi.from_handle(context).on_initialize()
+    except BaseException as error:
+        return _failed(context, "Initialize", error)
+    return 0
+
+
+@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+def hdvlab_py_set_configuration(context: Any, count: int, values: Any) -> int:
+    try:
+        ffi.from_handle(context).on_set_configuration([wide_string(values[i]) for i in range(count)])
+    except BaseException as error:
+        return _failed(context, "SetConfiguration", error)
+    return 0
+
+
+@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+def hdvlab_py_start(context: Any) -> int:
+    try:
+        ffi.from_handle(context).on_start()
+    except BaseException as error:
+        return _failed(context, "Start", error)
+    return 0
+
+
+@ffi.def_extern()
+def hdvlab_py_stop(context: Any) -> None:
+    try:
+        ffi.from_handle(context).on_stop()
+    except BaseException as error:
+        _failed(context, "Stop", error)
+
+
+@ffi.def_extern()
+def hdvlab_py_teardown(context: Any) -> None:
+    try:
+        ffi.from_handle(context).on_teardown()
+    except BaseException as error:
+        _failed(context, "Teardown", error)
+
+
+def callback_table(handles_config: bool) -> Any:
+    """The C table of the functions above; ``handles_config``: also told of config space writes."""
+    table = ffi.new("HDVLAB_DEVICE_CALLBACKS *")
+    for name in ("initialize", "teardown", "set_configuration", "start", "stop"):
+        setattr(table, name, getattr(lib, f"hdvlab_py_{name}"))
+    for name in ("register_read", "register_write", "bar_read", "bar_write"):
+        setattr(table, name, getattr(lib, f"hdvlab_py_{name}"))
+    if handles_config:
+        table.config_written = lib.hdvlab_py_config_written
+    return table

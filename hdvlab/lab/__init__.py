@@ -1,0 +1,7 @@
+"""The composition root: machine, host, devices and trace together."""
+
+from hdvlab.lab.lab import Lab
+from hdvlab.lab.plugged import Plugged
+from hdvlab.lab.run import Run
+
+__all__ = ["Lab", "Plugged", "Run"]

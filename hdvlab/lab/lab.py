@@ -1,0 +1,289 @@
+"""The lab: a machine, the devices in it, and the trace of everything they do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from hdvlab.device import Device, Fault
+from hdvlab.errors import HResult, StateError, UsageError
+from hdvlab.guest import Guest, Program
+from hdvlab.lab.plugged import Plugged
+from hdvlab.lab.power import Power
+from hdvlab.lab.run import Run
+from hdvlab.systems import EmbeddedMachine
+from hdvlab.systems.embedded import SLOT_COUNT
+from hdvlab.trace.recorder import Recorder
+from hdvlab.trace.tables import BarInfo, DeviceInfo
+
+DEFAULT_RAM = 64 << 20
+_FIRST_SLOT = 1  # slot 0 is where a real machine has its host bridge
+
+
+class Lab:
+    """A machine with devices, recorded.
+
+    Parameters
+    ----------
+    ram : int
+        Guest RAM in bytes, whole pages; 64 MiB by default.
+    trace : path, optional
+        Directory to record into; a temporary one that goes with the lab when not given.
+    clock : {"auto", "tsc", "monotonic", "manual"}
+        What ``t_ns`` is taken from.
+    record_sections : bool
+        Also record accesses to section-backed pages.
+
+    Examples
+    --------
+    >>> lab = Lab()
+    >>> blink = lab.plug(Blink)          # powers the machine on
+    >>> blink.bar0.CTRL.write(1)
+    >>> lab.trace.frame(decode=True)
+    """
+
+    def __init__(
+        self,
+        *,
+        ram: int = DEFAULT_RAM,
+        trace: str | os.PathLike[str] | None = None,
+        clock: str = "auto",
+        record_sections: bool = False,
+    ) -> None:
+        self.trace = Recorder.create(None if trace is None else Path(trace), clock=clock)
+        self._ram = ram
+        self._record_sections = record_sections
+        self._plugged: dict[str, Plugged] = {}
+        self._power: Power | None = None
+        self._programs: list[Program] = []
+        self.runs: dict[str, Run] = {}
+        """Named recordings, by :meth:`record` and :meth:`run`."""
+
+    # ---- devices -----------------------------------------------------------------------------------------------
+
+    def plug(
+        self,
+        device: Device | type[Device],
+        *,
+        name: str | None = None,
+        slot: int | None = None,
+        configuration: Sequence[str] = (),
+    ) -> Plugged:
+        """Put a device into a slot and power the machine on if it is off.
+
+        A device that already has the name gives its place up, so re-running a cell swaps the device.
+
+        Parameters
+        ----------
+        device : Device or subclass
+            A class is instantiated without arguments.
+        name : str, optional
+            How the lab calls it; the class's name in lower case when not given.
+        slot : int, optional
+            1 to 31; the first free one, or the one that the name had, when not given.
+        configuration : sequence of str
+            ``key=value`` strings for :meth:`Device.configure`.
+
+        Raises
+        ------
+        HdvError
+            What a lifecycle callback of the device failed with; then nothing is plugged in.
+        """
+        if isinstance(device, type):
+            if not issubclass(device, Device):
+                raise UsageError(f"{device.__name__} is no device; derive it from hdvlab.Device")
+            device = device()
+        name = name or type(device).__name__.lower()
+        if not re.fullmatch(r"[A-Za-z_]\w*", name):
+            raise UsageError(f"{name!r} cannot be a device's name; use letters, digits and _")
+        before = self._plugged.get(name)
+        if slot is None:
+            slot = before.slot if before is not None else self._free_slot()
+        taken = next((p for p in self._plugged.values() if p.slot == slot and p is not before), None)
+        if not 0 <= slot < SLOT_COUNT or taken is not None:
+            reason = f"{taken.name} is in it" if taken is not None else f"slots are 0 to {SLOT_COUNT - 1}"
+            raise UsageError(f"slot {slot}: {reason}")
+        one = Plugged(self, device, name, slot, configuration, self.trace.add_device(self._info(device, name, slot)))
+        if before is not None:
+            self.unplug(name)
+        self._plugged[name] = one
+        try:
+            if self._power is None:
+                self.start()
+            else:
+                self._power.plug(one)
+        except BaseException:
+            del self._plugged[name]
+            raise
+        return one
+
+    def _free_slot(self) -> int:
+        taken = {one.slot for one in self._plugged.values()}
+        for slot in range(_FIRST_SLOT, SLOT_COUNT):
+            if slot not in taken:
+                return slot
+        raise StateError(f"all {SLOT_COUNT - _FIRST_SLOT} slots are taken; unplug something")
+
+    @staticmethod
+    def _info(device: Device, name: str, slot: int) -> DeviceInfo:
+        bars = {
+            index: BarInfo(bar.bar_size, None, bar.map) for index, bar in device.description.bars.items()
+        }
+        return DeviceInfo(name, device.vendor_id, device.device_id, f"00:{slot:02x}.0", "", bars)
+
+    def unplug(self, name: str) -> None:
+        """Take a device out; on a running machine it is stopped and torn down first."""
+        one = self[name]
+        if self._power is not None:
+            self._power.unplug(one)
+        del self._plugged[name]
+
+    def __getitem__(self, name: str) -> Plugged:
+        try:
+            return self._plugged[name]
+        except KeyError:
+            known = ", ".join(self._plugged) or "nothing"
+            raise UsageError(f"no device {name!r} is plugged in; there is {known}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._plugged
+
+    def __iter__(self) -> Iterator[Plugged]:
+        return iter(self._plugged.values())
+
+    # ---- power -------------------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Whether the machine is on."""
+        return self._power is not None
+
+    @property
+    def machine(self) -> EmbeddedMachine:
+        """The machine that is on.
+
+        Raises
+        ------
+        StateError
+            It is off.
+        """
+        if self._power is None:
+            raise StateError("the machine is off; start it: lab.start() or %hdv start")
+        return self._power.machine
+
+    def start(self) -> None:
+        """Power on: every device's Initialize, SetConfiguration, GetDetails and Start, then firmware places the BARs.
+
+        Registers have their reset values. Raises what a callback failed with; the machine is off then.
+        """
+        if self._power is not None:
+            raise StateError("the machine is on already")
+        machine = EmbeddedMachine(self._ram, self.trace.handle, self._record_sections)
+        self._power = Power(machine, list(self), self._report, self.trace.source_of)
+
+    def stop(self) -> None:
+        """Power off: guest programs are stopped, then every device gets Stop and Teardown. The trace stays."""
+        if self._power is None:
+            raise StateError("the machine is off already")
+        for program in self._programs:
+            program.stop()
+        self._programs.clear()
+        power, self._power = self._power, None
+        power.machine.stop()
+        power.off(self)
+
+    def close(self) -> None:
+        """Power off and end the recording; a temporary trace is removed. Closing twice is nothing."""
+        if self._power is not None:
+            self.stop()
+        self.trace.close()
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- the guest ---------------------------------------------------------------------------------------------
+
+    def run(self, driver: Callable[..., Any], *arguments: Any, name: str = "", wait: bool = True) -> Run:
+        """Run a Python function as the guest, in a thread of its own: ``driver(guest, *arguments)``.
+
+        Parameters
+        ----------
+        driver : callable
+            Its first parameter is a :class:`hdvlab.guest.Guest`.
+        name : str
+            Keep the run in :attr:`runs` under this name.
+        wait : bool
+            Wait for the end (Ctrl-C stops the program); else return at once, ``run.program.join()`` waits.
+
+        Returns
+        -------
+        Run
+            ``value`` is what the driver returned, ``frame()`` its rows. What the driver raised is raised here.
+        """
+        self._programs = [program for program in self._programs if program.running]
+        if self._power is None:
+            self.start()
+        program = Program(driver, self._guest(), arguments)
+        run = Run(self, name or program.name, program)
+        if name:
+            self.runs[name] = run
+        self._programs.append(program)
+        program.start()
+        if wait:
+            try:
+                program.result()
+            finally:
+                run.end()
+        return run
+
+    def _guest(self) -> Guest:
+        assert self._power is not None
+        return self._power.guest(self)
+
+    # ---- the trace ---------------------------------------------------------------------------------------------
+
+    def mark(self, text: str) -> int:
+        """Put a line of text into the trace; returns its row."""
+        return self.trace.mark(text)
+
+    @contextlib.contextmanager
+    def record(self, name: str = "") -> Iterator[Run]:
+        """What happens inside ``with lab.record() as run:`` is ``run.frame()``."""
+        run = Run(self, name)
+        if name:
+            self.runs[name] = run
+        try:
+            yield run
+        finally:
+            run.end()
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What failed in the plugged-in devices' code."""
+        return [fault for one in self for fault in one.device.faults]
+
+    def _report(self, fault: Fault) -> None:
+        """A new fault: into the trace, and its traceback once to whoever looks."""
+        one = self._plugged.get(fault.device)
+        index = one.index if one is not None else 0xFFFF
+        status = fault.hresult - (1 << 32) if fault.hresult & 0x80000000 else HResult.E_UNEXPECTED.signed
+        self.trace.fault(fault.text, index, fault.cause, status)
+        where = f" (row {fault.cause})" if fault.cause >= 0 else ""
+        print(f"{fault}{where}; the guest was answered all ones and the lab goes on\n{fault.text}", file=sys.stderr)
+
+    def __repr__(self) -> str:
+        state = "on" if self.running else "off"
+        names = ", ".join(self._plugged) or "no devices"
+        return f"<Lab: machine {state}, {names}, {len(self.trace):,} rows>"
+

@@ -1,0 +1,157 @@
+"""A device in a slot, as the person in the notebook handles it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hdvlab.device import Device
+from hdvlab.errors import StateError
+from hdvlab.guest import Function, GuestBar
+from hdvlab.pci import BarDescription, lspci
+from hdvlab.registers import Field, Register, RegisterMap
+from hdvlab.trace.schema import Origin
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hdvlab.lab.lab import Lab
+
+
+class Plugged:
+    """A plugged-in device: ``lab["blink"]``.
+
+    ``device`` is the author's object. ``plugged.bar0.CTRL.read()`` and ``.write(1)`` go over the bus as a driver's
+    would, with origin ``user``; :meth:`peek` looks without touching; :meth:`poke` goes past the bus to the device.
+    """
+
+    def __init__(self, lab: Lab, device: Device, name: str, slot: int, configuration: Sequence[str], index: int) -> None:
+        self._lab = lab
+        self.device = device
+        self.name = name
+        self.slot = slot
+        self.configuration = tuple(configuration)
+        self.index = index
+        """Number in the trace's ``device`` column."""
+        self.instance_id = uuid.uuid4()
+        self.handle: Any = None
+        """``HDV_DEVICE`` while the machine is on."""
+        self.function: Function | None = None
+        """The user's side of it while the machine is on."""
+
+    @property
+    def address(self) -> str:
+        """Bus address as ``lspci`` writes it."""
+        return f"00:{self.slot:02x}.0"
+
+    @property
+    def maps(self) -> dict[int, RegisterMap]:
+        """Register descriptions per BAR."""
+        return {index: bar.map for index, bar in self.device.description.bars.items()}
+
+    def on(self) -> Function:
+        """The function on the bus.
+
+        Raises
+        ------
+        StateError
+            The machine is off.
+        """
+        if self.function is None:
+            raise StateError(f"{self.name}: the machine is off; start it: lab.start() or %hdv start")
+        return self.function
+
+    def power_on(self, function: Function) -> None:
+        """The machine is on and the BARs are placed: ``plugged.bar0`` works from now on."""
+        self.function = function
+        for index, bar in function.bars.items():
+            vars(self)[f"bar{index}"] = bar
+
+    def power_off(self) -> None:
+        """The machine is off, or the device is out of it."""
+        self.handle = self.function = None
+        for index in self.maps:
+            vars(self).pop(f"bar{index}", None)
+        self.device.join_work()
+
+    def __getattr__(self, name: str) -> GuestBar:
+        if name.startswith("bar") and name[3:].isdigit() and int(name[3:]) in self.maps:
+            self.on()
+        raise AttributeError(f"{name}; {self.name} has {', '.join(f'bar{index}' for index in self.maps)}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *(f"bar{index}" for index in self.maps)]
+
+    def find(self, name: str) -> tuple[int, Register]:
+        """BAR and register of a name; BARs are searched in order.
+
+        Raises
+        ------
+        NoSuchRegisterError
+            None has it; the message names the nearest.
+        """
+        for index, registers in self.maps.items():
+            if name in registers:
+                return index, registers[name]
+        everything = [
+            Register(8 * n, 64, name=r) for n, r in enumerate(r.name for m in self.maps.values() for r in m)
+        ]
+        return 0, RegisterMap(everything, name=self.name)[name]
+
+    def peek(self, bar: int, offset: int, size: int) -> int:
+        """Stored bytes at a BAR offset, little-endian: no handler runs, nothing changes, no row."""
+        return self.device.peek(bar, offset, size)
+
+    def poke(self, bar: int, offset: int, size: int, value: int) -> int:
+        """Write past the bus to the device, whatever its command register says; the row's origin is ``user``.
+
+        Returns
+        -------
+        int
+            HRESULT, signed: what the device made of it.
+        """
+        self.on()
+        machine = self._lab.machine
+        return machine.device_access(self.handle, True, bar, offset, size, value, Origin.user)[1]
+
+    def poke_field(self, register: Register, bar: int, field: Field | None, value: int) -> int:
+        """Poke a register or one field of it; the other bits keep their stored values, write-1 bits are written 0."""
+        if field is not None:
+            masks = register.masks
+            stored = self.peek(bar, register.offset, register.size)
+            value = field.insert(stored & ~(masks.write_one_to_clear | masks.write_one_to_set), value)
+        return self.poke(bar, register.offset, register.size, value)
+
+    def registers(self) -> pd.DataFrame:
+        """The registers and their stored values; looking changes nothing.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``bar``, ``offset``, ``register``, ``access``, ``value`` (int), ``fields`` (text), ``doc``; one row
+            per register.
+        """
+        import pandas as pd
+
+        rows = []
+        for index, registers in self.maps.items():
+            for register in registers:
+                value = self.peek(index, register.offset, register.size)
+                rows.append((index, register.offset, register.name, register.access.value, value,
+                             register.describe(value), register.doc))  # fmt: skip
+        columns = ["bar", "offset", "register", "access", "value", "fields", "doc"]
+        return pd.DataFrame(rows, columns=columns).astype({"value": "uint64"})
+
+    def lspci(self, verbose: int = 0, hex_level: int = 0) -> str:
+        """What ``lspci`` would print, from config space as the machine answers it. No rows: it looks, it does not touch."""
+        bars = [
+            BarDescription(index, bar.bar_size, bar.bits, bar.prefetchable, self.on().bars[index].address)
+            for index, bar in self.device.description.bars.items()
+        ]
+        return lspci(self._lab.machine.config_peek(self.slot), self.address, verbose=verbose, hex_level=hex_level, bars=bars)
+
+    def __repr__(self) -> str:
+        d = self.device
+        state = "on" if self.function is not None else "off"
+        return f"<{self.name} at {self.address}, {d.vendor_id:04x}:{d.device_id:04x}, {state}>"

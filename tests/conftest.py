@@ -1,0 +1,33 @@
+"""What all tests share: no test may leave threads behind, and in CI none may be skipped."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+#: Threads with these names are hdvlab's own; a test that leaves one behind leaks it.
+_OURS = ("hdvlab-",)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left_behind() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 5
+    while left := [t for t in threading.enumerate() if t not in before and t.name.startswith(_OURS)]:
+        assert time.monotonic() < deadline, f"left running: {left}"
+        left[0].join(0.1)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A test skipped in CI is a test that does not run anywhere."""
+    if os.environ.get("CI") != "true" or exitstatus:
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and reporter.stats.get("skipped"):
+        reporter.write_line("CI lets no test be skipped", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
