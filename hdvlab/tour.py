@@ -53,10 +53,12 @@ def execute(notebook: Path) -> Path:
         raise BackendUnavailableError(
             f"{error.name} is missing; install it: pip install 'hdvlab[notebooks]'", None, "hdvlab tour --headless"
         ) from None
-    document = nbformat.read(notebook, as_version=4)
-    client = NotebookClient(document, timeout=300, kernel_name="python3", resources={"metadata": {"path": notebook.parent}})
+    document = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
+    client = NotebookClient(
+        document, timeout=300, kernel_name="python3", resources={"metadata": {"path": notebook.parent}}
+    )
     client.execute()
-    nbformat.write(document, notebook)
+    nbformat.write(document, notebook)  # type: ignore[no-untyped-call]
     page, _ = HTMLExporter().from_notebook_node(document)
     result = notebook.with_suffix(".html")
     result.write_text(page, encoding="utf-8")
@@ -80,8 +82,12 @@ def open_lab(notebook: Path) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Copy the notebooks and open or execute the tour."""
     parser = argparse.ArgumentParser(prog="hdvlab tour", description=__doc__)
-    parser.add_argument("--headless", action="store_true", help="execute it without a browser and say where the page is")
-    parser.add_argument("--folder", type=Path, default=Path("hdvlab-tour"), help="where to put the notebooks (default %(default)s)")
+    parser.add_argument(
+        "--headless", action="store_true", help="execute it without a browser and say where the page is"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=Path("hdvlab-tour"), help="where to put the notebooks (default %(default)s)"
+    )
     options = parser.parse_args(arguments)
     notebook = copy_notebooks(options.folder.resolve())
     if options.headless:

@@ -54,7 +54,7 @@ enum {
 enum { HDVLAB_GUEST, HDVLAB_USER, HDVLAB_DEVICE, HDVLAB_REPLAY, HDVLAB_INJECTED, ... };
 
 typedef struct {
-    uint64_t reserved, capacity, lost, backward, payload_reserved, payload_bytes, max_rows, chunk_rows;
+    uint64_t reserved, capacity, lost, backward, payload_reserved, payload_bytes, payload_max, max_rows, chunk_rows;
     int64_t wall_ns;
     int32_t stopped;
     uint32_t clock, closed, live;

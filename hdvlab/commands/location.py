@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -168,9 +169,9 @@ def _full_name(lab: Lab, place: Location) -> str:
 def completions(lab: Lab) -> Iterable[str]:
     """What TAB offers: short names where they are unambiguous, else with the device; then BARs and config space."""
     several = len(list(lab)) > 1
-    for written, _ in spellings(lab):
-        if ".bar" not in f".{written}":
-            yield written
+    written = [word for word, _ in spellings(lab) if ".bar" not in f".{word}"]
+    uses = Counter(written)
+    yield from (word for word in uses if uses[word] == 1 and (several or word.partition(".")[0] not in lab))
     for plugged in lab:
         before = f"{plugged.name}." if several else ""
         yield from (f"{before}bar{bar}+0x" for bar in plugged.maps)

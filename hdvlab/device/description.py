@@ -105,7 +105,7 @@ class _Handlers:
         if isinstance(target, Register):
             numbers = [i for i, (_, register) in enumerate(self._registers) if register is target]
             table = self.readers if kind == "read" else self.writers
-            allowed = (0, 1) if kind == "read" else (1, 2)
+            allowed: tuple[int, ...] = (0, 1) if kind == "read" else (1, 2)
         else:
             numbers = [i for i, bar in self._bars.items() if issubclass(bar, target)]
             table = self.bar_readers if kind == "read" else self.bar_writers

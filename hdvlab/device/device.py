@@ -70,6 +70,19 @@ class Device:
     configuration: dict[str, str]
     faults: list[Fault]
 
+    _name: str
+    _instance: Any
+    _work: Work | None
+    _last_work: Work | None
+    _report: Callable[[Fault], None]
+    _context: Any
+    _file: Any
+    _values: Any
+    _readers: dict[int, tuple[Callable[..., Any], int]]
+    _writers: dict[int, tuple[Callable[..., Any], int]]
+    _bar_readers: dict[int, Callable[..., Any]]
+    _bar_writers: dict[int, Callable[..., Any]]
+
     def __init_subclass__(cls, **rest: Any) -> None:
         super().__init_subclass__(**rest)
         cls.description = describe(cls)
@@ -82,10 +95,10 @@ class Device:
         self = super().__new__(cls)
         # Here and not in __init__, which an author may write without calling ours.
         self._name = cls.__name__.lower()
-        self._instance: Any = None
-        self._work: Work | None = None
-        self._last_work: Work | None = None
-        self._report: Callable[[Fault], None] = lambda fault: None
+        self._instance = None
+        self._work = None
+        self._last_work = None
+        self._report = lambda fault: None
         self.configuration = {}
         self.faults = []
         self._context = ffi.new_handle(self)
@@ -97,10 +110,10 @@ class Device:
             f"create {cls.__name__}",
         )
         del kept
-        self._file: Any = ffi.gc(handle[0], lib.hdvlab_register_file_close)
+        self._file = ffi.gc(handle[0], lib.hdvlab_register_file_close)
         values = ffi.new("uint64_t **")
         check(lib.hdvlab_register_file_values(self._file, values), "values")
-        self._values: Any = values[0]
+        self._values = values[0]
         for index, bar in cls.description.bars.items():
             vars(self)[f"bar{index}"] = BarState(bar.map, cls.description.index_of(index), self._values)
         self._readers = {i: (getattr(self, h.name), h.arguments) for i, h in cls.description.readers.items()}
@@ -322,11 +335,11 @@ class Device:
             return value
         name = getattr(handler, "__name__", "the handler")
         if isinstance(value, int) and not isinstance(value, bool):
-            raise DeviceError(f"{name} returned {value:#x}; a read of {width} bits is answered by 0 to {2**width - 1:#x}")
+            raise DeviceError(
+                f"{name} returned {value:#x}; a read of {width} bits is answered by 0 to {2**width - 1:#x}"
+            )
         raise DeviceError(f"{name} returned {value!r}; a read is answered by an int")
 
     def __repr__(self) -> str:
         state = "plugged in" if self._instance is not None else "not plugged in"
         return f"<{type(self).__name__} {self.vendor_id:04x}:{self.device_id:04x}, {state}>"
-
-

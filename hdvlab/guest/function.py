@@ -19,7 +19,7 @@ from hdvlab.registers import RegisterMap
 from hdvlab.trace.schema import Origin
 
 _WHY = {
-    HResult.ERROR_NOACCESS: "nothing decodes that address: memory decode is off (COMMAND bit 1) or the BAR is not placed",
+    HResult.ERROR_NOACCESS: "nothing decodes that address: memory decode (COMMAND bit 1) is off or the BAR not placed",
     HResult.ERROR_NOT_FOUND: "no register claims that offset",
     HResult.E_ACCESSDENIED: "the register is read-only, so the write was dropped",
     HResult.E_INVALIDARG: "the register does not take accesses of that size or place",
@@ -114,7 +114,9 @@ class Function:
     @staticmethod
     def _check_config(offset: int, size: int) -> None:
         if size not in (1, 2, 4) or not 0 <= offset < 4096 or offset % 4 + size > 4:
-            raise AccessError(f"a config access has 1, 2 or 4 bytes within one dword below 0x1000, not {offset:#x}/{size}")
+            raise AccessError(
+                f"a config access has 1, 2 or 4 bytes within one dword below 0x1000, not {offset:#x}/{size}"
+            )
 
     # ---- what drivers do with config space ---------------------------------------------------------------------
 

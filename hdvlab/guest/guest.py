@@ -55,7 +55,9 @@ class Guest:
         try:
             return self.functions[name]
         except KeyError:
-            raise UsageError(f"no device {name!r} is plugged in; there is {', '.join(self.functions) or 'none'}") from None
+            raise UsageError(
+                f"no device {name!r} is plugged in; there is {', '.join(self.functions) or 'none'}"
+            ) from None
 
     def __iter__(self) -> Iterator[Function]:
         return iter(self.functions.values())

@@ -1,4 +1,4 @@
-"""Where C calls Python. No exception crosses: each becomes an HRESULT, is kept by the device, and shows in the trace."""
+"""Where C calls Python. No exception crosses: each becomes an HRESULT, is kept by the device and shows in the trace."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hdvlab._core import ffi, lib
 from hdvlab.errors import HResult, check
 from hdvlab.hdv.constants import DoorbellFlags
 
-_ADVICE = {
+_ADVICE: dict[int, str] = {
     HResult.ERROR_ALREADY_EXISTS: "this doorbell is registered already",
     HResult.E_INVALIDARG: "the place is outside the BAR",
     HResult.ERROR_INVALID_STATE: "the device is stopped",
@@ -45,7 +45,7 @@ class Doorbell:
         hresult = lib.HdvRegisterDoorbell(*self._key, ffi.cast("void *", self._event))
         if hresult < 0:
             os.close(self._event)
-            check(hresult, operation, _ADVICE.get(hresult & 0xFFFFFFFF, ""))  # type: ignore[call-overload]
+            check(hresult, operation, _ADVICE.get(hresult & 0xFFFFFFFF, ""))
         self._open = True
 
     def fileno(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from hdvlab._core import ffi, lib
 from hdvlab.errors import AccessError, GuestMemoryError, HResult, StateError, check
 
-_ADVICE = {
+_ADVICE: dict[int, str] = {
     HResult.E_ACCESSDENIED: "the driver has not enabled bus mastering (command register bit 2)",
     HResult.ERROR_NOACCESS: "the range is not wholly guest RAM",
     HResult.ERROR_ARITHMETIC_OVERFLOW: "the range wraps at 2^64",
@@ -27,7 +27,7 @@ def _check(hresult: int, operation: str) -> None:
     code = hresult & 0xFFFFFFFF
     if code == HResult.E_ACCESSDENIED:
         raise GuestMemoryError(f"{_ADVICE[code]} (E_ACCESSDENIED)", code, operation)
-    check(hresult, operation, _ADVICE.get(code, ""))  # type: ignore[call-overload]
+    check(hresult, operation, _ADVICE.get(code, ""))
 
 
 def _range_check(address: int, size: int, operation: str) -> None:
@@ -142,5 +142,3 @@ class Aperture:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-

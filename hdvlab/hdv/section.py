@@ -14,7 +14,7 @@ from hdvlab._core import ffi, lib
 from hdvlab.errors import AccessError, HResult, check
 from hdvlab.hdv.constants import PAGE_SIZE, MmioMappingFlags
 
-_ADVICE = {
+_ADVICE: dict[int, str] = {
     HResult.ERROR_INVALID_STATE: "the machine must be running; map sections in start() or later",
     HResult.ERROR_ALREADY_EXISTS: "another section backs part of this range",
     HResult.E_INVALIDARG: "the range is outside the BAR",
@@ -51,7 +51,7 @@ class Section:
             hresult = lib.HdvCreateSectionBackedMmioRange(
                 device, bar, offset // PAGE_SIZE, size // PAGE_SIZE, int(flags), ffi.cast("void *", self._fd), 0
             )
-            advice = _ADVICE.get(hresult & 0xFFFFFFFF, "")  # type: ignore[call-overload]
+            advice = _ADVICE.get(hresult & 0xFFFFFFFF, "")
             check(hresult, f"HdvCreateSectionBackedMmioRange BAR{bar}+{offset:#x}", advice)
             #: The memory, shared with the guest.
             self.memory = mmap.mmap(self._fd, size)

@@ -132,9 +132,7 @@ class Lab:
 
     @staticmethod
     def _info(device: Device, name: str, slot: int) -> DeviceInfo:
-        bars = {
-            index: BarInfo(bar.bar_size, None, bar.map) for index, bar in device.description.bars.items()
-        }
+        bars = {index: BarInfo(bar.bar_size, None, bar.map) for index, bar in device.description.bars.items()}
         return DeviceInfo(name, device.vendor_id, device.device_id, f"00:{slot:02x}.0", "", bars)
 
     def unplug(self, name: str) -> None:
@@ -286,4 +284,3 @@ class Lab:
         state = "on" if self.running else "off"
         names = ", ".join(self._plugged) or "no devices"
         return f"<Lab: machine {state}, {names}, {len(self.trace):,} rows>"
-

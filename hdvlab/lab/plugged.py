@@ -26,7 +26,9 @@ class Plugged:
     would, with origin ``user``; :meth:`peek` looks without touching; :meth:`poke` goes past the bus to the device.
     """
 
-    def __init__(self, lab: Lab, device: Device, name: str, slot: int, configuration: Sequence[str], index: int) -> None:
+    def __init__(
+        self, lab: Lab, device: Device, name: str, slot: int, configuration: Sequence[str], index: int
+    ) -> None:
         self._lab = lab
         self.device = device
         self.name = name
@@ -94,9 +96,7 @@ class Plugged:
         for index, registers in self.maps.items():
             if name in registers:
                 return index, registers[name]
-        everything = [
-            Register(8 * n, 64, name=r) for n, r in enumerate(r.name for m in self.maps.values() for r in m)
-        ]
+        everything = [Register(8 * n, 64, name=r) for n, r in enumerate(r.name for m in self.maps.values() for r in m)]
         return 0, RegisterMap(everything, name=self.name)[name]
 
     def peek(self, bar: int, offset: int, size: int) -> int:
@@ -144,12 +144,14 @@ class Plugged:
         return pd.DataFrame(rows, columns=columns).astype({"value": "uint64"})
 
     def lspci(self, verbose: int = 0, hex_level: int = 0) -> str:
-        """What ``lspci`` would print, from config space as the machine answers it. No rows: it looks, it does not touch."""
+        """What ``lspci`` would print, from config space as the machine answers it; looking leaves no rows."""
         bars = [
             BarDescription(index, bar.bar_size, bar.bits, bar.prefetchable, self.on().bars[index].address)
             for index, bar in self.device.description.bars.items()
         ]
-        return lspci(self._lab.machine.config_peek(self.slot), self.address, verbose=verbose, hex_level=hex_level, bars=bars)
+        return lspci(
+            self._lab.machine.config_peek(self.slot), self.address, verbose=verbose, hex_level=hex_level, bars=bars
+        )
 
     def __repr__(self) -> str:
         d = self.device

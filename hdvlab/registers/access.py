@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hdvlab.errors import RegisterError
 
 
-class Access(str, enum.Enum):
+class Access(enum.StrEnum):
     """What a guest read returns and what a guest write does to the stored bits."""
 
     RW = "rw"

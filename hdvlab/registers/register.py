@@ -46,7 +46,7 @@ class Register:
         Bytes an access may have, of 1, 2, 4 and 8; any by default. Others read all ones and write nothing.
     narrow : {"merge", "low"}
         What an access narrower than the register does. ``"merge"``: it touches the bytes it addresses. ``"low"``: it
-        must start at the register's own offset, reads the low bytes, and a write replaces the whole value, zero-extended.
+        must start at the register's own offset, reads the low bytes, and a write replaces the whole, zero-extended.
     doc : str
         One line for people.
 
@@ -87,9 +87,7 @@ class Register:
         self.narrow = narrow
         self.doc = doc
         self.name = name
-        self.fields: dict[str, Field] = {
-            key: Field.parse(key, given, where) for key, given in (fields or {}).items()
-        }
+        self.fields: dict[str, Field] = {key: Field.parse(key, given, where) for key, given in (fields or {}).items()}
 
     def check(self) -> None:
         """Raise :class:`~hdvlab.errors.RegisterError` where the description contradicts itself.
@@ -98,7 +96,9 @@ class Register:
         """
         where = self.name or f"the register at {self.offset:#x}"
         if self.offset % self.size:
-            raise RegisterError(f"{where} is {self.size} bytes wide; its offset {self.offset:#x} is not a multiple of it")
+            raise RegisterError(
+                f"{where} is {self.size} bytes wide; its offset {self.offset:#x} is not a multiple of it"
+            )
         if not isinstance(self.reset, int) or isinstance(self.reset, bool) or not 0 <= self.reset < 1 << self.width:
             raise RegisterError(f"{where} is {self.width} bits wide; its reset value {self.reset!r} does not fit")
         taken: dict[int, str] = {}

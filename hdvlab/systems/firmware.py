@@ -11,7 +11,7 @@ from hdvlab.errors import StateError
 from hdvlab.guest import Function
 from hdvlab.pci import BarDescription, Command, decode_probed_bars
 
-#: Windows for BARs, as an x86 machine with RAM below them has: 32-bit ones under the interrupt window, 64-bit ones high.
+#: Windows for BARs, as on an x86 machine: 32-bit ones between RAM and the interrupt window, 64-bit ones high.
 LOW_WINDOW = (0xE0000000, 0xFEC00000)
 HIGH_WINDOW = (0x8000000000, 0x10000000000)
 

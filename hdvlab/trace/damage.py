@@ -33,8 +33,6 @@ class Damage:
     cut_files: str = ""
     """Which files end too early, in words."""
     is_header_damaged: bool = False
-    before: dict[str, int] = field(default_factory=dict)
-    """Of a copy: what was already wrong with the trace it was made from."""
 
 
 @dataclass(frozen=True)

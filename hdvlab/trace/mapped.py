@@ -60,6 +60,11 @@ class MappedTrace(Trace):
         return self._tables
 
     @property
+    def began_ns(self) -> int:
+        """When ``t_ns`` was 0, in nanoseconds since 1970 (UTC); 0 = unknown."""
+        return super().began_ns or self._state.wall_ns
+
+    @property
     def is_live(self) -> bool:
         """Whether its recorder still runs."""
         self.view()
@@ -122,16 +127,17 @@ class MappedTrace(Trace):
             else:
                 pending = int(np.count_nonzero(view.columns["status"] == E_PENDING))
             state, damage = self._state, self.damage
-            return {
+            counts = {
                 "pending": pending,
                 "lost": self._lost(view),
-                "holes": damage.holes + damage.before.get("holes", 0),
-                "corrupt": damage.corrupt + damage.before.get("corrupt", 0),
-                "missing": damage.missing + damage.before.get("missing", 0),
-                "payload_missing": damage.payload_missing + damage.before.get("payload_missing", 0),
-                "clock_backward": state.backward + damage.before.get("clock_backward", 0),
+                "holes": damage.holes,
+                "corrupt": damage.corrupt,
+                "missing": damage.missing,
+                "payload_missing": damage.payload_missing,
+                "clock_backward": state.backward,
                 "bad_lines": len(self.bad_lines),
             }
+            return {name: count + self._of_source(name) for name, count in counts.items()}
 
     def _lost(self, view: View) -> int:
         """Rows that were lost: the header's count, unless nothing vouches for it and the row that counts is there."""
@@ -149,7 +155,7 @@ class MappedTrace(Trace):
         if self._state.stopped:
             why = advice(self._state.stopped)
             told = [loss._replace(why=why) if loss.what == "lost" else loss for loss in told]
-            if not any(loss.what == "lost" for loss in told):
+            if not any(loss.what == "lost" for loss in told) and self._lost(view):
                 told.append(Loss("lost", self._lost(view), NO_ROW, why))
         counts = self._attributes_of(view)
         first_corrupt = min((rows.start for rows in self.damage.chunks), default=NO_ROW)
@@ -189,7 +195,7 @@ class MappedTrace(Trace):
     def _count_missing_payloads(self) -> None:
         view = self._constant
         size, place = view.columns["size"], view.columns["payload"]
-        gone = self._payload.missing(np.asarray(view.rows), place, size)
+        gone = int(np.count_nonzero(self._payload.refused(np.asarray(view.rows), place, size)))
         if self._state.stopped:
             moved = np.isin(view.columns["kind"], [Kind.dma_read, Kind.dma_write]) & (view.columns["status"] >= 0)
             noted = np.isin(view.columns["kind"], [Kind.mark, Kind.fault])

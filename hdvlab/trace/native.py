@@ -22,9 +22,6 @@ Array = np.ndarray[Any, Any]
 #: Names of the clocks, in the order of ``HDVLAB_CLOCK_*``.
 CLOCKS = ("auto", "tsc", "monotonic", "manual")
 
-#: Bytes of payload.bin's mapping for each row there may be, as the library has it.
-_PAYLOAD_BYTES_PER_ROW = 64
-
 _ADVICE = {
     HResult.ERROR_DISK_FULL: "there is no space for it: the disk, the quota or the file size limit is reached",
     HResult.ERROR_NOT_ENOUGH_QUOTA: "max_rows is reached; record with a larger max_rows",
@@ -63,6 +60,7 @@ class TraceState:
     backward: int
     payload_reserved: int
     payload_bytes: int
+    payload_max: int
     max_rows: int
     chunk_rows: int
     wall_ns: int
@@ -86,7 +84,8 @@ class NativeTrace:
         self.is_closed = False
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._max_rows = self.state().max_rows
+        state = self.state()
+        self._max_rows, self._payload_max = state.max_rows, state.payload_max
 
     @classmethod
     def create(cls, path: Path, max_rows: int, chunk_rows: int, clock: str) -> NativeTrace:
@@ -143,7 +142,7 @@ class NativeTrace:
 
     def payload(self) -> Array:
         """payload.bin, as long as its mapping."""
-        return self._view(lib.HDVLAB_COLUMN_COUNT, self._max_rows * _PAYLOAD_BYTES_PER_ROW)
+        return self._view(lib.HDVLAB_COLUMN_COUNT, self._payload_max)
 
     def _view(self, number: int, size: int) -> Array:
         out = ffi.new("void **")

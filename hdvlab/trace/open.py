@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 from hdvlab.errors import TraceError, TraceFormatError, TraceLossWarning
-from hdvlab.trace.damage import Damage, last_row_known, rows_in_files, sealed_chunks
+from hdvlab.trace.damage import Damage, last_row_known, rows_in_files
 from hdvlab.trace.mapped import MappedTrace
 from hdvlab.trace.metadata import Metadata, read_metadata
 from hdvlab.trace.native import NativeTrace
@@ -60,8 +60,11 @@ def open_trace(path: str | os.PathLike[str]) -> Trace:
         problems.append(f"{error.message}; what it says of the host is not known, rows do not depend on it")
     _refuse_newer(directory, metadata)
     if gone := [name for name in _FILES if name != "header.bin" and name not in names]:
-        raise TraceFormatError(f"{', '.join(gone)} missing: copy the whole directory", operation=operation)
-    damage = Damage(before=dict(metadata.source) if metadata else {})
+        raise TraceFormatError(
+            f"{', '.join(gone)} missing: the directory was not copied as a whole, or its recorder is still making it",
+            operation=operation,
+        )
+    damage = Damage()
     native = _attach(directory, metadata, damage, problems)
     reader = TablesReader(directory)
     tables = Tables(facts=metadata.facts() if metadata else {"format": "hdvlab"})
@@ -73,6 +76,8 @@ def open_trace(path: str | os.PathLike[str]) -> Trace:
             problems.append("trace.json is missing; rows do not depend on it")
         if reader.unreadable:
             problems.append(f"{reader.unreadable} lines of tables.jsonl cannot be read; what they named has no name")
+        if reader.is_cut and trace.state.closed:
+            problems.append("tables.jsonl ends within a line; what it named behind that has no name")
         problems.extend(_examine(trace, native))
     if problems:
         warnings.warn(TraceLossWarning(f"{directory}: {'; '.join(problems)}"), stacklevel=2)
@@ -137,10 +142,10 @@ def _attach(directory: Path, metadata: Metadata | None, damage: Damage, problems
 
 def _guessed_layout(directory: Path, rows: int) -> tuple[int, int]:
     """Rows and rows a chunk, from the files alone: the first seal holds a whole chunk if there is a second one."""
-    chunk_rows = 65536
-    if sealed_chunks(directory) > 1:
-        first = struct.unpack_from("=I", (directory / "seals.bin").read_bytes()[:64].ljust(64, b"\0"), 4)[0]
-        chunk_rows = first if first >= 64 and not first & (first - 1) else chunk_rows
+    first = struct.unpack("=I", (directory / "seals.bin").read_bytes()[4:8].ljust(4, b"\0"))[0]
+    chunk_rows = 64
+    while chunk_rows < min(first or 65536, 1 << 31):
+        chunk_rows *= 2
     return max(rows, chunk_rows), chunk_rows
 
 

@@ -48,13 +48,13 @@ class Payload:
             raise TraceError(f"the {size} bytes of row {row} are damaged: the checksum of their chunk does not fit")
         return self._memory[place : place + size].tobytes()
 
-    def missing(self, rows: Array, places: Array, sizes: Array) -> int:
-        """How many rows have bytes that :meth:`bytes_of` refuses."""
+    def refused(self, rows: Array, places: Array, sizes: Array) -> Array:
+        """Which rows have bytes that :meth:`bytes_of` refuses, as booleans."""
         has = places >= 0
-        gone = has & (places > self.available - np.minimum(sizes.astype(np.int64), self.available + 1))
+        gone: Array = has & (places > self.available - np.minimum(sizes.astype(np.int64), self.available + 1))
         for damaged in self.damaged:
             gone |= has & (rows >= damaged.start) & (rows < damaged.stop)
-        return int(np.count_nonzero(gone))
+        return gone
 
 
 #: Of a trace whose rows have none.

@@ -76,17 +76,41 @@ class TablesWriter:
             self._file = -1
 
 
-class TablesReader:
+class TablesParser:
+    """Puts lines into tables."""
+
+    def __init__(self) -> None:
+        self.unreadable = 0
+        """Lines that could not be read."""
+        self.bad_lines: list[BadLine] = []
+        """Lines of another tool's log that could not be read when it was imported."""
+
+    def add(self, data: Any, tables: Tables) -> None:
+        """Put one line into ``tables``; one that makes no sense is counted."""
+        try:
+            if "device" in data:
+                put_device(tables, data["device"], DeviceInfo.from_dict(data["info"]))
+            elif "source" in data:
+                source = SourceLine(data["file"], data["line"], data["function"], data["text"])
+                tables.sources[int(data["source"])] = source
+            elif "fact" in data:
+                tables.facts[data["fact"]] = dict(data["rows"]) if "rows" in data else data["value"]
+            else:
+                self.bad_lines.append(BadLine(data["bad_line"], data["text"], data["reason"]))
+        except (ValueError, TypeError, LookupError, AttributeError):
+            self.unreadable += 1
+
+
+class TablesReader(TablesParser):
     """Reads what is new in a ``tables.jsonl``, also while another process appends to it."""
 
     def __init__(self, directory: Path) -> None:
+        super().__init__()
         self._path = directory / FILE_NAME
         self._read = 0
         self._lock = threading.Lock()
-        self.unreadable = 0
-        """Lines that could not be read. A line without an end is not one: it is being written, or never was."""
-        self.bad_lines: list[BadLine] = []
-        """Lines of another tool's log that could not be read when it was imported."""
+        self.is_cut = False
+        """Whether the file ends within a line: it is being written, its writer was killed, or the file was cut."""
 
     def refresh(self, tables: Tables) -> None:
         """Put into ``tables`` what was appended since the last time. A file that is gone stays as it was read."""
@@ -101,24 +125,12 @@ class TablesReader:
                 return
             whole = data[: data.rfind(b"\n") + 1]
             self._read += len(whole)
-            for line in whole.splitlines():
-                if line:
-                    self._add(line, tables)
-
-    def _add(self, line: bytes, tables: Tables) -> None:
-        try:
-            data = json.loads(line.decode("utf-8", "surrogatepass"))
-            if "device" in data:
-                put_device(tables, data["device"], DeviceInfo.from_dict(data["info"]))
-            elif "source" in data:
-                source = SourceLine(data["file"], data["line"], data["function"], data["text"])
-                tables.sources[int(data["source"])] = source
-            elif "fact" in data:
-                tables.facts[data["fact"]] = dict(data["rows"]) if "rows" in data else data["value"]
-            else:
-                self.bad_lines.append(BadLine(data["bad_line"], data["text"], data["reason"]))
-        except (ValueError, TypeError, LookupError, AttributeError):
-            self.unreadable += 1
+            self.is_cut = len(whole) < len(data)
+            for line in filter(None, whole.split(b"\n")):
+                try:
+                    self.add(json.loads(line.decode("utf-8", "surrogatepass")), tables)
+                except ValueError:
+                    self.unreadable += 1
 
 
 def put_device(tables: Tables, number: int, info: DeviceInfo) -> None:

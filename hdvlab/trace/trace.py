@@ -31,6 +31,9 @@ _TEXT_FACTS = {Kind.mark: "marks", Kind.fault: "faults", Kind.lost: "losses"}
 #: Kinds that move bytes which a row has a place for.
 _MOVES_BYTES = (Kind.dma_read, Kind.dma_write)
 
+#: Counts in a frame's ``attrs`` that a copy of a trace goes on telling.
+CARRIED_COUNTS = ("holes", "corrupt", "missing", "payload_missing", "clock_backward")
+
 #: Columns of :attr:`Trace.losses`; :class:`Loss` is one row.
 LOSS_COLUMNS = {
     "what": "what is not there: lost, holes, corrupt, missing, payload_missing, bad_lines",
@@ -105,6 +108,11 @@ class Trace:
         """The devices that the ``device`` column numbers."""
         return self.tables.devices
 
+    @property
+    def began_ns(self) -> int:
+        """When ``t_ns`` was 0, in nanoseconds since 1970 (UTC); 0 = unknown."""
+        return int(self._tables.facts.get("source", {}).get("began_ns", 0))
+
     def view(self) -> View:
         """The rows there are now, with their numbers."""
         return self._constant
@@ -151,7 +159,11 @@ class Trace:
         }
 
     def _attributes_of(self, view: View) -> dict[str, Any]:
-        return self.attributes(view.columns)
+        return {**{name: self._of_source(name) for name in CARRIED_COUNTS}, **self.attributes(view.columns)}
+
+    def _of_source(self, name: str) -> int:
+        """Of a copy: what was already not there in the trace that it was made from."""
+        return int(self._tables.facts.get("source", {}).get(name, 0)) if name in CARRIED_COUNTS else 0
 
     def payload(self, row: int) -> bytes:
         """The bytes that an access moved: those of ``value`` where they fit, else those in the payload.
@@ -272,6 +284,14 @@ class TraceSlice(Trace):
         return self._whole.tables
 
     @property
+    def began_ns(self) -> int:
+        """When ``t_ns`` was 0, in nanoseconds since 1970 (UTC); 0 = unknown."""
+        return self._whole.began_ns
+
+    @property
     def payloads(self) -> Payload:
         """The payload of the whole trace."""
         return self._whole.payloads
+
+    def _attributes_of(self, view: View) -> dict[str, Any]:
+        return self.attributes(view.columns)

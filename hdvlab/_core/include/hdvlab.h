@@ -63,6 +63,7 @@ typedef struct {
     uint64_t backward;         /* times the clock went back; such a duration is recorded as 0 */
     uint64_t payload_reserved; /* bytes */
     uint64_t payload_bytes;    /* bytes of payload.bin that are there to be read */
+    uint64_t payload_max;      /* bytes of it that are mapped */
     uint64_t max_rows;
     uint64_t chunk_rows;
     int64_t wall_ns; /* CLOCK_REALTIME when t_ns was 0 */

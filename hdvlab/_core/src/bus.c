@@ -14,7 +14,7 @@ void system_remap(struct system *system) {
         struct device *device = system_slot_device(system, number);
         if (!device)
             continue;
-        const uint32_t *bar = system->slots[number].bar;
+        const _Atomic uint32_t *bar = system->slots[number].bar;
         for (uint32_t i = 0; i < HDV_PCI_BAR_COUNT && atomic_load(&device->command) & COMMAND_MEMORY; i++) {
             uint64_t size = device->bar_size[i], base = bar[i] & ~0xFull;
             if (!size)
@@ -97,15 +97,18 @@ static HRESULT access_bus(HCS_SYSTEM handle, const HDVLAB_ACCESS *access, int wr
                           uint64_t *value) {
     if (!access || !value)
         return E_POINTER;
-    if (size != 1 && size != 2 && size != 4 && size != 8)
-        return E_INVALIDARG;
-    if (address + size - 1 < address)
-        return HRESULT_FROM_WIN32(ERROR_ARITHMETIC_OVERFLOW);
+    int sized = size == 1 || size == 2 || size == 4 || size == 8;
+    if (!write)
+        *value = ones(size);
     HRESULT hr;
     struct embedded *machine = embedded_acquire(handle, &hr);
     if (!machine)
         return hr;
-    if (address % size == 0) {
+    if (!sized || address + size - 1 < address) {
+        hr = sized ? HRESULT_FROM_WIN32(ERROR_ARITHMETIC_OVERFLOW) : E_INVALIDARG;
+        tap_unclaimed(machine->system.trace, access, write ? HDVLAB_MMIO_WRITE : HDVLAB_MMIO_READ, address, size,
+                      *value, hr);
+    } else if (address % size == 0) {
         hr = access_piece(machine, access, write, address, size, value);
     } else {
         uint64_t whole = 0;

@@ -5,12 +5,11 @@
 #include "embedded.h"
 #include "handle.h"
 
-#define CONFIG_BYTES 4096u
 #define COMMAND_WRITABLE 0x0547u /* I/O, memory, bus master, parity, SERR#, interrupt disable */
 
-/* The bits of a dword that the machine answers, and what it answers. */
-static void host_bits(const struct slot *slot, const struct device *device, uint32_t dword, uint32_t *mask,
-                      uint32_t *bits) {
+void embedded_config_bits(struct system *system, uint32_t number, const struct device *device, uint32_t dword,
+                          uint32_t *mask, uint32_t *bits) {
+    const struct slot *slot = &system->slots[number];
     const HDV_PCI_PNP_ID *id = &device->pnp_id;
     *mask = UINT32_MAX;
     *bits = 0;
@@ -42,7 +41,7 @@ static void host_bits(const struct slot *slot, const struct device *device, uint
 }
 
 static int is_config_access(uint32_t offset, uint32_t size) {
-    return (size == 1 || size == 2 || size == 4) && offset < CONFIG_BYTES && (offset & 3) + size <= 4;
+    return (size == 1 || size == 2 || size == 4) && offset < CONFIG_SPACE_BYTES && (offset & 3) + size <= 4;
 }
 
 /* The slot's device with a reference, or a row that says nobody is there. Its address is the ECAM offset. */
@@ -71,31 +70,26 @@ HRESULT hdvlab_guest_config_read(HCS_SYSTEM handle, const HDVLAB_ACCESS *access,
         return hr;
     struct device *device = config_target(machine, access, HDVLAB_CONFIG_READ, slot, offset, size, *value, &hr);
     if (device) {
-        uint32_t mask, bits;
-        host_bits(&machine->system.slots[slot], device, offset & ~3u, &mask, &bits);
-        hr = device_config_read(device, access, offset, size, mask, bits, value);
+        hr = device_config_read(device, access, slot, offset, size, value);
         handle_release(device->handle);
     }
     handle_release(handle);
     return hr;
 }
 
-/* What the machine itself keeps of a write. */
-static void keep(struct system *system, struct slot *slot, struct device *device, uint32_t offset, uint32_t size,
-                 uint32_t value) {
-    uint32_t dword = offset & ~3u, shift = 8 * (offset & 3), touched = (uint32_t)ones(size) << shift, mask, bits;
-    host_bits(slot, device, dword, &mask, &bits);
-    uint32_t merged = (bits & ~touched) | (value << shift & touched);
-    if (dword == 0x04)
-        atomic_store(&device->command, merged & COMMAND_WRITABLE);
-    else if (dword == 0x3C)
-        slot->interrupt_line = (uint8_t)merged;
-    else if (dword >= 0x10 && dword < 0x28) {
+void embedded_config_keep(struct system *system, uint32_t number, struct device *device, uint32_t dword,
+                          uint32_t value) {
+    struct slot *slot = &system->slots[number];
+    if (dword == 0x04) {
+        atomic_store(&device->command, value & COMMAND_WRITABLE);
+    } else if (dword >= 0x10 && dword < 0x28) {
         uint32_t index = (dword - 0x10) / 4;
         int upper = index && (device->probed_bars[index - 1] & 0x6) == 0x4 && device->bar_size[index - 1];
         uint32_t type = upper ? 0 : device->probed_bars[index] & 0xF;
-        slot->bar[index] = (merged & device->probed_bars[index] & ~type) | type;
+        atomic_store(&slot->bar[index], (value & device->probed_bars[index] & ~type) | type);
     } else {
+        if (dword == 0x3C)
+            slot->interrupt_line = (uint8_t)value;
         return;
     }
     system_remap(system);
@@ -111,10 +105,7 @@ HRESULT hdvlab_guest_config_write(HCS_SYSTEM handle, const HDVLAB_ACCESS *access
         return hr;
     struct device *device = config_target(machine, access, HDVLAB_CONFIG_WRITE, slot, offset, size, value, &hr);
     if (device) {
-        value &= (uint32_t)ones(size);
-        if (atomic_load(&device->state) == DEVICE_RUNNING)
-            keep(&machine->system, &machine->system.slots[slot], device, offset, size, value);
-        hr = device_config_write(device, access, offset, size, value);
+        hr = device_config_write(device, access, slot, offset, size, value & (uint32_t)ones(size));
         handle_release(device->handle);
     }
     handle_release(handle);
@@ -129,18 +120,7 @@ HRESULT hdvlab_guest_config_peek(HCS_SYSTEM handle, uint32_t slot, uint8_t *conf
     if (!machine)
         return hr;
     struct device *device = system_slot_device(&machine->system, slot);
-    hr = device ? device_enter(device, 1000) : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
-    if (hr == S_OK) {
-        for (uint32_t dword = 0; dword < CONFIG_BYTES && SUCCEEDED(hr); dword += 4) {
-            uint32_t mask, bits, value = 0;
-            host_bits(&machine->system.slots[slot], device, dword, &mask, &bits);
-            if (mask != UINT32_MAX)
-                hr = device->interface.ReadConfigSpace(device->context, dword, &value);
-            value = (value & ~mask) | (bits & mask);
-            memcpy(config + dword, &value, 4);
-        }
-        device_leave(device);
-    }
+    hr = device ? device_config_peek(device, slot, config) : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
     if (device)
         handle_release(device->handle);
     handle_release(handle);

@@ -49,6 +49,8 @@ struct device {
     _Atomic int state;
     pthread_mutex_t lock;        /* serialises callbacks */
     _Atomic(pthread_t) inside;   /* thread that holds it, for the re-entrancy guard; 0 = none */
+    int entered;                 /* by hdvlab_device_enter, which is what hdvlab_device_leave may end */
+    int64_t outer_cause;         /* of the thread that did */
     HDV_PCI_PNP_ID pnp_id;
     uint32_t probed_bars[6];
     uint64_t bar_size[6]; /* 0 = not implemented, or the upper half of a 64-bit BAR */
@@ -65,9 +67,11 @@ struct host {
     HDV_HOST handle;
     struct system *system;
     struct device *devices; /* under the system's lock */
+    int torn_down;          /* likewise: takes no devices any more */
     struct host *next;
 };
 
+#define CONFIG_SPACE_BYTES 4096u
 #define COMMAND_MEMORY 0x2u
 #define COMMAND_BUS_MASTER 0x4u
 
@@ -82,7 +86,7 @@ extern __thread struct thread_context thread_context;
 HRESULT device_enter(struct device *device, uint32_t wait_ms);
 void device_leave(struct device *device);
 
-/* Lifecycle, each a row: called with no lock held. */
+/* Lifecycle, each a row: called with no lock held. A device that fails its power-on is torn down. */
 HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *configuration);
 HRESULT device_start(struct device *device);
 void device_stop(struct device *device);
@@ -93,11 +97,13 @@ HRESULT device_mmio_read(struct device *device, const HDVLAB_ACCESS *access, uin
                          uint32_t size, uint64_t *value);
 HRESULT device_mmio_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset,
                           uint32_t size, uint64_t value);
-/* Config space: `host_mask` marks the bits of the dword that the machine answers itself, with `host_bits`. */
-HRESULT device_config_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t size,
-                           uint32_t host_mask, uint32_t host_bits, uint32_t *value);
-HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t size,
-                            uint32_t value);
+/* Config space; the machine's ops say which part of slot `slot` it answers and keeps itself. */
+HRESULT device_config_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
+                           uint32_t size, uint32_t *value);
+HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
+                            uint32_t size, uint32_t value);
+/* All of it, without a row. */
+HRESULT device_config_peek(struct device *device, uint32_t slot, uint8_t *config);
 
 /* An access nobody claimed: a row without a device. */
 void tap_unclaimed(struct trace *trace, const HDVLAB_ACCESS *access, uint32_t kind, uint64_t address, uint32_t size,

@@ -72,7 +72,8 @@ static void destroy(struct system *system) {
     free(machine);
 }
 
-static const struct system_ops embedded_ops = {destroy, read_memory, write_memory, locate_memory, deliver_interrupt};
+static const struct system_ops embedded_ops = {
+    destroy, read_memory, write_memory, locate_memory, deliver_interrupt, embedded_config_bits, embedded_config_keep};
 
 static void destroy_object(void *object) {
     struct system *system = object;
@@ -158,7 +159,8 @@ HRESULT hdvlab_guest_wait_interrupt(HCS_SYSTEM handle, uint8_t vector, int64_t t
     struct embedded *machine = embedded_acquire(handle, &hr);
     if (!machine)
         return hr;
-    int64_t deadline = monotonic_ns() + (timeout_ns > 0 ? timeout_ns : 0);
+    int64_t now = monotonic_ns(), longest = INT64_MAX - now;
+    int64_t deadline = now + (timeout_ns < 0 ? 0 : timeout_ns < longest ? timeout_ns : longest);
     struct timespec until = {deadline / 1000000000, deadline % 1000000000};
     pthread_mutex_lock(&machine->interrupt_lock);
     uint64_t cancelled = machine->cancelled;

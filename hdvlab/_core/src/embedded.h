@@ -32,6 +32,11 @@ struct embedded {
 
 /* Acquires the handle as an embedded machine: NULL when it is none; release with handle_release. */
 struct embedded *embedded_acquire(HCS_SYSTEM handle, HRESULT *hr);
+/* config_space.c: the ops of these names */
+void embedded_config_bits(struct system *system, uint32_t slot, const struct device *device, uint32_t dword,
+                          uint32_t *mask, uint32_t *bits);
+void embedded_config_keep(struct system *system, uint32_t slot, struct device *device, uint32_t dword,
+                          uint32_t value);
 /* Where in the RAM file a guest-physical range lies; false when it is not wholly RAM. */
 int embedded_ram_offset(const struct embedded *machine, uint64_t gpa, uint64_t bytes, uint64_t *offset);
 

@@ -59,7 +59,7 @@ void *handle_acquire(void *handle, enum handle_kind kind) {
     uint64_t word = atomic_load_explicit(&e->word, memory_order_relaxed);
     do {
         if (word >> GENERATION_SHIFT != (uintptr_t)handle >> 32 || kind_of(word) != kind || word & RETIRED ||
-            !(word & REFERENCES))
+            !(word & REFERENCES) || (word & REFERENCES) == REFERENCES)
             return NULL;
     } while (!atomic_compare_exchange_weak_explicit(&e->word, &word, word + 1, memory_order_acquire,
                                                     memory_order_relaxed));
@@ -72,8 +72,15 @@ void handle_retain(void *handle) {
 
 void handle_release(void *handle) {
     struct entry *e = entry_of(handle);
-    uint64_t word = atomic_fetch_sub_explicit(&e->word, 1, memory_order_acq_rel) - 1;
-    if (word & REFERENCES)
+    if (!e)
+        return;
+    uint64_t word = atomic_load_explicit(&e->word, memory_order_relaxed);
+    do { /* hdvlab_trace_unpin passes on what its caller has: one reference too many must not take another's */
+        if (word >> GENERATION_SHIFT != (uintptr_t)handle >> 32 || !(word & REFERENCES))
+            return;
+    } while (!atomic_compare_exchange_weak_explicit(&e->word, &word, word - 1, memory_order_acq_rel,
+                                                    memory_order_relaxed));
+    if ((word - 1) & REFERENCES)
         return;
     e->destroy(e->object);
     e->object = NULL;

@@ -81,10 +81,11 @@ HRESULT HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE devic
         pthread_mutex_init(&device->tables_lock, NULL);
         handle_retain(system->handle);
         pthread_mutex_lock(&system->lock);
+        if (host->torn_down) /* meanwhile: nobody would tear this one down */
+            hr = E_HANDLE;
         for (struct host *h = system->hosts; h && hr == S_OK; h = h->next)
             for (struct device *d = h->devices; d; d = d->next)
-                if (!memcmp(&d->instance_id, deviceInstanceId, sizeof(GUID)) &&
-                    !memcmp(&d->class_id, deviceClassId, sizeof(GUID)))
+                if (device_is(d, deviceClassId, deviceInstanceId))
                     hr = HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
         if (hr == S_OK && !(device->handle = handle_create(HANDLE_DEVICE, device, destroy_device)))
             hr = E_OUTOFMEMORY;
@@ -120,6 +121,7 @@ HRESULT HdvTeardownDeviceHost(HDV_HOST deviceHostHandle) {
             }
         struct device *devices = host->devices;
         host->devices = NULL;
+        host->torn_down = 1;
         pthread_mutex_unlock(&system->lock);
         while (devices) {
             struct device *next = devices->next;
@@ -152,6 +154,8 @@ HRESULT hdvlab_device_enter(HDV_DEVICE handle, uint32_t wait_ms, int64_t cause) 
         hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     }
     if (hr == S_OK) {
+        device->entered = 1;
+        device->outer_cause = thread_context.cause;
         thread_context.cause = cause;
         thread_context.depth++;
         return S_OK; /* the reference stays until hdvlab_device_leave */
@@ -165,9 +169,11 @@ HRESULT hdvlab_device_leave(HDV_DEVICE handle) {
     if (!device)
         return E_HANDLE;
     HRESULT hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
-    if (atomic_load(&device->inside) == pthread_self() && thread_context.depth) {
+    /* A callback may not end what the tap began, only what hdvlab_device_enter did. */
+    if (atomic_load(&device->inside) == pthread_self() && device->entered) {
+        device->entered = 0;
         thread_context.depth--;
-        thread_context.cause = -1;
+        thread_context.cause = device->outer_cause;
         device_leave(device);
         handle_release(handle);
         hr = S_OK;

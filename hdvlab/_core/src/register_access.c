@@ -21,12 +21,18 @@ static int64_t find(const struct register_file *file, uint32_t bar, uint64_t off
     return -1;
 }
 
+/* The bits of the register that `part` bytes from its byte `skip` on touch: all where a narrow access stands for it. */
+static uint64_t touched(const HDVLAB_REGISTER *r, uint32_t skip, uint32_t part) {
+    return r->flags & HDVLAB_REGISTER_NARROW_LOW ? ones_of(r->size) : ones_of(part) << 8 * skip;
+}
+
 /* Whether the register takes an access that begins at `offset` with `size` bytes in all. */
 static int takes(const HDVLAB_REGISTER *r, uint64_t offset, uint32_t size) {
     return r->sizes & size && (!(r->flags & HDVLAB_REGISTER_NARROW_LOW) || offset == r->offset);
 }
 
-static HRESULT read_register(struct register_file *file, uint32_t index, int peek, uint64_t *value) {
+/* `bytes` marks the bits of the register that the access touches. */
+static HRESULT read_register(struct register_file *file, uint32_t index, uint64_t bytes, int peek, uint64_t *value) {
     const HDVLAB_REGISTER *r = &file->registers[index];
     uint64_t stored = atomic_load_explicit(&file->values[index], memory_order_relaxed);
     if (peek) {
@@ -42,8 +48,8 @@ static HRESULT read_register(struct register_file *file, uint32_t index, int pee
     } else {
         *value = stored | (~r->read_mask & ones_of(r->size)); /* bits that cannot be read are ones */
     }
-    if (r->read_to_clear)
-        atomic_fetch_and(&file->values[index], ~r->read_to_clear);
+    if (r->read_to_clear) /* what the guest has seen: not other bytes, not a bit that was set meanwhile */
+        atomic_fetch_and(&file->values[index], ~(r->read_to_clear & bytes & stored));
     return S_OK;
 }
 
@@ -54,7 +60,7 @@ HRESULT register_file_read(struct register_file *file, uint32_t bar, uint64_t of
         const HDVLAB_REGISTER *r = &file->registers[index];
         if (r->offset == offset && r->size == size && r->sizes & size) {
             uint64_t whole;
-            HRESULT hr = read_register(file, (uint32_t)index, peek, &whole);
+            HRESULT hr = read_register(file, (uint32_t)index, ones_of(size), peek, &whole);
             if (SUCCEEDED(hr))
                 memcpy(value, &whole, size);
             return hr;
@@ -76,11 +82,11 @@ HRESULT register_file_read(struct register_file *file, uint32_t bar, uint64_t of
             continue;
         }
         uint64_t whole;
-        HRESULT hr = read_register(file, (uint32_t)index, peek, &whole);
-        if (FAILED(hr))
-            return hr;
         uint32_t skip = (uint32_t)(offset + done - r->offset), part = r->size - skip;
         part = part < size - done ? part : size - done;
+        HRESULT hr = read_register(file, (uint32_t)index, touched(r, skip, part), peek, &whole);
+        if (FAILED(hr))
+            return hr;
         memcpy(value + done, (uint8_t *)&whole + skip, part);
         done += part;
         claimed = 1;
@@ -100,12 +106,14 @@ HRESULT register_file_read(struct register_file *file, uint32_t bar, uint64_t of
 /* `bytes` marks the bits of the register that the access touches. */
 static HRESULT write_register(struct register_file *file, uint32_t index, uint64_t value, uint64_t bytes) {
     const HDVLAB_REGISTER *r = &file->registers[index];
-    uint64_t old = atomic_load_explicit(&file->values[index], memory_order_relaxed);
+    uint64_t old = atomic_load_explicit(&file->values[index], memory_order_relaxed), stored;
     uint64_t set = r->write_mask & bytes;
-    uint64_t stored = (old & ~set) | (value & set);
-    stored &= ~(value & r->write_one_to_clear & bytes);
-    stored |= value & r->write_one_to_set & bytes;
-    atomic_store_explicit(&file->values[index], stored, memory_order_relaxed);
+    do { /* a status bit that a thread of the device sets meanwhile must survive the guest's clearing others */
+        stored = (old & ~set) | (value & set);
+        stored &= ~(value & r->write_one_to_clear & bytes);
+        stored |= value & r->write_one_to_set & bytes;
+    } while (!atomic_compare_exchange_weak_explicit(&file->values[index], &old, stored, memory_order_relaxed,
+                                                    memory_order_relaxed));
     if (r->flags & HDVLAB_REGISTER_ON_WRITE) {
         uint64_t kept = old & ~bytes & ~(r->write_one_to_clear | r->write_one_to_set);
         HRESULT hr = file->call.register_write(file->context, index, (value & bytes) | kept, old);
@@ -149,8 +157,7 @@ HRESULT register_file_write(struct register_file *file, uint32_t bar, uint64_t o
         uint32_t skip = (uint32_t)(offset + done - r->offset), part = r->size - skip;
         part = part < size - done ? part : size - done;
         uint64_t bits = (whole >> 8 * done & ones_of(part)) << 8 * skip;
-        uint64_t bytes = r->flags & HDVLAB_REGISTER_NARROW_LOW ? ones_of(r->size) : ones_of(part) << 8 * skip;
-        HRESULT hr = write_register(file, (uint32_t)index, bits, bytes);
+        HRESULT hr = write_register(file, (uint32_t)index, bits, touched(r, skip, part));
         first_failure = FAILED(first_failure) ? first_failure : hr;
         done += part;
         claimed = 1;

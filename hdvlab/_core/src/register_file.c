@@ -157,6 +157,7 @@ static void on_teardown(PVOID context) {
     if (file->call.teardown)
         file->call.teardown(file->context);
     atomic_store(&file->device, NULL);
+    atomic_store(&file->bound, 0);
     handle_release(file->handle); /* the instance's reference: the last callback has come */
 }
 
@@ -226,11 +227,15 @@ HRESULT hdvlab_register_file_instance(HDVLAB_REGISTER_FILE handle, HDV_HOST host
     if (!file)
         return E_HANDLE;
     HRESULT hr = HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
-    if (!atomic_load(&file->device))
+    int bound = atomic_exchange(&file->bound, 1);
+    if (!bound)
         hr = HdvCreateDeviceInstance(host, HdvDeviceTypePCI, device_class, instance, &interface, file, device);
     if (SUCCEEDED(hr))
         atomic_store(&file->device, *device); /* keeps the reference until on_teardown */
-    else
+    if (FAILED(hr)) {
+        if (!bound)
+            atomic_store(&file->bound, 0);
         handle_release(handle);
+    }
     return hr;
 }

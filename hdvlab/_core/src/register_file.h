@@ -35,6 +35,7 @@ struct register_file {
     pthread_mutex_t message_lock; /* pending bits and what they are decided by */
     uint32_t msi_pending;
     struct msix msix;
+    _Atomic int bound; /* to an instance, or about to be */
     _Atomic(HDV_DEVICE) device;
 };
 

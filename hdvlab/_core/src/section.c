@@ -31,7 +31,7 @@ static void drop(struct section *section) {
 static HRESULT make(const struct device *device, uint32_t bar, uint64_t offset, uint64_t length, int flags,
                     int section_fd, uint64_t file_offset, struct section **made) {
     if (bar >= HDV_PCI_BAR_COUNT || !length || flags & ~3 || device->bar_size[bar] < PAGE ||
-        length > device->bar_size[bar] / PAGE || offset > device->bar_size[bar] / PAGE - length ||
+        length > device->bar_size[bar] / PAGE || length > INT64_MAX / PAGE || offset > device->bar_size[bar] / PAGE - length ||
         file_offset > INT64_MAX / PAGE - length)
         return E_INVALIDARG;
     struct stat file;
@@ -39,6 +39,9 @@ static HRESULT make(const struct device *device, uint32_t bar, uint64_t offset, 
         return E_HANDLE;
     if (!S_ISREG(file.st_mode) || (uint64_t)file.st_size < (file_offset + length) * PAGE)
         return E_INVALIDARG;
+    int mode = fcntl(section_fd, F_GETFL) & O_ACCMODE;
+    if (mode == O_WRONLY || (flags & HdvMmioMappingFlagWriteable && mode != O_RDWR))
+        return E_ACCESSDENIED;
     struct section *s = calloc(1, sizeof *s);
     if (!s)
         return E_OUTOFMEMORY;
@@ -53,8 +56,9 @@ static HRESULT make(const struct device *device, uint32_t bar, uint64_t offset, 
         void *map = mmap(NULL, s->length, s->writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, s->fd,
                          (off_t)s->file_offset);
         if (map == MAP_FAILED) {
+            HRESULT hr = errno == EACCES || errno == EPERM ? E_ACCESSDENIED : E_OUTOFMEMORY; /* EPERM: sealed */
             drop(s);
-            return errno == EACCES ? E_ACCESSDENIED : E_OUTOFMEMORY;
+            return hr;
         }
         s->map = map;
     }

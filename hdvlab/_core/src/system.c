@@ -32,14 +32,19 @@ struct device *system_slot_device(struct system *system, uint32_t slot) {
     return handle ? handle_acquire(handle, HANDLE_DEVICE) : NULL;
 }
 
+int device_is(const struct device *device, const GUID *class_id, const GUID *instance_id) {
+    return !memcmp(&device->class_id, class_id, sizeof(GUID)) &&
+           !memcmp(&device->instance_id, instance_id, sizeof(GUID)) &&
+           atomic_load(&device->state) != DEVICE_TORN_DOWN;
+}
+
 /* The instance that a host registered for the slot, with a reference. */
 static struct device *find_device(struct system *system, const struct slot *slot) {
     struct device *found = NULL;
     pthread_mutex_lock(&system->lock);
     for (struct host *host = system->hosts; host && !found; host = host->next)
         for (struct device *d = host->devices; d && !found; d = d->next)
-            if (!memcmp(&d->class_id, &slot->class_id, sizeof(GUID)) &&
-                !memcmp(&d->instance_id, &slot->instance_id, sizeof(GUID)))
+            if (device_is(d, &slot->class_id, &slot->instance_id))
                 found = handle_acquire(d->handle, HANDLE_DEVICE);
     pthread_mutex_unlock(&system->lock);
     return found;
@@ -50,11 +55,10 @@ static HRESULT power_on(struct system *system, struct slot *slot) {
     if (!device)
         return E_UNEXPECTED; /* as Windows: a slot that nobody registered a device for fails the start */
     HRESULT hr = device_power_on(device, slot->configuration_count, slot->configuration);
-    memset(slot->bar, 0, sizeof slot->bar);
+    for (int i = 0; i < HDV_PCI_BAR_COUNT; i++)
+        atomic_store(&slot->bar[i], 0);
     if (SUCCEEDED(hr))
         atomic_store(&slot->device, device->handle);
-    else if (hr != HRESULT_FROM_WIN32(ERROR_INVALID_STATE)) /* that one says it is somebody else's already */
-        device_tear_down(device);
     handle_release(device->handle);
     return hr;
 }
@@ -90,6 +94,27 @@ static HRESULT claim(struct system *system, int from, int *before) {
     return hr;
 }
 
+/* The end of a claim that leaves the machine off for good. Guests that wait for an interrupt give up, also one that
+ * began to wait while devices were being stopped: it finds the new state or this call finds it. */
+static void come_to_rest(struct system *system) {
+    atomic_store(&system->state, SYSTEM_STOPPED);
+    hdvlab_guest_cancel(system->handle);
+}
+
+static void power_off_all(struct system *system) {
+    hdvlab_guest_cancel(system->handle); /* early: a device may wait in Stop for what waits for an interrupt */
+    for (uint32_t i = 0; i < HDVLAB_SLOT_COUNT; i++) {
+        struct device *device = system_slot_device(system, i);
+        if (device) {
+            device_stop(device);
+            handle_release(device->handle);
+        }
+    }
+    for (int i = 0; i < HDVLAB_SLOT_COUNT; i++)
+        power_off(system, &system->slots[i]);
+    system_remap(system);
+}
+
 HRESULT hdvlab_system_start(HCS_SYSTEM handle) {
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
@@ -105,7 +130,10 @@ HRESULT hdvlab_system_start(HCS_SYSTEM handle) {
                 hr = start_slot(system, &system->slots[i]);
         for (int i = 0; i < HDVLAB_SLOT_COUNT && FAILED(hr); i++)
             power_off(system, &system->slots[i]);
-        atomic_store(&system->state, SUCCEEDED(hr) ? SYSTEM_RUNNING : SYSTEM_STOPPED);
+        if (SUCCEEDED(hr))
+            atomic_store(&system->state, SYSTEM_RUNNING);
+        else
+            come_to_rest(system);
     }
     handle_release(handle);
     return hr;
@@ -118,18 +146,8 @@ HRESULT hdvlab_system_stop(HCS_SYSTEM handle) {
     int before;
     HRESULT hr = claim(system, SYSTEM_RUNNING, &before);
     if (hr == S_OK) {
-        hdvlab_guest_cancel(handle);
-        for (uint32_t i = 0; i < HDVLAB_SLOT_COUNT; i++) {
-            struct device *device = system_slot_device(system, i);
-            if (device) {
-                device_stop(device);
-                handle_release(device->handle);
-            }
-        }
-        for (int i = 0; i < HDVLAB_SLOT_COUNT; i++)
-            power_off(system, &system->slots[i]);
-        system_remap(system);
-        atomic_store(&system->state, SYSTEM_STOPPED);
+        power_off_all(system);
+        come_to_rest(system);
     }
     handle_release(handle);
     return hr;
@@ -139,9 +157,12 @@ HRESULT hdvlab_system_close(HCS_SYSTEM handle) {
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
         return E_HANDLE;
-    HRESULT hr = thread_context.depth ? HRESULT_FROM_WIN32(ERROR_INVALID_STATE) : S_OK;
+    int before;
+    HRESULT hr = claim(system, -1, &before); /* not from a callback, not while another thread starts or plugs */
     if (hr == S_OK) {
-        hdvlab_system_stop(handle);
+        if (before == SYSTEM_RUNNING)
+            power_off_all(system);
+        come_to_rest(system);
         hr = handle_retire(handle, HANDLE_SYSTEM) ? S_OK : E_HANDLE;
     }
     handle_release(handle);

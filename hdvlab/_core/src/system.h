@@ -14,6 +14,11 @@ struct system_ops {
     /* File descriptor and offset behind a range of RAM that is contiguous in it. */
     HRESULT (*locate_memory)(struct system *system, uint64_t gpa, uint64_t bytes, int *fd, uint64_t *offset);
     HRESULT (*deliver_interrupt)(struct system *system, uint64_t address, uint32_t data);
+    /* Config space, with the device entered: the bits of a dword that the machine answers itself, and what they are; */
+    void (*config_bits)(struct system *system, uint32_t slot, const struct device *device, uint32_t dword,
+                        uint32_t *mask, uint32_t *bits);
+    /* and what it keeps of a write, which comes as a whole dword. */
+    void (*config_keep)(struct system *system, uint32_t slot, struct device *device, uint32_t dword, uint32_t value);
 };
 
 struct slot {
@@ -22,8 +27,8 @@ struct slot {
     uint32_t configuration_count;
     LPCWSTR *configuration; /* one allocation */
     _Atomic(HDV_DEVICE) device; /* NULL until the slot is powered on */
-    uint32_t bar[6];            /* as the guest wrote them, within the probed mask */
-    uint8_t interrupt_line;
+    _Atomic uint32_t bar[6];    /* as the guest wrote them, within the probed mask; written with the device entered */
+    uint8_t interrupt_line;     /* only with the device entered */
 };
 
 struct system {
@@ -40,6 +45,8 @@ struct system {
 
 HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_TRACE trace);
 void system_destroy(struct system *system);
+/* Whether it is that instance, and alive: one torn down leaves its name to the next. */
+int device_is(const struct device *device, const GUID *class_id, const GUID *instance_id);
 /* The device of a slot, with a reference; NULL = none there. */
 struct device *system_slot_device(struct system *system, uint32_t slot);
 /* Called after a slot's BARs or command register may have changed. */

@@ -64,10 +64,13 @@ static struct tapped tap_open(struct device *device, const HDVLAB_ACCESS *access
     return tapped;
 }
 
-static void tap_close(const struct tapped *tapped, uint64_t value, HRESULT status) {
+/* Returns the status; a device that answers E_PENDING has answered all the same, and rows say so. */
+static HRESULT tap_close(const struct tapped *tapped, uint64_t value, HRESULT status) {
+    status = status == E_PENDING ? E_UNEXPECTED : status;
     thread_context.depth--;
     thread_context.cause = tapped->outer_cause;
     trace_complete(tapped->trace, tapped->row, tapped->began_ns, value, -1, status);
+    return status;
 }
 
 /* S_OK with the device entered, or the reason with a row that says so; ERROR_TIMEOUT leaves no row. */
@@ -124,7 +127,7 @@ HRESULT device_mmio_read(struct device *device, const HDVLAB_ACCESS *access, uin
     hr = device->interface.ReadInterceptedMemory(device->context, (HDV_PCI_BAR_SELECTOR)bar, offset, size,
                                                  (BYTE *)&answer);
     *value = FAILED(hr) ? ones(size) : answer & ones(size);
-    tap_close(&tapped, *value, hr);
+    hr = tap_close(&tapped, *value, hr);
     device_leave(device);
     return hr;
 }
@@ -149,7 +152,7 @@ HRESULT device_mmio_write(struct device *device, const HDVLAB_ACCESS *access, ui
     struct tapped tapped = tap_open(device, access, HDVLAB_MMIO_WRITE, (int)bar, offset, size, value);
     hr = device->interface.WriteInterceptedMemory(device->context, (HDV_PCI_BAR_SELECTOR)bar, offset, size,
                                                   (const BYTE *)&value);
-    tap_close(&tapped, value, hr);
+    hr = tap_close(&tapped, value, hr);
     device_leave(device);
     return hr;
 }
@@ -161,21 +164,29 @@ static HRESULT read_dword(struct device *device, uint32_t offset, uint32_t *dwor
     return device->interface.ReadConfigSpace(device->context, offset, dword);
 }
 
-HRESULT device_config_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t size,
-                           uint32_t host_mask, uint32_t host_bits, uint32_t *value) {
+/* The dword as a guest sees it: the machine's bits where it answers, the device's elsewhere. */
+static HRESULT merged_dword(struct device *device, uint32_t slot, uint32_t offset, uint32_t *dword, uint32_t *host_mask) {
+    HRESULT hr = S_OK;
+    uint32_t host_bits, device_bits = 0;
+    device->system->ops->config_bits(device->system, slot, device, offset, host_mask, &host_bits);
+    if (*host_mask != UINT32_MAX)
+        hr = read_dword(device, offset, &device_bits);
+    *dword = (device_bits & ~*host_mask) | (host_bits & *host_mask);
+    return hr;
+}
+
+HRESULT device_config_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
+                           uint32_t size, uint32_t *value) {
     *value = (uint32_t)ones(size);
     HRESULT hr = enter_running(device, access, HDVLAB_CONFIG_READ, -1, offset, size, *value);
     if (FAILED(hr))
         return hr;
     struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_READ, -1, offset, size, 0);
-    uint32_t dword = 0;
-    if (host_mask != UINT32_MAX)
-        hr = read_dword(device, offset & ~3u, &dword);
-    if (SUCCEEDED(hr)) {
-        dword = (dword & ~host_mask) | (host_bits & host_mask);
+    uint32_t dword, host_mask;
+    hr = merged_dword(device, slot, offset & ~3u, &dword, &host_mask);
+    if (SUCCEEDED(hr))
         *value = (dword >> 8 * (offset & 3)) & (uint32_t)ones(size);
-    }
-    tap_close(&tapped, *value, hr);
+    hr = tap_close(&tapped, *value, hr);
     device_leave(device);
     return hr;
 }
@@ -202,21 +213,41 @@ static uint32_t write_one_to_clear_bits(struct device *device, uint32_t dword_of
     return 0;
 }
 
-HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t size,
-                            uint32_t value) {
+HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
+                            uint32_t size, uint32_t value) {
     HRESULT hr = enter_running(device, access, HDVLAB_CONFIG_WRITE, -1, offset, size, value);
     if (FAILED(hr))
         return hr;
     struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_WRITE, -1, offset, size, value);
     uint32_t aligned = offset & ~3u, dword = value;
     if (size < 4) {
-        uint32_t old, mask = (uint32_t)ones(size) << 8 * (offset & 3);
-        hr = read_dword(device, aligned, &old);
-        dword = (old & ~mask & ~write_one_to_clear_bits(device, aligned)) | (value << 8 * (offset & 3) & mask);
+        uint32_t mask = (uint32_t)ones(size) << 8 * (offset & 3), host_mask;
+        hr = merged_dword(device, slot, aligned, &dword, &host_mask);
+        uint32_t kept = ~mask & ~(host_mask == UINT32_MAX ? 0 : write_one_to_clear_bits(device, aligned));
+        dword = (dword & kept) | (value << 8 * (offset & 3) & mask);
     }
+    /* The machine's part first, so that the device finds decoding and bus mastering as it is told of them. */
+    device->system->ops->config_keep(device->system, slot, device, aligned, dword);
     if (SUCCEEDED(hr))
         hr = device->interface.WriteConfigSpace(device->context, aligned, dword);
-    tap_close(&tapped, value, hr);
+    hr = tap_close(&tapped, value, hr);
+    device_leave(device);
+    return hr;
+}
+
+HRESULT device_config_peek(struct device *device, uint32_t slot, uint8_t *config) {
+    HRESULT hr = device_enter(device, 1000);
+    if (FAILED(hr))
+        return hr;
+    thread_context.depth++; /* a callback like any other, but for the row */
+    if (atomic_load(&device->state) != DEVICE_RUNNING)
+        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE); /* after Teardown there is nobody to ask */
+    for (uint32_t offset = 0; offset < CONFIG_SPACE_BYTES && SUCCEEDED(hr); offset += 4) {
+        uint32_t dword, host_mask;
+        hr = merged_dword(device, slot, offset, &dword, &host_mask);
+        memcpy(config + offset, &dword, 4);
+    }
+    thread_context.depth--;
     device_leave(device);
     return hr;
 }
@@ -241,14 +272,14 @@ static void learn_bars(struct device *device) {
     }
 }
 
-/* A mask is usable when it is a run of ones above zeros, for memory, 16 bytes or more. */
+/* A mask is usable when it is a run of ones above zeros, for memory, 16 bytes or more; a 64-bit BAR has a next one. */
 static int bars_are_sound(const struct device *device) {
     for (int i = 0; i < HDV_PCI_BAR_COUNT; i++) {
         uint64_t size = device->bar_size[i];
         if (size && (size & (size - 1) || size < 16 || device->probed_bars[i] & 1))
             return 0;
     }
-    return 1;
+    return !device->bar_size[5] || (device->probed_bars[5] & 0x6) != 0x4;
 }
 
 HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *configuration) {
@@ -262,12 +293,10 @@ HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *co
     }
     const HDV_PCI_DEVICE_INTERFACE *call = &device->interface;
     struct tapped tapped = step_open(device, HDVLAB_INITIALIZE, 0);
-    hr = call->Initialize(device->context);
-    tap_close(&tapped, 0, hr);
+    hr = tap_close(&tapped, 0, call->Initialize(device->context));
     if (SUCCEEDED(hr)) {
         tapped = step_open(device, HDVLAB_SET_CONFIGURATION, count);
-        hr = call->SetConfiguration(device->context, count, count ? configuration : nothing);
-        tap_close(&tapped, count, hr);
+        hr = tap_close(&tapped, count, call->SetConfiguration(device->context, count, count ? configuration : nothing));
     }
     if (SUCCEEDED(hr)) {
         tapped = step_open(device, HDVLAB_GET_DETAILS, 0);
@@ -275,11 +304,12 @@ HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *co
         learn_bars(device);
         if (SUCCEEDED(hr) && !bars_are_sound(device))
             hr = E_INVALIDARG;
-        tap_close(&tapped, (uint64_t)device->pnp_id.DeviceID << 16 | device->pnp_id.VendorID, hr);
+        hr = tap_close(&tapped, (uint64_t)device->pnp_id.DeviceID << 16 | device->pnp_id.VendorID, hr);
     }
-    if (SUCCEEDED(hr))
-        atomic_store(&device->state, DEVICE_INITIALIZED);
+    atomic_store(&device->state, SUCCEEDED(hr) ? DEVICE_INITIALIZED : DEVICE_STOPPED);
     device_leave(device);
+    if (FAILED(hr))
+        device_tear_down(device);
     return hr;
 }
 
@@ -289,8 +319,7 @@ HRESULT device_start(struct device *device) {
         return hr;
     if (atomic_load(&device->state) == DEVICE_INITIALIZED) {
         struct tapped tapped = step_open(device, HDVLAB_START, 0);
-        hr = device->interface.Start(device->context);
-        tap_close(&tapped, 0, hr);
+        hr = tap_close(&tapped, 0, device->interface.Start(device->context));
         if (SUCCEEDED(hr))
             atomic_store(&device->state, DEVICE_RUNNING);
     } else {

@@ -87,7 +87,7 @@ int trace_map_columns(struct trace *t, const char *directory) {
             !(t->column[i] = trace_map_file(t->fd[i], t->max_rows * trace_columns[i].width, t->writable)))
             return errno;
     }
-    t->payload_max = t->max_rows * 64;
+    t->payload_max = PAYLOAD_LEAST + t->max_rows * 64;
     if ((t->payload_fd = trace_open_in(directory, "payload.bin", flags)) < 0 ||
         !(t->payload = trace_map_file(t->payload_fd, t->payload_max, t->writable)) ||
         (t->seal_fd = trace_open_in(directory, "seals.bin", flags)) < 0)

@@ -6,6 +6,7 @@
 
 #define HEADER_BYTES 4096
 #define PAYLOAD_CHUNK (1ull << 20)
+#define PAYLOAD_LEAST (1ull << 30) /* bytes there can be, and 64 more for each row there can be */
 #define MAX_ROWS (1ull << 40)
 
 struct trace *trace_make(int writable);

@@ -145,6 +145,7 @@ HRESULT hdvlab_trace_state(HDVLAB_TRACE handle, HDVLAB_TRACE_STATE *state) {
         .backward = closed ? h->totals.backward : atomic_load(&h->backward),
         .payload_reserved = closed ? h->totals.payload_reserved : atomic_load(&h->payload_reserved),
         .payload_bytes = t->writable ? atomic_load(&h->payload_capacity) : trace_payload_bytes(t),
+        .payload_max = t->payload_max,
         .max_rows = t->max_rows,
         .chunk_rows = t->chunk_rows,
         .wall_ns = h->wall_ns,

@@ -7,6 +7,8 @@ logs and goes on.
 
 from __future__ import annotations
 
+from typing import Any
+
 from hdvlab.device import Device
 from hdvlab.devices.edu.registers import (
     BUFFER_ADDRESS,
@@ -41,7 +43,7 @@ class Edu(Device):
     vendor_id, device_id, revision_id = 0x1234, 0x11E8, 0x10
     base_class, sub_class = 0x00, 0xFF
     capabilities = (MsiCapability(vectors=1),)
-    bar0 = EduRegisters
+    bar0: Any = EduRegisters
 
     def initialize(self) -> None:
         self.buffer = bytearray(BUFFER_SIZE)

@@ -1,0 +1,72 @@
+"""One function per verb, the lab as its first argument. The magics and the command line are thin doors to them.
+
+Results are objects that show themselves: frames, axes, numbers, texts. The functions are found when they are first
+used, so that the command line answers quickly and ``hdvlab doctor`` works where the compiled library does not.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from hdvlab.commands.current import close_lab, current_lab, existing_lab, new_lab, use_lab
+
+if TYPE_CHECKING:
+    from hdvlab.commands.access import peek, poke, read, write
+    from hdvlab.commands.files import load, open_file, save
+    from hdvlab.commands.look import faults, lspci, regs
+    from hdvlab.commands.picture import plot
+    from hdvlab.commands.plugging import plug, unplug
+    from hdvlab.commands.power import start, stop
+    from hdvlab.commands.recording import guest, record, run
+    from hdvlab.commands.rows import mark, trace
+    from hdvlab.commands.state import overview, status
+
+__all__ = [
+    "close_lab",
+    "current_lab",
+    "existing_lab",
+    "faults",
+    "guest",
+    "load",
+    "lspci",
+    "mark",
+    "new_lab",
+    "open_file",
+    "overview",
+    "peek",
+    "plot",
+    "plug",
+    "poke",
+    "read",
+    "record",
+    "regs",
+    "run",
+    "save",
+    "start",
+    "status",
+    "stop",
+    "trace",
+    "unplug",
+    "use_lab",
+    "write",
+]
+
+_HOMES = {
+    "access": ("peek", "poke", "read", "write"),
+    "files": ("load", "open_file", "save"),
+    "look": ("faults", "lspci", "regs"),
+    "picture": ("plot",),
+    "plugging": ("plug", "unplug"),
+    "power": ("start", "stop"),
+    "recording": ("guest", "record", "run"),
+    "rows": ("mark", "trace"),
+    "state": ("overview", "status"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'hdvlab.commands' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"hdvlab.commands.{_HOME_OF[name]}"), name)

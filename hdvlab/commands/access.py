@@ -1,0 +1,169 @@
+"""Single accesses. ``peek`` and ``poke`` go past the bus to the device, ``read`` and ``write`` as a driver's would."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hdvlab.commands.location import Location, find
+from hdvlab.commands.number import Value
+from hdvlab.errors import AccessWarning, HResult, UsageError
+from hdvlab.guest import GuestRegister
+
+if TYPE_CHECKING:
+    from hdvlab.lab import Lab
+
+_WHY = {
+    HResult.E_ACCESSDENIED: "the register is read-only",
+    HResult.ERROR_NOT_FOUND: "no register claims that offset",
+    HResult.E_INVALIDARG: "the register does not take accesses of that size or place",
+    HResult.ERROR_INVALID_STATE: "the device is not running",
+    HResult.E_UNEXPECTED: "its handler failed; %hdv faults has the traceback",
+}
+
+
+@dataclass(frozen=True)
+class Poked:
+    """What a poke changed: stored values before and after, which need not be the value poked."""
+
+    name: str
+    old: Value
+    new: Value
+
+    def __repr__(self) -> str:
+        if self.old == self.new:
+            return f"{self.name}: {self.old!r}, unchanged"
+        return f"{self.name}: {self.old!r} → {self.new!r}"
+
+
+class Pokes(tuple[Poked, ...]):
+    """Several pokes, shown one a line."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self))
+
+
+def _peek(lab: Lab, place: Location) -> Value:
+    if place.bar is None:
+        config = lab.machine.config_peek(place.plugged.slot)
+        _check_config(place)
+        value = int.from_bytes(config[place.offset : place.offset + place.size], "little")
+    else:
+        value = place.plugged.peek(place.bar, place.offset, place.size)
+    if place.field is not None:
+        value = place.field.extract(value)
+    return Value(value, place.describe(value))
+
+
+def _check_config(place: Location) -> None:
+    if place.size not in (1, 2, 4) or place.offset % 4 + place.size > 4 or place.offset >= 4096:
+        raise UsageError(f"{place.name}: config space is accessed 1, 2 or 4 bytes at a time, within one dword")
+
+
+def peek(lab: Lab, location: str, *, size: int | None = None) -> Value:
+    """Look at a register, a field, or a place, without touching it: no handler runs, and no row is left.
+
+    Parameters
+    ----------
+    lab : Lab
+        Where.
+    location : str
+        See :mod:`hdvlab.commands.location`.
+    size : int, optional
+        Bytes.
+    """
+    return _peek(lab, find(lab, location, size))
+
+
+def poke(lab: Lab, settings: str | Sequence[str], *, size: int | None = None) -> Poked | Pokes:
+    """Set a register, a field, or a place, past the bus: the device handles it, whatever its command register says.
+
+    The row's origin is ``user``. Setting a field keeps the other bits.
+
+    Parameters
+    ----------
+    lab : Lab
+        Where.
+    settings : str or sequence of str
+        ``CTRL.EN=1``; several at once are done in their order.
+    size : int, optional
+        Bytes.
+
+    Warns
+    -----
+    AccessWarning
+        The device refused it; why is in the message.
+    """
+    text = settings if isinstance(settings, str) else " ".join(settings)
+    pairs = re.sub(r"\s*=\s*", "=", text).split()
+    done = tuple(_poke(lab, pair, size) for pair in pairs)
+    return done[0] if len(done) == 1 else Pokes(done)
+
+
+def _poke(lab: Lab, pair: str, size: int | None) -> Poked:
+    name, equals, text = pair.partition("=")
+    if not equals or not name or not text:
+        raise UsageError(f"{pair}: write it as {name or 'CTRL'}=1, without another word between")
+    place = find(lab, name, size)
+    if place.bar is None:
+        raise UsageError(f"poke goes to registers; write {name} {text} goes over the bus to config space")
+    value = place.parse_value(text)
+    old = _peek(lab, place)
+    if place.register is not None and place.size == place.register.size:
+        hresult = place.plugged.poke_field(place.register, place.bar, place.field, value)
+    else:
+        hresult = place.plugged.poke(place.bar, place.offset, place.size, value)
+    if hresult < 0:
+        symbol = HResult.symbol_of(hresult)
+        why = next((text for code, text in _WHY.items() if code == hresult & 0xFFFFFFFF), "the device refused it")
+        warnings.warn(f"poke of {place.plugged.name} {place.name} had no effect: {why} ({symbol})", AccessWarning, 3)
+    return Poked(place.name, old, _peek(lab, place))
+
+
+def read(lab: Lab, location: str, *, size: int | None = None) -> Value:
+    """Read over the bus, as a driver would: read side effects happen, and a row with origin ``user`` is left.
+
+    Warns
+    -----
+    AccessWarning
+        Nothing answered, and the value is all ones; why is in the message.
+    """
+    place = find(lab, location, size)
+    function = place.plugged.on()
+    if place.bar is None:
+        value = function.config_read(place.offset, place.size)
+    elif place.register is not None and place.size == place.register.size:
+        value = GuestRegister(function.bars[place.bar], place.register).read()
+    else:
+        value = function.bars[place.bar].read(place.offset, place.size)
+    if place.field is not None:
+        value = place.field.extract(value)
+    return Value(value, place.describe(value))
+
+
+def write(lab: Lab, location: str, value: str | int, *, size: int | None = None) -> None:
+    """Write over the bus, as a driver would; a field by one read and one write of its register.
+
+    Warns
+    -----
+    AccessWarning
+        It had no effect; why is in the message.
+    """
+    place = find(lab, location, size)
+    number = place.parse_value(str(value))
+    function = place.plugged.on()
+    if place.bar is None:
+        function.config_write(place.offset, number, place.size)
+    elif place.register is not None and place.size == place.register.size:
+        register = GuestRegister(function.bars[place.bar], place.register)
+        if place.field is None:
+            register.write(number)
+        else:
+            register.modify(**{place.field.name: number})
+    else:
+        function.bars[place.bar].write(place.offset, number, place.size)

@@ -1,0 +1,192 @@
+"""The arguments of each verb. ``complete`` on an action says what TAB offers for it; see ``completion``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from hdvlab.commands.number import parse_number, parse_size
+
+_KINDS = "mmio, config, dma, interrupt, doorbell, memory, lifecycle, mark, fault, lost, or a single one like mmio_read"
+_MOMENT = "nanoseconds since the trace began, or a length of time like 1.5ms"
+
+
+def _add(parser: argparse.ArgumentParser, *names: str, complete: str = "", **settings: Any) -> None:
+    action = parser.add_argument(*names, **settings)
+    action.complete = complete  # type: ignore[attr-defined]
+
+
+def nothing(parser: argparse.ArgumentParser) -> None:
+    """No arguments."""
+
+
+def rest(parser: argparse.ArgumentParser) -> None:
+    """Whatever comes; somebody else reads it."""
+    _add(parser, "words", nargs=argparse.REMAINDER, metavar="...")
+
+
+def plug(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "device", metavar="NAME", complete="pluggable",
+         help="a class derived from Device, a device you made, or one that comes with hdvlab: edu")  # fmt: skip
+    _add(parser, "--name", help="how the lab calls it; the class's name in lower case when not given")
+    _add(parser, "--slot", type=parse_number, metavar="N", help="1 to 31; the first free one when not given")
+    _add(parser, "--config", action="append", default=[], metavar="KEY=VALUE", help="a setting for the device")
+
+
+def unplug(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "device", metavar="DEVICE", complete="device", help="name of a plugged-in device")
+
+
+def start(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "--ram", type=parse_size, metavar="SIZE", help="guest RAM of a new lab: 64M")
+    _add(parser, "--trace", metavar="DIRECTORY", complete="path", help="where a new lab records, and it stays there")
+    _add(parser, "--clock", choices=("auto", "tsc", "monotonic", "manual"), default=None, help="clock of a new lab")
+
+
+def lab(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "lab", metavar="NAME", nargs="?", complete="lab", help="a variable that holds a Lab")
+
+
+def _device(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "device", metavar="DEVICE", nargs="?", complete="device", help="only this device")
+
+
+def lspci(parser: argparse.ArgumentParser) -> None:
+    _device(parser)
+    _add(parser, "-v", action="count", default=0, dest="verbose", help="flags, regions, capabilities; -vv every bit")
+    _add(parser, "-x", action="count", default=0, dest="hex_level", help="64 bytes of config space; -xxx 256, -xxxx all")
+
+
+def regs(parser: argparse.ArgumentParser) -> None:
+    _device(parser)
+
+
+def _size(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "--size", type=int, choices=(1, 2, 4, 8), help="bytes of the access; the register's own by default")
+
+
+def peek(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "location", metavar="LOCATION", complete="location", help="CTRL, CTRL.EN, blink.CTRL, bar0+0x10")
+    _size(parser)
+
+
+def poke(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "settings", metavar="LOCATION=VALUE", nargs="+", complete="setting", help="CTRL.EN=1; several are fine")
+    _size(parser)
+
+
+def read(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "location", metavar="LOCATION", complete="location",
+         help="CTRL, CTRL.EN, blink.CTRL, bar0+0x10, config+0x4")  # fmt: skip
+    _size(parser)
+
+
+def write(parser: argparse.ArgumentParser) -> None:
+    read(parser)
+    _add(parser, "value", metavar="VALUE", help="31, 0x1f, 0b1_1111, or what the field calls it")
+
+
+def run(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "driver", metavar="FUNCTION", complete="driver",
+         help="def driver(guest): ..., or the driver that comes with a device: edu")  # fmt: skip
+    _add(parser, "arguments", metavar="ARGUMENT", nargs="*", help="more arguments for it: literals or variables")
+    _run_name(parser)
+
+
+def _run_name(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "-o", dest="name", default="", metavar="NAME", help="keep the rows under this name, for --run NAME")
+
+
+def guest(parser: argparse.ArgumentParser) -> None:
+    _run_name(parser)
+    _add(parser, "--out", metavar="VARIABLE", help="assign the Run to this variable")
+    parser.description = (
+        "Run the cell as the guest. In it, guest is the machine from inside, and each device has its name:\n"
+        "edu.bar0.STATUS.read(), guest.dma_alloc(4096), guest.wait_interrupt(edu). Your variables are there, and\n"
+        "what you assign stays. Rows know the line that made them (column source). The stop button stops the guest."
+    )
+
+
+def record(parser: argparse.ArgumentParser) -> None:
+    _run_name(parser)
+    _add(parser, "--out", metavar="VARIABLE", help="assign the Run to this variable; .frame() is its rows")
+
+
+def mark(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "text", metavar="TEXT", nargs="*", help="the rest of the line")
+
+
+def _rows(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "--last", type=parse_number, metavar="N", help="only the last N of the rows chosen")
+    _add(parser, "--kind", action="append", default=[], metavar="KIND", complete="kind", help=_KINDS)
+    _add(parser, "--device", metavar="DEVICE", complete="traced", help="only this device")
+    _add(parser, "--register", metavar="REGISTER", complete="register", help="accesses to CTRL, blink.CTRL or bar0+0x10")
+    _add(parser, "--origin", metavar="ORIGIN", complete="origin", help="guest, user, device, replay or injected")
+    _add(parser, "--since", metavar="MARK", complete="mark", help="from the last mark with this text on, or from a row")
+    _add(parser, "--failed", action="store_true", help="only faults and failed accesses")
+    _add(parser, "--raw", action="store_true", help="the columns as recorded, without names")
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "--run", metavar="NAME", complete="run", help="rows of a named run, or of a loaded trace")
+
+
+def trace(parser: argparse.ArgumentParser) -> None:
+    _rows(parser)
+    _run(parser)
+
+
+def _file(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "file", metavar="FILE", help="a recording's directory, a .parquet file, or an mmiotrace log (.gz too)")
+
+
+def trace_file(parser: argparse.ArgumentParser) -> None:
+    _file(parser)
+    _rows(parser)
+    _add(parser, "--csv", action="store_true", help="every row, as comma-separated values")
+
+
+def _picture(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "registers", metavar="REGISTER", nargs="*", complete="register",
+         help="waveform: CTRL, CTRL.EN, blink.CTRL, bar0+0x10; the busiest when not given")  # fmt: skip
+    _add(parser, "--device", metavar="DEVICE", complete="traced", help="timeline, heatmap: only this device")
+    _add(parser, "--bar", type=int, choices=range(6), metavar="N", help="heatmap: this BAR; the busiest when not given")
+    _add(parser, "--by", choices=("kind", "register"), help="latency: what a line stands for")
+    _add(parser, "--start", metavar="TIME", help=f"first moment to show: {_MOMENT}")
+    _add(parser, "--stop", metavar="TIME", help="first moment not to show")
+    _add(parser, "--theme", choices=("light", "dark"), help="colours")
+
+
+def _kind_of_picture(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "kind", metavar="PICTURE", choices=("timeline", "heatmap", "latency", "waveform"),
+         help="timeline, heatmap, latency or waveform")  # fmt: skip
+
+
+def plot(parser: argparse.ArgumentParser) -> None:
+    _kind_of_picture(parser)
+    _picture(parser)
+    _add(parser, "-o", dest="output", metavar="FILE", complete="path", help="also write it to a .png, .svg or .pdf file")
+    _run(parser)
+
+
+def plot_file(parser: argparse.ArgumentParser) -> None:
+    _kind_of_picture(parser)
+    _file(parser)
+    _picture(parser)
+    _add(parser, "-o", dest="output", metavar="PICTURE", required=True, help="a .png, .svg or .pdf file")
+
+
+def save(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "path", metavar="PATH", complete="path", help="a new directory, or a file that ends in .parquet")
+    _run(parser)
+
+
+def load(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "path", metavar="PATH", complete="path",
+         help="a recording's directory, a .parquet file, or an mmiotrace log (.gz too)")  # fmt: skip
+    _add(parser, "--as", dest="name", metavar="NAME", help="name for --run; the file's own when not given")
+
+
+def convert(parser: argparse.ArgumentParser) -> None:
+    _file(parser)
+    _add(parser, "path", metavar="OUT", help="a new directory, or a file that ends in .parquet")

@@ -1,0 +1,126 @@
+"""What TAB offers, from the same tree that parses."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hdvlab.commands import location, plugging
+from hdvlab.commands.parser import Door, verb_parser, verbs
+from hdvlab.commands.rows import KIND_WORDS
+from hdvlab.errors import HdvError
+from hdvlab.trace.schema import Origin
+
+if TYPE_CHECKING:
+    from hdvlab.lab import Lab
+
+
+def complete(words: list[str], lab: Lab | None, namespace: Mapping[str, Any], door: Door = "magic") -> list[str]:
+    """Completions for the last of ``words``, which may be empty.
+
+    Parameters
+    ----------
+    words : list of str
+        The line behind ``%hdv``, up to the cursor.
+    lab : Lab or None
+        The lab of ``%hdv`` if there is one; completing makes none.
+    namespace : mapping
+        The person's variables.
+    """
+    *before, typed = words
+    if not before:
+        offered: Iterable[str] = [*verbs(door), "--help"] if typed.startswith("-") else verbs(door)
+        return [word for word in offered if word.startswith(typed)]
+    try:
+        parser = verb_parser(before[0])
+    except HdvError:
+        return []
+    options = {word: action for action in parser._actions for word in action.option_strings}
+    valued = options.get(before[-1]) if len(before) > 1 else None
+    if valued is not None and valued.nargs is None and not isinstance(valued, argparse._CountAction):
+        offered = _offers(valued, lab, namespace, typed)
+    elif typed.startswith("-"):
+        offered = [word for word in parser.options() if word.startswith("--") or typed == "-"]
+    else:
+        action = _positional(parser, before[1:], options)
+        offered = _offers(action, lab, namespace, typed) if action is not None else parser.options()
+    return list(dict.fromkeys(word for word in offered if word.casefold().startswith(typed.casefold())))
+
+
+def _positional(
+    parser: argparse.ArgumentParser, before: list[str], options: Mapping[str, argparse.Action]
+) -> argparse.Action | None:
+    """The positional argument that the next word is for."""
+    count, skip = 0, False
+    for word in before:
+        if skip:
+            skip = False
+        elif word in options:
+            skip = options[word].nargs is None and not isinstance(options[word], argparse._CountAction)
+        elif not word.startswith("-"):
+            count += 1
+    positionals = [action for action in parser._actions if not action.option_strings]
+    for action in positionals:
+        if action.nargs in ("*", "+"):
+            return action
+        if not count:
+            return action
+        count -= 1
+    return None
+
+
+def _offers(action: argparse.Action, lab: Lab | None, namespace: Mapping[str, Any], typed: str) -> Iterable[str]:
+    if action.choices is not None:
+        return [str(choice) for choice in action.choices]
+    kind = getattr(action, "complete", "")
+    if kind == "pluggable":
+        return plugging.pluggable(namespace)
+    if kind == "driver":
+        drivers = [name for name, value in namespace.items() if _is_driver(name, value)]
+        return [*drivers, *plugging.library()]
+    if kind == "lab":
+        return [name for name, value in namespace.items() if type(value).__name__ == "Lab" and name[0] != "_"]
+    if kind == "kind":
+        return KIND_WORDS
+    if kind == "origin":
+        return [origin.name for origin in Origin]
+    if kind == "path":
+        return _paths(typed)
+    return [] if lab is None else _from_lab(kind, lab)
+
+
+def _is_driver(name: str, value: object) -> bool:
+    code = getattr(value, "__code__", None)
+    return not name.startswith("_") and code is not None and code.co_argcount > 0 and code.co_varnames[0] == "guest"
+
+
+def _from_lab(kind: str, lab: Lab) -> Iterable[str]:
+    if kind == "device":
+        return [one.name for one in lab]
+    if kind == "traced":
+        return [info.name for info in lab.trace.devices]
+    if kind == "location":
+        return location.completions(lab)
+    if kind == "register":
+        return [word for word in location.completions(lab) if "+" not in word]
+    if kind == "setting":
+        return [word if "+" in word else f"{word}=" for word in location.completions(lab) if "config" not in word]
+    if kind == "mark":
+        return [f'"{text}"' if " " in text else text for text in lab.trace.marks()["text"]]
+    if kind == "run":
+        return list(lab.runs)
+    return []
+
+
+def _paths(typed: str) -> list[str]:
+    folder, _, start = typed.rpartition("/")
+    base = Path(f"{folder}/" if "/" in typed else ".").expanduser()
+    try:
+        entries = sorted(entry for entry in base.iterdir() if entry.name.startswith(start))
+    except OSError:
+        return []
+    before = f"{folder}/" if "/" in typed else ""
+    shown = [entry for entry in entries if start.startswith(".") or not entry.name.startswith(".")]
+    return [f"{before}{entry.name}{'/' if entry.is_dir() else ''}" for entry in shown]

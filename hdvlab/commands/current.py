@@ -1,0 +1,58 @@
+"""The lab that ``%hdv`` works on: one per process, made when it is first needed."""
+
+from __future__ import annotations
+
+import atexit
+from typing import TYPE_CHECKING
+
+from hdvlab.errors import StateError
+
+if TYPE_CHECKING:
+    from hdvlab.lab import Lab
+
+_current: Lab | None = None
+_closes_at_exit = False
+
+
+def current_lab() -> Lab:
+    """The lab of ``%hdv``; made now if there is none."""
+    return existing_lab() or new_lab()
+
+
+def existing_lab() -> Lab | None:
+    """The lab of ``%hdv`` if there is one."""
+    return _current
+
+
+def new_lab(*, ram: int | None = None, trace: str | None = None, clock: str = "auto") -> Lab:
+    """Make the lab of ``%hdv``; see :class:`hdvlab.Lab` for what the parameters mean.
+
+    Raises
+    ------
+    StateError
+        There is one already.
+    """
+    from hdvlab.lab import Lab
+    from hdvlab.lab.lab import DEFAULT_RAM
+
+    if _current is not None:
+        raise StateError("there is a lab already; %hdv close ends it, then --ram, --trace and --clock count")
+    return use_lab(Lab(ram=DEFAULT_RAM if ram is None else ram, trace=trace, clock=clock))
+
+
+def use_lab(lab: Lab) -> Lab:
+    """Let ``%hdv`` work on this lab from now on. The one before it stays as it is; closing it is its owner's."""
+    global _current, _closes_at_exit
+    _current = lab
+    if not _closes_at_exit:
+        atexit.register(close_lab)
+        _closes_at_exit = True
+    return lab
+
+
+def close_lab() -> None:
+    """Power off and end the recording; the next command begins a new lab. Nothing when there is none."""
+    global _current
+    lab, _current = _current, None
+    if lab is not None:
+        lab.close()

@@ -1,0 +1,89 @@
+"""Traces to and from files: ``save``, ``load``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hdvlab.commands.runs import trace_of
+from hdvlab.commands.text import Text
+from hdvlab.errors import TraceError, UsageError
+
+if TYPE_CHECKING:
+    from hdvlab.lab import Lab
+    from hdvlab.trace.trace import Trace
+
+_ENDINGS = (".gz", ".txt", ".log", ".parquet", ".mmiotrace", ".hdv")
+
+
+def save(source: Lab | Trace, path: str, *, run: str | None = None) -> Text:
+    """Write the trace to a directory, or to one file if the path ends in ``.parquet``.
+
+    Parameters
+    ----------
+    source : Lab or Trace
+        What.
+    path : str
+        Where to; it must not be there yet.
+    run : str, optional
+        Only a named run, or a loaded trace.
+    """
+    whole = trace_of(source, run)
+    target = Path(path).expanduser()
+    try:
+        written = whole.archive(target) if target.suffix == ".parquet" else whole.save(target)
+    except OSError as error:
+        raise _readable(error, target) from error
+    return Text(f"{len(whole):,} rows saved to {written}")
+
+
+def open_file(path: str) -> Trace:
+    """Open a recording, a Parquet archive or another tool's log.
+
+    Raises
+    ------
+    TraceError
+        It cannot be read.
+    """
+    from hdvlab.formats import read_trace
+    from hdvlab.trace.open import open_trace
+
+    source = Path(path).expanduser()
+    try:
+        if source.is_file():
+            with source.open("rb") as file:
+                is_archive = file.read(4) == b"PAR1"
+            if is_archive:
+                return open_trace(source)
+        return read_trace(source)
+    except OSError as error:
+        raise _readable(error, source) from error
+
+
+def load(lab: Lab, path: str, *, name: str | None = None) -> Trace:
+    """Read a trace and keep it under a name, for ``trace --run NAME`` and ``plot ... --run NAME``.
+
+    Parameters
+    ----------
+    lab : Lab
+        What keeps it.
+    path : str
+        A recording, a Parquet archive or another tool's log; what it is, is found from its content.
+    name : str, optional
+        The file's name without its ending, when not given.
+    """
+    if name is None:
+        stem = Path(path).name
+        while (cut := Path(stem).suffix) in _ENDINGS and cut != stem:
+            stem = stem.removesuffix(cut)
+        name = re.sub(r"\W+", "_", stem).strip("_") or "loaded"
+    elif not re.fullmatch(r"[\w.-]+", name):
+        raise UsageError(f"{name!r} cannot be a run's name; use letters, digits, _, - and .")
+    lab.runs[name] = whole = open_file(path)
+    return whole
+
+
+def _readable(error: OSError, path: Path) -> TraceError:
+    """An error of the system as one of ours; ours as they are."""
+    return error if isinstance(error, TraceError) else TraceError(f"{error.strerror or error}: {path}")

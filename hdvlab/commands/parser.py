@@ -1,0 +1,184 @@
+"""The one tree of commands: it parses, explains itself, completes and documents, for ``%hdv`` and for ``hdvlab``."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+from hdvlab.commands import arguments
+from hdvlab.commands.nearest import nearest
+from hdvlab.commands.number import parse_number, parse_size
+from hdvlab.errors import UsageError
+
+Door = Literal["magic", "cell", "shell"]
+
+
+class HelpWanted(Exception):  # noqa: N818  # no error
+    """``--help`` was among the words; ``text`` is what to show."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(text)
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that raises :class:`~hdvlab.errors.UsageError` with the nearest right word, and never exits."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(**settings, add_help=False, allow_abbrev=False)
+        self.add_argument("-h", "--help", action=_Help, nargs=0, default=argparse.SUPPRESS, help="show this")
+
+    def error(self, message: str) -> NoReturn:
+        """argparse's complaint, as ours."""
+        raise UsageError(f"{message}; {self.usage_line()}")
+
+    def usage_line(self) -> str:
+        """``usage: ...`` in one line."""
+        return " ".join(self.format_usage().split())
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Never leaves the process."""
+        raise UsageError(message or "")
+
+    def parse_words(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse; words that nothing takes are an error that names the nearest option."""
+        parsed, rest = self.parse_known_args(list(words))
+        if rest:
+            raise UsageError(self._too_much(rest[0]))
+        return parsed
+
+    def _too_much(self, word: str) -> str:
+        if word.startswith("-"):
+            return f"{self.prog} has no option {word}; {nearest(word, self.options())}"
+        return f"{word!r} is one word too many; {self.usage_line()}"
+
+    def options(self) -> list[str]:
+        """Every option it has, long ones first."""
+        words = [word for action in self._actions for word in action.option_strings]
+        return sorted(words, key=lambda word: (not word.startswith("--"), words.index(word)))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        choices = action.choices
+        if choices is not None and value not in choices:
+            what = action.metavar if isinstance(action.metavar, str) else (action.option_strings or [action.dest])[-1]
+            raise UsageError(f"no {what.lower()} {value}; {nearest(str(value), map(str, choices))}")
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        if action.type not in (parse_number, parse_size):
+            return super()._get_value(action, arg_string)
+        try:  # not by argparse, which would put its own words in the place of ours
+            return action.type(arg_string)  # type: ignore[operator]
+        except UsageError as error:
+            where = (action.option_strings or [str(action.metavar or action.dest)])[-1]
+            raise UsageError(f"{where}: {error}") from None
+
+
+class _Help(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        raise HelpWanted(parser.format_help())
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: its name is that of a function of :mod:`hdvlab.commands`.
+
+    ``magic`` is its arguments in a notebook, ``shell`` those on the command line, None where it is not there.
+    ``cell`` verbs take the cell as their body. ``lab`` says whether it makes the lab of ``%hdv`` if there is none.
+    """
+
+    name: str
+    summary: str
+    magic: Callable[[argparse.ArgumentParser], None] | None = None
+    shell: Callable[[argparse.ArgumentParser], None] | None = None
+    cell: bool = False
+    lab: bool = True
+    example: str = ""
+
+
+VERBS: tuple[Verb, ...] = (
+    Verb("plug", "put a device into the machine", arguments.plug, example="plug Blink --slot 4"),
+    Verb("unplug", "take a device out", arguments.unplug, example="unplug blink"),
+    Verb("start", "power on", arguments.start, lab=False, example="start --ram 128M"),
+    Verb("stop", "power off; the trace stays", arguments.nothing),
+    Verb("close", "power off, end the recording; the next command begins anew", arguments.nothing, lab=False),
+    Verb("status", "machine, devices, trace and runs", arguments.nothing, lab=False),
+    Verb("lab", "the Lab object, or make one of yours the lab of %hdv", arguments.lab, lab=False),
+    Verb("lspci", "the devices, as lspci in the guest lists them", arguments.lspci, example="lspci -vv"),
+    Verb("regs", "registers and their values, as a frame", arguments.regs, example="regs blink"),
+    Verb("peek", "look at a register without touching it", arguments.peek, example="peek CTRL.EN"),
+    Verb("poke", "set a register or field, past the bus", arguments.poke, example="poke CTRL.EN=1"),
+    Verb("read", "read over the bus, as a driver would", arguments.read, example="read CTRL"),
+    Verb("write", "write over the bus, as a driver would", arguments.write, example="write CTRL 0x1f"),
+    Verb("run", "run a Python function as the guest", arguments.run, example="run driver"),
+    Verb("guest", "run the cell as the guest: %%hdv guest", arguments.guest, cell=True, example="guest -o run1"),
+    Verb("record", "what happens during the cell: %%hdv record", arguments.record, cell=True, example="record -o run1"),
+    Verb("mark", "put a line of text into the trace", arguments.mark, example="mark before the reset"),
+    Verb(
+        "trace", "rows, as a frame", arguments.trace, arguments.trace_file,
+        example="trace --kind mmio --last 20",
+    ),
+    Verb(
+        "plot", "timeline, heatmap, latency or waveform", arguments.plot, arguments.plot_file,
+        example="plot waveform CTRL COUNT",
+    ),
+    Verb("faults", "what failed in the devices' code", arguments.nothing),
+    Verb("save", "write the trace to a directory or a .parquet file", arguments.save, example="save run1.parquet"),
+    Verb("load", "read a recording, a .parquet file or an mmiotrace log", arguments.load, example="load run1.parquet"),
+    Verb("convert", "read a trace and write it in another form", None, arguments.convert),
+    Verb("tour", "a first look at everything, in the terminal", None, arguments.rest),
+    Verb("bench", "what things cost on this machine", None, arguments.rest),
+    Verb("doctor", "what is here, what is missing, and how to get it", None, arguments.nothing),
+)  # fmt: skip
+
+BY_NAME = {verb.name: verb for verb in VERBS}
+
+
+@functools.cache
+def verb_parser(name: str, door: Door = "magic") -> Parser:
+    """The parser of one verb's arguments.
+
+    Raises
+    ------
+    UsageError
+        There is no such verb at this door; the message names the nearest.
+    """
+    verb = BY_NAME.get(name)
+    fill = None if verb is None else verb.shell if door == "shell" else verb.magic
+    if verb is None or fill is None:
+        raise UsageError(f"no verb {name}; {nearest(name, verbs(door))}")
+    program = "hdvlab" if door == "shell" else "%%hdv" if verb.cell else "%hdv"
+    example = f"example: {program} {verb.example}" if verb.example and door != "shell" else None
+    parser = Parser(prog=f"{program} {name}", description=_sentence(verb.summary), epilog=example)
+    fill(parser)
+    return parser
+
+
+def verbs(door: Door = "magic") -> list[str]:
+    """The verbs that a door has."""
+    if door == "shell":
+        return [verb.name for verb in VERBS if verb.shell]
+    return [verb.name for verb in VERBS if verb.magic and (verb.cell or door == "magic")]
+
+
+def help_text(door: Door = "magic") -> str:
+    """What ``--help`` alone shows."""
+    program = "hdvlab" if door == "shell" else "%hdv"
+    chosen = [BY_NAME[name] for name in verbs(door)]
+    lines = [f"  {verb.name:<9} {verb.summary}" for verb in chosen]
+    more = _LOCATIONS if door != "shell" else ""
+    return f"usage: {program} VERB [arguments]\n\n" + "\n".join(lines) + f"\n\n{program} VERB --help says more.\n{more}"
+
+
+_LOCATIONS = """
+A location is a register (CTRL, blink.CTRL), a field (CTRL.EN), or a place (bar0+0x10, blink.config+0x4).
+Numbers are 31, 0x1f or 0b1_1111. {expression} is replaced by its value: %hdv poke CTRL={value}.
+Assign what a command returns: frame = %hdv trace --kind mmio
+"""
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."

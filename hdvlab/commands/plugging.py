@@ -1,0 +1,119 @@
+"""Devices in and out of slots: ``plug``, ``unplug``; and the devices that come with hdvlab."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from hdvlab.commands.nearest import nearest
+from hdvlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from hdvlab.device import Device
+    from hdvlab.lab import Lab, Plugged
+
+
+def plug(
+    lab: Lab,
+    device: str | Device | type[Device],
+    *,
+    name: str | None = None,
+    slot: int | None = None,
+    config: Sequence[str] = (),
+    namespace: Mapping[str, Any] | None = None,
+) -> Plugged:
+    """Put a device into a slot; powers the machine on if it is off.
+
+    Parameters
+    ----------
+    lab : Lab
+        Where.
+    device : str, Device or subclass
+        A name means a class or a device in ``namespace``, else a device that comes with hdvlab, such as ``edu``.
+    name : str, optional
+        How the lab calls it: a class's name in lower case, or an object's own name, when not given. A device that
+        already has the name gives its place up.
+    slot : int, optional
+        1 to 31; the first free one when not given.
+    config : sequence of str
+        ``key=value`` strings for the device.
+    namespace : mapping, optional
+        The person's variables.
+    """
+    from hdvlab.device import Device
+
+    if isinstance(device, str):
+        written, device = device, find_device(device, namespace or {})
+        if isinstance(device, Device):
+            name = name or written.rpartition(".")[2].lower()
+    for setting in config:
+        if "=" not in setting:
+            raise UsageError(f"--config {setting}: write key=value")
+    return lab.plug(device, name=name, slot=slot, configuration=config)
+
+
+def unplug(lab: Lab, device: str) -> None:
+    """Take a device out of its slot."""
+    if device not in lab:
+        raise UsageError(f"no device {device} is plugged in; {nearest(device, (one.name for one in lab))}")
+    lab.unplug(device)
+
+
+def library() -> list[str]:
+    """Names of the devices that come with hdvlab."""
+    import hdvlab.devices
+
+    return [module.name for module in pkgutil.iter_modules(hdvlab.devices.__path__)]
+
+
+def library_module(name: str) -> ModuleType | None:
+    """The package of a device that comes with hdvlab, or None."""
+    return importlib.import_module(f"hdvlab.devices.{name}") if name in library() else None
+
+
+def look_up(name: str, namespace: Mapping[str, Any]) -> Any:
+    """What a name, or a dotted one, stands for in a namespace; None where there is no such thing."""
+    first, *rest = name.split(".")
+    found = namespace.get(first)
+    for attribute in rest:
+        found = getattr(found, attribute, None)
+    return found
+
+
+def is_device(value: object) -> bool:
+    """Whether a value can be plugged in."""
+    from hdvlab.device import Device
+
+    if isinstance(value, type):
+        return issubclass(value, Device) and value is not Device
+    return isinstance(value, Device)
+
+
+def pluggable(namespace: Mapping[str, Any]) -> list[str]:
+    """What ``plug`` would take: device classes and devices in a namespace, then the library's."""
+    own = [name for name, value in namespace.items() if not name.startswith("_") and is_device(value)]
+    return list(dict.fromkeys([*own, *library()]))
+
+
+def find_device(name: str, namespace: Mapping[str, Any]) -> Any:
+    """The class or device that a name means.
+
+    Raises
+    ------
+    UsageError
+        Nothing pluggable has that name; the message says what there is.
+    """
+    found = look_up(name, namespace)
+    if is_device(found):
+        return found
+    module = library_module(name.lower())
+    if module is not None:
+        return next(value for value in vars(module).values() if isinstance(value, type) and is_device(value))
+    known = pluggable(namespace)
+    if found is not None:
+        what = f"a {type(found).__name__}" if not isinstance(found, type) else "a class not derived from hdvlab.Device"
+        raise UsageError(f"{name} is {what}, no device; {nearest('', known)}")
+    raise UsageError(f"no device {name}; {nearest(name, known)}")

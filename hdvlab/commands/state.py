@@ -1,0 +1,142 @@
+"""How things stand: ``status``, and what ``%hdv`` alone shows."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hdvlab.errors import HResult
+
+if TYPE_CHECKING:
+    from hdvlab.lab import Lab, Plugged
+
+_NO_LAB = "no lab yet; %hdv plug edu starts one with a first device"
+
+
+@dataclass(frozen=True)
+class DeviceStatus:
+    """One plugged-in device."""
+
+    name: str
+    address: str
+    ids: str
+    class_name: str
+    bars: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a lab stands.
+
+    ``rows``, ``pending`` (accesses being served), ``lost`` and ``faults`` are counts; ``recording`` says whether rows
+    are still taken, ``trace`` where they go; ``runs`` is the named runs and loaded traces with their rows.
+    """
+
+    exists: bool = False
+    machine: str = _NO_LAB
+    devices: tuple[DeviceStatus, ...] = ()
+    rows: int = 0
+    pending: int = 0
+    lost: int = 0
+    faults: int = 0
+    recording: str = ""
+    trace: str = ""
+    runs: dict[str, int] = field(default_factory=dict)
+    verbs: tuple[tuple[str, str], ...] = ()
+
+    def _lines(self) -> list[tuple[str, str]]:
+        lines = [("machine", self.machine)]
+        for device in self.devices:
+            lines.append((device.name, f"{device.address}  {device.ids}  {device.class_name}"))
+            lines += [("", bar) for bar in device.bars]
+        if self.exists:
+            lines.append(("trace", f"{self._counts()}; {self.recording}"))
+            lines.append(("", self.trace))
+        if self.runs:
+            lines.append(("runs", ", ".join(f"{name} ({rows:,} rows)" for name, rows in self.runs.items())))
+        return lines
+
+    def _counts(self) -> str:
+        told = [f"{self.rows:,} rows"]
+        told += [f"{count:,} {what}" for count, what in ((self.pending, "pending"), (self.lost, "lost")) if count]
+        if self.faults:
+            told.append(f"{self.faults} fault{'s' if self.faults > 1 else ''} (%hdv faults)")
+        return ", ".join(told)
+
+    def __repr__(self) -> str:
+        lines = self._lines()
+        width = max(len(name) for name, _ in (*lines, *self.verbs))
+        text = [f"{name:<{width}}  {value}" for name, value in lines]
+        if self.verbs:
+            text += ["", *(f"%hdv {name:<{width}}  {summary}" for name, summary in self.verbs)]
+            text += ["", "%hdv VERB --help says more; TAB completes verbs, devices, registers and fields."]
+        return "\n".join(text)
+
+    def _repr_html_(self) -> str:
+        def table(lines: list[tuple[str, str]], code: str) -> str:
+            cells = "".join(
+                f'<tr><th style="text-align:left;vertical-align:top">{code}{html.escape(name)}</th>'
+                f'<td style="text-align:left">{html.escape(value)}</td></tr>'
+                for name, value in lines
+            )
+            return f"<table>{cells}</table>"
+
+        text = table(self._lines(), "")
+        if self.verbs:
+            text += table(list(self.verbs), "%hdv ")
+            text += "<p><code>%hdv VERB --help</code> says more; TAB completes verbs, devices, registers and fields.</p>"
+        return text
+
+
+def status(lab: Lab | None) -> Status:
+    """How the lab stands: machine, devices with their BARs, trace, runs. Looking changes nothing."""
+    if lab is None:
+        return Status()
+    state = lab.trace.state
+    ram = f", {lab.machine.ram_size >> 20} MiB RAM" if lab.running else ""
+    if state.stopped:
+        recording = f"recording has stopped ({HResult.symbol_of(state.stopped)})"
+    else:
+        recording = f"recording, clock {lab.trace.clock}"
+    attributes = lab.trace.frame().attrs
+    return Status(
+        exists=True,
+        machine=f"{'on' if lab.running else 'off'}, embedded{ram}",
+        devices=tuple(_device(one) for one in sorted(lab, key=lambda one: one.slot)),
+        rows=len(lab.trace),
+        pending=int(attributes.get("pending", 0)),
+        lost=int(attributes.get("lost", 0)),
+        faults=len(lab.faults),
+        recording=recording,
+        trace=str(lab.trace.path),
+        runs={name: len(run) for name, run in lab.runs.items()},
+    )
+
+
+def _device(one: Plugged) -> DeviceStatus:
+    bars = []
+    for index, bar in one.device.description.bars.items():
+        placed = one.function.bars.get(index) if one.function is not None else None
+        where = f"at {placed.address:#x}" if placed is not None else "not placed"
+        bars.append(f"bar{index} {where}, {_size(bar.bar_size)}, {len(bar.map)} registers")
+    device = one.device
+    return DeviceStatus(
+        one.name, one.address, f"{device.vendor_id:04x}:{device.device_id:04x}", type(device).__name__, tuple(bars)
+    )
+
+
+def _size(count: int) -> str:
+    for unit, shift in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count >= 1 << shift:
+            return f"{count >> shift} {unit}"
+    return f"{count} bytes"
+
+
+def overview(lab: Lab | None) -> Status:
+    """The status, and every verb in a line."""
+    from dataclasses import replace
+
+    from hdvlab.commands.parser import VERBS
+
+    return replace(status(lab), verbs=tuple((verb.name, verb.summary) for verb in VERBS if verb.magic))

@@ -1,0 +1,39 @@
+"""``%hdv`` and ``%%hdv``: doors to :mod:`hdvlab.commands`. ``%load_ext hdvlab`` opens them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hdvlab.magics.door import HdvMagics
+from hdvlab.magics.matcher import HdvMatcher
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+_NAME = "hdv"
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magics and their completion. Loading twice is loading once."""
+    unregister(shell)
+    shell.register_magics(HdvMagics(shell))
+    if shell.Completer is not None:
+        shell.Completer.custom_matchers.append(HdvMatcher(shell))
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Close the lab of ``%hdv`` and take everything away."""
+    from hdvlab.commands import close_lab
+
+    unregister(shell)
+    close_lab()
+
+
+def unregister(shell: InteractiveShell) -> None:
+    """Take the magics and their completion away; the lab stays."""
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop(_NAME, None)
+    shell.magics_manager.registry.pop(HdvMagics.__name__, None)
+    if shell.Completer is not None:
+        matchers = shell.Completer.custom_matchers
+        matchers[:] = [one for one in matchers if getattr(one, "matcher_identifier", "") != HdvMatcher.matcher_identifier]

@@ -1,0 +1,75 @@
+"""The body of a ``%%hdv`` cell: compiled so that tracebacks and the trace know its lines, run in the person's names."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+_MISSING = object()
+
+
+class Cell:
+    """A cell's body.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        Whose names it runs in.
+    body : str
+        What stands below the ``%%hdv`` line.
+    name : str
+        What the code is called where functions are named: in the trace's ``source`` column.
+
+    Raises
+    ------
+    SyntaxError
+        It is no Python.
+    """
+
+    def __init__(self, shell: InteractiveShell, body: str, name: str) -> None:
+        self._shell = shell
+        # One line more at the top, so that lines have the numbers that the notebook shows.
+        source = "\n" + shell.transform_cell(body)
+        self.file: str = shell.compile.cache(source, shell.execution_count, raw_code=f"%%hdv {name}\n{body}")
+        tree = ast.parse(source, self.file)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        self._statements = self._compiled(tree, name)
+        self._last = None if last is None else self._compiled(ast.Expression(last.value), name)
+        self.is_silent = body.rstrip().endswith(";")
+
+    def _compiled(self, tree: ast.Module | ast.Expression, name: str) -> CodeType:
+        mode = "exec" if isinstance(tree, ast.Module) else "eval"
+        code: CodeType = compile(tree, self.file, mode, dont_inherit=True)
+        return code.replace(co_name=name, co_qualname=name)
+
+    def run(self) -> Any:
+        """Execute it; the value of its last line if that is an expression."""
+        exec(self._statements, self._shell.user_ns)
+        return None if self._last is None else eval(self._last, self._shell.user_ns)
+
+    def is_own(self, file: str) -> bool:
+        """Whether a frame of this file is the cell's."""
+        return file == self.file
+
+
+@contextmanager
+def bound(namespace: dict[str, Any], names: Mapping[str, Any]) -> Iterator[None]:
+    """Inside, ``names`` are in the namespace; afterwards what was there before is back, unless it was assigned to."""
+    before = {name: namespace.get(name, _MISSING) for name in names}
+    namespace.update(names)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if namespace.get(name, _MISSING) is not names[name]:
+                continue
+            if value is _MISSING:
+                del namespace[name]
+            else:
+                namespace[name] = value

@@ -1,0 +1,142 @@
+"""The magics themselves: parse, call one command, return its object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
+from IPython.display import display
+
+from hdvlab import commands
+from hdvlab.commands.nearest import nearest
+from hdvlab.commands.parser import BY_NAME, HelpWanted, help_text, verb_parser, verbs
+from hdvlab.commands.plugging import look_up
+from hdvlab.errors import GuestInterrupted, HdvError, UsageError
+from hdvlab.magics.cell import Cell, bound
+from hdvlab.magics.line import expand, is_silenced, split
+from hdvlab.magics.mistake import in_one_line, in_own_frames, warnings_in_one_line
+
+if TYPE_CHECKING:
+    from hdvlab.guest import Guest
+    from hdvlab.lab import Lab, Run
+
+#: Verbs that look at the person's variables.
+_WITH_NAMESPACE = ("plug", "run")
+
+
+@magics_class
+class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
+    """``%hdv`` and ``%%hdv``."""
+
+    @no_var_expand  # type: ignore[untyped-decorator]
+    @needs_local_scope  # type: ignore[untyped-decorator]
+    @line_cell_magic  # type: ignore[untyped-decorator]
+    def hdv(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
+        """See the end of this module: the text is the parser's."""
+        namespace = {**self.shell.user_ns, **(local_ns or {})}
+        text, silent = is_silenced(line)
+        try:
+            words = split(expand(text, namespace))
+            result = self._cell(words, cell) if cell is not None else self._line(words, namespace)
+        except HelpWanted as wanted:
+            print(wanted.text)
+            return None
+        except HdvError as error:
+            if not hasattr(error, "_render_traceback_"):
+                in_one_line(error)
+            raise
+        return None if silent else result
+
+    # ---- %hdv --------------------------------------------------------------------------------------------------
+
+    def _line(self, words: list[str], namespace: Mapping[str, Any]) -> Any:
+        if not words:
+            return commands.overview(commands.existing_lab())
+        name, *rest = words
+        if name in ("-h", "--help"):
+            raise HelpWanted(help_text())
+        parser = verb_parser(name)
+        options = vars(parser.parse_words(rest))
+        if BY_NAME[name].cell:
+            raise UsageError(f"{name} is about a cell: write %%hdv {name} in its first line")
+        with warnings_in_one_line():
+            if hasattr(self, f"_{name}"):
+                return getattr(self, f"_{name}")(namespace, **options)
+            if name in _WITH_NAMESPACE:
+                options["namespace"] = namespace
+            return getattr(commands, name)(commands.current_lab(), **options)
+
+    def _status(self, namespace: Mapping[str, Any]) -> Any:
+        return commands.status(commands.existing_lab())
+
+    def _close(self, namespace: Mapping[str, Any]) -> Any:
+        commands.close_lab()
+
+    def _start(self, namespace: Mapping[str, Any], ram: int | None, trace: str | None, clock: str | None) -> Any:
+        if ram is not None or trace is not None or clock is not None:
+            commands.new_lab(ram=ram, trace=trace, clock=clock or "auto")
+        return commands.start(commands.current_lab())
+
+    def _lab(self, namespace: Mapping[str, Any], lab: str | None) -> Lab:
+        if lab is None:
+            return commands.current_lab()
+        from hdvlab.lab import Lab
+
+        found = look_up(lab, namespace)
+        if not isinstance(found, Lab):
+            known = [name for name, value in namespace.items() if isinstance(value, Lab) and name[0] != "_"]
+            raise UsageError(f"{lab} is no Lab; {nearest(lab, known) if known else 'lab = hdvlab.Lab() makes one'}")
+        return commands.use_lab(found)
+
+    def _mark(self, namespace: Mapping[str, Any], text: list[str]) -> Any:
+        return commands.mark(commands.current_lab(), " ".join(text))
+
+    # ---- %%hdv -------------------------------------------------------------------------------------------------
+
+    def _cell(self, words: list[str], body: str) -> Run | None:
+        known = verbs("cell")
+        if not words:
+            raise UsageError(f"%%hdv needs a verb: {' or '.join(known)}")
+        name, *rest = words
+        if name in ("-h", "--help"):
+            raise HelpWanted(help_text("cell"))
+        if name not in known:
+            is_line = name in BY_NAME and BY_NAME[name].magic is not None
+            hint = f"write %hdv {name}, with one %" if is_line else nearest(name, known)
+            raise UsageError(f"{name} takes no cell; {hint}" if is_line else f"no verb {name} for a cell; {hint}")
+        options = verb_parser(name).parse_words(rest)
+        if options.out is not None and not options.out.isidentifier():
+            raise UsageError(f"--out {options.out}: a variable's name is needed")
+        cell = Cell(self.shell, body, name)
+        lab = commands.current_lab()
+        try:
+            run = self._record(lab, cell, options.name) if name == "record" else self._guest(lab, cell, options.name)
+        except KeyboardInterrupt as error:
+            last = f"row {len(lab.trace) - 1:,} is the last" if len(lab.trace) else "no rows"
+            state = "the machine is still on" if lab.running else "the machine is off"
+            raise in_one_line(error, f"{name} stopped; {state}, {last}") from None
+        except (Exception, GuestInterrupted) as error:
+            raise in_own_frames(self.shell, error, cell.is_own) from None
+        if options.out is not None:
+            self.shell.user_ns[options.out] = run
+        return run
+
+    def _record(self, lab: Lab, cell: Cell, name: str) -> Run:
+        def body() -> None:
+            value = cell.run()
+            if value is not None and not cell.is_silent:
+                display(value)  # as the cell would have shown it
+
+        return commands.record(lab, body, name=name)
+
+    def _guest(self, lab: Lab, cell: Cell, name: str) -> Run:
+        def guest(machine: Guest) -> Any:
+            names = {"guest": machine, **machine.functions}
+            with bound(self.shell.user_ns, names):
+                return cell.run()
+
+        return commands.guest(lab, guest, name=name)
+
+
+HdvMagics.hdv.__doc__ = f"Devices, accesses and traces.\n\n{help_text()}"

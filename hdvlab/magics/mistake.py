@@ -1,0 +1,78 @@
+"""How the notebook shows what went wrong: mistakes in one line, failures of people's code in their own frames only."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from hdvlab.errors import AccessWarning, TraceLossWarning
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+_RED, _PLAIN = "\x1b[0;31m", "\x1b[0m"
+
+
+def render_as(error: BaseException, lines: Callable[[], list[str]]) -> BaseException:
+    """Let IPython show an error by these lines. It stays a proper error: Run All stops, and it can be caught."""
+    error._render_traceback_ = lines  # type: ignore[attr-defined]
+    return error
+
+
+def in_one_line(error: BaseException, text: str = "") -> BaseException:
+    """An error that is shown as its name and message."""
+    name = type(error).__name__
+    return render_as(error, lambda: [f"{_RED}{name}{_PLAIN}: {text or error}"])
+
+
+def in_own_frames(shell: InteractiveShell, error: BaseException, is_own: Callable[[str], bool]) -> BaseException:
+    """An error that is shown with the frames from the first one on whose file ``is_own``."""
+    trace = error.__traceback__
+    while trace is not None and not is_own(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    if trace is None:
+        return error
+
+    def lines(own: TracebackType = trace) -> list[str]:
+        shown: list[str] = shell.InteractiveTB.structured_traceback(type(error), error, own, tb_offset=0)
+        return shown
+
+    return render_as(error, lines)
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Inside, warnings for the person are one line on stderr, each time; others are as ever."""
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+        for category in (AccessWarning, TraceLossWarning):
+            if not _is_error(category):
+                warnings.simplefilter("always", category)
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> Any:
+            if issubclass(category, AccessWarning | TraceLossWarning):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                before(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
+
+
+def _is_error(category: type[Warning]) -> bool:
+    """Whether the person asked for this warning to be an error."""
+    for action, _, kind, _, _ in warnings.filters:
+        if issubclass(category, kind):
+            return action == "error" and kind is not Warning
+    return False
