@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hdvlab import plots
+    from hdvlab.commands import current_lab
     from hdvlab.device import Device
     from hdvlab.formats import read_trace
     from hdvlab.lab import Lab
@@ -35,6 +36,7 @@ __all__ = [
     "Register",
     "Trace",
     "__version__",
+    "current_lab",
     "load_ipython_extension",
     "plots",
     "read_trace",
@@ -50,6 +52,7 @@ _HOMES = {
     "MsixCapability": "hdvlab.pci",
     "Register": "hdvlab.registers",
     "Trace": "hdvlab.trace.trace",
+    "current_lab": "hdvlab.commands",
     "read_trace": "hdvlab.formats",
 }
 

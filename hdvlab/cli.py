@@ -1,1 +1,112 @@
-def main() -> None: ...
+"""``hdvlab`` on the command line: the verbs that make sense without a kernel, each a door to one function."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
+
+from hdvlab import commands
+from hdvlab.commands.parser import HelpWanted, help_text, verb_parser
+from hdvlab.errors import HdvError
+
+#: Verbs that read their own arguments.
+_PROGRAMS = ("bench", "tour")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns
+    -------
+    int
+        0, or 1 where the command says that something is wrong, or 2 where it was typed wrongly or failed; then two
+        lines on stderr say why.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.showwarning = _show_warning
+    try:
+        return _run(words)
+    except HelpWanted as wanted:
+        print(wanted.text.rstrip())
+        return 0
+    except HdvError as error:
+        return _failed(words, error)
+    except KeyboardInterrupt:
+        print("hdvlab: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        raise HelpWanted(help_text("shell"))
+    name, *rest = words
+    if name in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"hdvlab {version('hdvlab')}")
+        return 0
+    parser = verb_parser(name, "shell")
+    if name in _PROGRAMS:
+        return _program(name, rest)
+    options = vars(parser.parse_words(rest))
+    if name == "doctor":
+        return _program(name, [])
+    return _COMMANDS[name](**options)
+
+
+def _program(name: str, arguments: list[str]) -> int:
+    # Found when it is wanted: these import much, or stand beside this module in the layers.
+    main: Callable[[list[str]], int | None] = importlib.import_module(f"hdvlab.{name}").main
+    return main(arguments) or 0
+
+
+def _trace(file: str, csv: bool, **options: Any) -> int:
+    frame = commands.trace(commands.open_file(file), **options)
+    if csv:
+        frame.to_csv(sys.stdout)
+    else:
+        print(frame)
+    return 0
+
+
+def _plot(file: str, output: str, **options: Any) -> int:
+    commands.plot(commands.open_file(file), output=output, **options)
+    print(output)
+    return 0
+
+
+def _convert(file: str, path: str) -> int:
+    print(repr(commands.save(commands.open_file(file), path)))
+    return 0
+
+
+_COMMANDS: dict[str, Callable[..., int]] = {"trace": _trace, "plot": _plot, "convert": _convert}
+
+
+def _failed(words: list[str], error: HdvError) -> int:
+    print(f"hdvlab: {error}", file=sys.stderr)
+    known = words[:1] if words and not words[0].startswith("-") else []
+    try:
+        verb_parser(known[0], "shell") if known else None
+    except HdvError:
+        known = []
+    print(f"hdvlab: {' '.join(['hdvlab', *known])} --help says what can be typed", file=sys.stderr)
+    return 2
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    print(f"hdvlab: warning: {message}", file=sys.stderr)

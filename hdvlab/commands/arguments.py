@@ -54,7 +54,9 @@ def _device(parser: argparse.ArgumentParser) -> None:
 def lspci(parser: argparse.ArgumentParser) -> None:
     _device(parser)
     _add(parser, "-v", action="count", default=0, dest="verbose", help="flags, regions, capabilities; -vv every bit")
-    _add(parser, "-x", action="count", default=0, dest="hex_level", help="64 bytes of config space; -xxx 256, -xxxx all")
+    _add(
+        parser, "-x", action="count", default=0, dest="hex_level", help="64 bytes of config space; -xxx 256, -xxxx all"
+    )
 
 
 def regs(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +73,9 @@ def peek(parser: argparse.ArgumentParser) -> None:
 
 
 def poke(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "settings", metavar="LOCATION=VALUE", nargs="+", complete="setting", help="CTRL.EN=1; several are fine")
+    _add(
+        parser, "settings", metavar="LOCATION=VALUE", nargs="+", complete="setting", help="CTRL.EN=1; several are fine"
+    )
     _size(parser)
 
 
@@ -89,7 +93,14 @@ def write(parser: argparse.ArgumentParser) -> None:
 def run(parser: argparse.ArgumentParser) -> None:
     _add(parser, "driver", metavar="FUNCTION", complete="driver",
          help="def driver(guest): ..., or the driver that comes with a device: edu")  # fmt: skip
-    _add(parser, "arguments", metavar="ARGUMENT", nargs="*", help="more arguments for it: literals or variables")
+    _add(
+        parser,
+        "arguments",
+        metavar="ARGUMENT",
+        nargs="*",
+        default=[],
+        help="more arguments for it: literals or variables",
+    )
     _run_name(parser)
 
 
@@ -113,14 +124,16 @@ def record(parser: argparse.ArgumentParser) -> None:
 
 
 def mark(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "text", metavar="TEXT", nargs="*", help="the rest of the line")
+    _add(parser, "text", metavar="TEXT", nargs="*", default=[], help="the rest of the line")
 
 
 def _rows(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--last", type=parse_number, metavar="N", help="only the last N of the rows chosen")
     _add(parser, "--kind", action="append", default=[], metavar="KIND", complete="kind", help=_KINDS)
     _add(parser, "--device", metavar="DEVICE", complete="traced", help="only this device")
-    _add(parser, "--register", metavar="REGISTER", complete="register", help="accesses to CTRL, blink.CTRL or bar0+0x10")
+    _add(
+        parser, "--register", metavar="REGISTER", complete="register", help="accesses to CTRL, blink.CTRL or bar0+0x10"
+    )
     _add(parser, "--origin", metavar="ORIGIN", complete="origin", help="guest, user, device, replay or injected")
     _add(parser, "--since", metavar="MARK", complete="mark", help="from the last mark with this text on, or from a row")
     _add(parser, "--failed", action="store_true", help="only faults and failed accesses")
@@ -128,7 +141,13 @@ def _rows(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "--run", metavar="NAME", complete="run", help="rows of a named run, or of a loaded trace")
+    _add(
+        parser,
+        "--run",
+        metavar="NAME",
+        complete="run",
+        help="rows of a named run, a loaded trace, or a variable that holds one",
+    )
 
 
 def trace(parser: argparse.ArgumentParser) -> None:
@@ -147,7 +166,7 @@ def trace_file(parser: argparse.ArgumentParser) -> None:
 
 
 def _picture(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "registers", metavar="REGISTER", nargs="*", complete="register",
+    _add(parser, "registers", metavar="REGISTER", nargs="*", default=[], complete="register",
          help="waveform: CTRL, CTRL.EN, blink.CTRL, bar0+0x10; the busiest when not given")  # fmt: skip
     _add(parser, "--device", metavar="DEVICE", complete="traced", help="timeline, heatmap: only this device")
     _add(parser, "--bar", type=int, choices=range(6), metavar="N", help="heatmap: this BAR; the busiest when not given")
@@ -165,7 +184,9 @@ def _kind_of_picture(parser: argparse.ArgumentParser) -> None:
 def plot(parser: argparse.ArgumentParser) -> None:
     _kind_of_picture(parser)
     _picture(parser)
-    _add(parser, "-o", dest="output", metavar="FILE", complete="path", help="also write it to a .png, .svg or .pdf file")
+    _add(
+        parser, "-o", dest="output", metavar="FILE", complete="path", help="also write it to a .png, .svg or .pdf file"
+    )
     _run(parser)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hdvlab.commands import location, plugging
+from hdvlab.commands import location, plugging, recording
 from hdvlab.commands.parser import Door, verb_parser, verbs
 from hdvlab.commands.rows import KIND_WORDS
 from hdvlab.errors import HdvError
@@ -15,6 +15,9 @@ from hdvlab.trace.schema import Origin
 
 if TYPE_CHECKING:
     from hdvlab.lab import Lab
+
+
+_HOLDS_ROWS = ("Run", "Trace", "TraceSlice", "MappedTrace", "Recorder")
 
 
 def complete(words: list[str], lab: Lab | None, namespace: Mapping[str, Any], door: Door = "magic") -> list[str]:
@@ -78,8 +81,7 @@ def _offers(action: argparse.Action, lab: Lab | None, namespace: Mapping[str, An
     if kind == "pluggable":
         return plugging.pluggable(namespace)
     if kind == "driver":
-        drivers = [name for name, value in namespace.items() if _is_driver(name, value)]
-        return [*drivers, *plugging.library()]
+        return [*recording.drivers(namespace), *plugging.library()]
     if kind == "lab":
         return [name for name, value in namespace.items() if type(value).__name__ == "Lab" and name[0] != "_"]
     if kind == "kind":
@@ -88,12 +90,10 @@ def _offers(action: argparse.Action, lab: Lab | None, namespace: Mapping[str, An
         return [origin.name for origin in Origin]
     if kind == "path":
         return _paths(typed)
+    if kind == "run":
+        held = [name for name, value in namespace.items() if type(value).__name__ in _HOLDS_ROWS and name[0] != "_"]
+        return [*(lab.runs if lab is not None else ()), *held]
     return [] if lab is None else _from_lab(kind, lab)
-
-
-def _is_driver(name: str, value: object) -> bool:
-    code = getattr(value, "__code__", None)
-    return not name.startswith("_") and code is not None and code.co_argcount > 0 and code.co_varnames[0] == "guest"
 
 
 def _from_lab(kind: str, lab: Lab) -> Iterable[str]:
@@ -109,8 +109,6 @@ def _from_lab(kind: str, lab: Lab) -> Iterable[str]:
         return [word if "+" in word else f"{word}=" for word in location.completions(lab) if "config" not in word]
     if kind == "mark":
         return [f'"{text}"' if " " in text else text for text in lab.trace.marks()["text"]]
-    if kind == "run":
-        return list(lab.runs)
     return []
 
 

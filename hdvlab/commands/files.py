@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hdvlab.commands.runs import trace_of
-from hdvlab.commands.text import Text
+from hdvlab.commands.text import Text, count
 from hdvlab.errors import TraceError, UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _ENDINGS = (".gz", ".txt", ".log", ".parquet", ".mmiotrace", ".hdv")
 
 
-def save(source: Lab | Trace, path: str, *, run: str | None = None) -> Text:
+def save(source: Lab | Trace, path: str, *, run: str | None = None, namespace: Mapping[str, Any] | None = None) -> Text:
     """Write the trace to a directory, or to one file if the path ends in ``.parquet``.
 
     Parameters
@@ -27,15 +28,17 @@ def save(source: Lab | Trace, path: str, *, run: str | None = None) -> Text:
     path : str
         Where to; it must not be there yet.
     run : str, optional
-        Only a named run, or a loaded trace.
+        Only a named run, a loaded trace, or a variable that holds one.
+    namespace : mapping, optional
+        The person's variables.
     """
-    whole = trace_of(source, run)
+    whole = trace_of(source, run, namespace)
     target = Path(path).expanduser()
     try:
         written = whole.archive(target) if target.suffix == ".parquet" else whole.save(target)
     except OSError as error:
         raise _readable(error, target) from error
-    return Text(f"{len(whole):,} rows saved to {written}")
+    return Text(f"{count(len(whole), 'row')} saved to {written}")
 
 
 def open_file(path: str) -> Trace:

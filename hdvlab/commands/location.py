@@ -190,5 +190,8 @@ def _unknown(lab: Lab, text: str) -> str:
         if dot and register is not None and register.name == device:
             fields = nearest(rest, register.fields) if register.fields else "it has none"
             return f"{device} has no field {rest}; {fields}"
+    if re.fullmatch(r"(\w+\.)?(bar\d|config)", text, re.IGNORECASE):
+        return f"{text} is no place by itself; write {text}+0x10"
     plain = [word for word in known if "+" not in word]
-    return f"no register {text}; {nearest(text, plain)}"
+    names = [place.register.name for place in _registers(lab) if place.register is not None]
+    return f"no register {text}; {nearest(text, plain, names)}"

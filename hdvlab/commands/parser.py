@@ -16,7 +16,7 @@ from hdvlab.errors import UsageError
 Door = Literal["magic", "cell", "shell"]
 
 
-class HelpWanted(Exception):  # noqa: N818  # no error
+class HelpWanted(Exception):
     """``--help`` was among the words; ``text`` is what to show."""
 
     def __init__(self, text: str) -> None:
@@ -34,11 +34,20 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """argparse's complaint, as ours."""
-        raise UsageError(f"{message}; {self.usage_line()}")
+        missing = message.removeprefix("the following arguments are required: ")
+        if missing != message:
+            helps = {
+                "/".join(action.option_strings) or str(action.metavar or action.dest): action.help
+                for action in self._actions
+            }
+            first = missing.split(", ")[0]
+            message = f"{self.prog} needs {missing.replace(', ', ' and ')}: {helps.get(first) or 'see --help'}"
+        else:
+            message = f"{message.removeprefix('argument ')}; {self._more()}"
+        raise UsageError(message)
 
-    def usage_line(self) -> str:
-        """``usage: ...`` in one line."""
-        return " ".join(self.format_usage().split())
+    def _more(self) -> str:
+        return f"{self.prog} --help says what it takes"
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Never leaves the process."""
@@ -54,7 +63,7 @@ class Parser(argparse.ArgumentParser):
     def _too_much(self, word: str) -> str:
         if word.startswith("-"):
             return f"{self.prog} has no option {word}; {nearest(word, self.options())}"
-        return f"{word!r} is one word too many; {self.usage_line()}"
+        return f"{word!r} is one word too many; {self._more()}"
 
     def options(self) -> list[str]:
         """Every option it has, long ones first."""
@@ -71,7 +80,7 @@ class Parser(argparse.ArgumentParser):
         if action.type not in (parse_number, parse_size):
             return super()._get_value(action, arg_string)
         try:  # not by argparse, which would put its own words in the place of ours
-            return action.type(arg_string)  # type: ignore[operator]
+            return action.type(arg_string)
         except UsageError as error:
             where = (action.option_strings or [str(action.metavar or action.dest)])[-1]
             raise UsageError(f"{where}: {error}") from None
@@ -114,8 +123,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("read", "read over the bus, as a driver would", arguments.read, example="read CTRL"),
     Verb("write", "write over the bus, as a driver would", arguments.write, example="write CTRL 0x1f"),
     Verb("run", "run a Python function as the guest", arguments.run, example="run driver"),
-    Verb("guest", "run the cell as the guest: %%hdv guest", arguments.guest, cell=True, example="guest -o run1"),
-    Verb("record", "what happens during the cell: %%hdv record", arguments.record, cell=True, example="record -o run1"),
+    Verb("guest", "run the cell as the guest", arguments.guest, cell=True, example="guest -o run1"),
+    Verb("record", "record what happens during the cell", arguments.record, cell=True, example="record -o run1"),
     Verb("mark", "put a line of text into the trace", arguments.mark, example="mark before the reset"),
     Verb(
         "trace", "rows, as a frame", arguments.trace, arguments.trace_file,
@@ -129,7 +138,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("save", "write the trace to a directory or a .parquet file", arguments.save, example="save run1.parquet"),
     Verb("load", "read a recording, a .parquet file or an mmiotrace log", arguments.load, example="load run1.parquet"),
     Verb("convert", "read a trace and write it in another form", None, arguments.convert),
-    Verb("tour", "a first look at everything, in the terminal", None, arguments.rest),
+    Verb("tour", "the tour notebook: everything once, in ten minutes", None, arguments.rest),
     Verb("bench", "what things cost on this machine", None, arguments.rest),
     Verb("doctor", "what is here, what is missing, and how to get it", None, arguments.nothing),
 )  # fmt: skip
@@ -168,7 +177,9 @@ def help_text(door: Door = "magic") -> str:
     """What ``--help`` alone shows."""
     program = "hdvlab" if door == "shell" else "%hdv"
     chosen = [BY_NAME[name] for name in verbs(door)]
-    lines = [f"  {verb.name:<9} {verb.summary}" for verb in chosen]
+    lines = [
+        f"  {program.replace('%', '%%') if verb.cell else program:<5} {verb.name:<8} {verb.summary}" for verb in chosen
+    ]
     more = _LOCATIONS if door != "shell" else ""
     return f"usage: {program} VERB [arguments]\n\n" + "\n".join(lines) + f"\n\n{program} VERB --help says more.\n{more}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ def plot(
     theme: str | None = None,
     output: str | None = None,
     run: str | None = None,
+    namespace: Mapping[str, Any] | None = None,
 ) -> Axes:
     """Draw a trace.
 
@@ -73,7 +74,9 @@ def plot(
     output : str, optional
         Also write the picture to this file; its ending says how (``.png``, ``.svg``, ``.pdf``).
     run : str, optional
-        A named run, or a loaded trace.
+        A named run, a loaded trace, or a variable that holds one.
+    namespace : mapping, optional
+        The person's variables.
 
     Returns
     -------
@@ -89,7 +92,7 @@ def plot(
             raise UsageError(f"{word} with {' and '.join(_TAKERS[option])}, not with {kind}")
     from hdvlab import plots
 
-    whole = trace_of(source, run)
+    whole = trace_of(source, run, namespace)
     options: dict[str, Any] = {"start": _moment(start), "stop": _moment(stop), "theme": theme}
     if kind == "timeline":
         axes = plots.timeline(whole, devices=None if device is None else [device], **options)

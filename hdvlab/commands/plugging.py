@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hdvlab.commands.nearest import nearest
 from hdvlab.errors import UsageError
@@ -46,9 +46,10 @@ def plug(
     from hdvlab.device import Device
 
     if isinstance(device, str):
-        written, device = device, find_device(device, namespace or {})
-        if isinstance(device, Device):
-            name = name or written.rpartition(".")[2].lower()
+        found = find_device(device, namespace or {})
+        if isinstance(found, Device):
+            name = name or device.rpartition(".")[2].lower()
+        device = found
     for setting in config:
         if "=" not in setting:
             raise UsageError(f"--config {setting}: write key=value")
@@ -83,7 +84,7 @@ def look_up(name: str, namespace: Mapping[str, Any]) -> Any:
     return found
 
 
-def is_device(value: object) -> bool:
+def is_device(value: object) -> TypeGuard[Device | type[Device]]:
     """Whether a value can be plugged in."""
     from hdvlab.device import Device
 
@@ -98,7 +99,7 @@ def pluggable(namespace: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([*own, *library()]))
 
 
-def find_device(name: str, namespace: Mapping[str, Any]) -> Any:
+def find_device(name: str, namespace: Mapping[str, Any]) -> Device | type[Device]:
     """The class or device that a name means.
 
     Raises
@@ -108,12 +109,12 @@ def find_device(name: str, namespace: Mapping[str, Any]) -> Any:
     """
     found = look_up(name, namespace)
     if is_device(found):
-        return found
+        return found  # type: ignore[no-any-return]
     module = library_module(name.lower())
     if module is not None:
         return next(value for value in vars(module).values() if isinstance(value, type) and is_device(value))
     known = pluggable(namespace)
     if found is not None:
-        what = f"a {type(found).__name__}" if not isinstance(found, type) else "a class not derived from hdvlab.Device"
-        raise UsageError(f"{name} is {what}, no device; {nearest('', known)}")
+        what = "is no device" if isinstance(found, type) else f"is {found!r:.40}, no device"
+        raise UsageError(f"{name} {what}; derive a class from hdvlab.Device, or take one of {', '.join(known)}")
     raise UsageError(f"no device {name}; {nearest(name, known)}")

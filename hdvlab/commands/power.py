@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hdvlab.commands.text import Text
+from hdvlab.commands.text import Text, count
 
 if TYPE_CHECKING:
     from hdvlab.lab import Lab
@@ -23,4 +23,4 @@ def stop(lab: Lab) -> Text:
     if not lab.running:
         return Text("the machine is off already")
     lab.stop()
-    return Text(f"the machine is off; {len(lab.trace):,} rows are in the trace")
+    return Text(f"the machine is off; the trace has {count(len(lab.trace), 'row')}")

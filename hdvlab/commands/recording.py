@@ -69,8 +69,18 @@ def find_driver(name: str, namespace: Mapping[str, Any]) -> Callable[..., Any]:
     driver = getattr(library_module(name.lower()), "driver", None)
     if callable(driver):
         return driver  # type: ignore[no-any-return]
-    functions = [key for key, value in namespace.items() if not key.startswith("_") and callable(value)]
-    raise UsageError(f"no guest program {name}; {nearest(name, functions) if functions else 'def driver(guest): ...'}")
+    hint = nearest(name, drivers(namespace)) if drivers(namespace) else f"def {name}(guest): ... makes one"
+    raise UsageError(f"no guest program {name}; {hint}")
+
+
+def drivers(namespace: Mapping[str, Any]) -> list[str]:
+    """The functions of a namespace whose first parameter is called ``guest``."""
+    found = []
+    for name, value in namespace.items():
+        code = getattr(value, "__code__", None)
+        if not name.startswith("_") and code is not None and code.co_argcount and code.co_varnames[0] == "guest":
+            found.append(name)
+    return found
 
 
 def _argument(text: str, namespace: Mapping[str, Any]) -> Any:

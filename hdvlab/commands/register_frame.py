@@ -29,10 +29,17 @@ class RegisterFrame(pd.DataFrame):
         return {"formatters": dict.fromkeys(numbers, hex), "index": list(self.index) != list(range(len(self)))}
 
     def __repr__(self) -> str:
-        return pd.DataFrame(self).to_string(**self._shown()) if len(self) else "no registers"
+        shown = self._shown()
+        for name in ("register", "fields", "doc"):  # words are read from the left
+            if name in self.columns:
+                width = max(map(len, map(str, self[name])), default=0)
+                shown["formatters"][name] = f"{{:<{width}}}".format
+        lines = pd.DataFrame(self).to_string(**shown).splitlines()
+        return "\n".join(line.rstrip() for line in lines) if len(self) else "no registers"
 
     def _repr_html_(self) -> str | None:
-        return pd.DataFrame(self).to_html(**self._shown(), border=0, notebook=True)
+        html: str = pd.DataFrame(self).to_html(**self._shown(), border=0, notebook=True)
+        return html
 
 
 def df_registers(devices: Sequence[Plugged]) -> RegisterFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +34,7 @@ SHOWN = (
 KIND_WORDS = tuple(dict.fromkeys([*KIND_GROUPS, *(kind.name for kind in Kind if kind)]))
 
 _PLACE = re.compile(r"(?:(?P<device>\w+)\.)?bar(?P<bar>\d)\s*\+\s*(?P<offset>\w+)", re.IGNORECASE)
+_TEXTS = (Kind.mark, Kind.fault, Kind.lost)
 _ON_BAR = KIND_GROUPS["mmio"] | KIND_GROUPS["doorbell"]
 
 
@@ -49,6 +50,7 @@ def trace(
     failed: bool = False,
     raw: bool = False,
     run: str | None = None,
+    namespace: Mapping[str, Any] | None = None,
 ) -> Rows:
     """Rows of the trace as a DataFrame; their numbers are its index, whatever is chosen.
 
@@ -73,9 +75,11 @@ def trace(
     raw : bool
         The columns as recorded; else with the names that the numbers stand for (:data:`SHOWN`).
     run : str, optional
-        A named run, or a loaded trace.
+        A named run, a loaded trace, or a variable that holds one.
+    namespace : mapping, optional
+        The person's variables.
     """
-    whole = trace_of(source, run)
+    whole = trace_of(source, run, namespace)
     if since is not None:
         view = whole.view()
         whole = whole[int(np.searchsorted(np.asarray(view.rows), _first_row(whole, since))) :]
@@ -95,10 +99,21 @@ def trace(
 
         chosen &= failures(frame)
     if not chosen.all():
-        frame = frame[chosen]  # type: ignore[assignment]
+        frame = frame[chosen]
     if last is not None:
-        frame = frame.iloc[max(len(frame) - last, 0) :]  # type: ignore[assignment]
-    return frame if raw else df_decoded(frame, whole.tables)[list(SHOWN)]  # type: ignore[return-value]
+        frame = frame.iloc[max(len(frame) - last, 0) :]
+    if raw:
+        return frame
+    decoded = df_decoded(frame, whole.tables)[list(SHOWN)]
+    texts = np.isin(decoded["kind"].cat.codes.to_numpy(), [int(one) for one in _TEXTS])
+    for row in decoded.index[texts]:
+        decoded.at[row, "fields"] = _in_short(whole.text(int(row)))
+    return decoded  # type: ignore[return-value]
+
+
+def _in_short(text: str) -> str:
+    """What a mark says, or the last line of a traceback."""
+    return text.strip().rpartition("\n")[2]
 
 
 def _kinds(words: Sequence[str]) -> set[Kind]:

@@ -1,8 +1,9 @@
-"""Which rows a command works on: the lab's own trace, a named run of it, or a trace that was loaded."""
+"""Which rows a command works on: the lab's own trace, a named run of it, or another trace."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from hdvlab.commands.nearest import nearest
 from hdvlab.errors import UsageError
@@ -12,9 +13,10 @@ if TYPE_CHECKING:
     from hdvlab.lab import Lab
 
 
-
-def trace_of(source: Lab | Trace, run: str | None = None) -> Trace:
+def trace_of(source: Lab | Trace, run: str | None = None, namespace: Mapping[str, Any] | None = None) -> Trace:
     """The rows that ``run`` names, or all of them.
+
+    A name means a named run or a loaded trace of the lab, else a variable in ``namespace`` that holds a Run or a Trace.
 
     Raises
     ------
@@ -25,8 +27,11 @@ def trace_of(source: Lab | Trace, run: str | None = None) -> Trace:
         return source
     if run is None:
         return source.trace
-    found = source.runs.get(run)
-    if found is None:
-        hint = nearest(run, source.runs) if source.runs else "%%hdv record -o NAME makes one, %hdv load reads one"
-        raise UsageError(f"no run {run}; {hint}")
-    return found if isinstance(found, Trace) else found.trace
+    found = source.runs.get(run, (namespace or {}).get(run))
+    if isinstance(found, Trace):
+        return found
+    trace = getattr(found, "trace", None)
+    if isinstance(trace, Trace):
+        return trace
+    hint = nearest(run, source.runs) if source.runs else "%%hdv record -o NAME makes one, %hdv load reads one"
+    raise UsageError(f"no run {run}; {hint}")

@@ -6,6 +6,7 @@ import html
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hdvlab.commands.text import count
 from hdvlab.errors import HResult
 
 if TYPE_CHECKING:
@@ -54,38 +55,41 @@ class Status:
             lines.append(("trace", f"{self._counts()}; {self.recording}"))
             lines.append(("", self.trace))
         if self.runs:
-            lines.append(("runs", ", ".join(f"{name} ({rows:,} rows)" for name, rows in self.runs.items())))
+            lines.append(("runs", ", ".join(f"{name} ({count(rows, 'row')})" for name, rows in self.runs.items())))
         return lines
 
     def _counts(self) -> str:
-        told = [f"{self.rows:,} rows"]
-        told += [f"{count:,} {what}" for count, what in ((self.pending, "pending"), (self.lost, "lost")) if count]
+        told = [count(self.rows, "row")]
+        told += [f"{number:,} {what}" for number, what in ((self.pending, "pending"), (self.lost, "lost")) if number]
         if self.faults:
-            told.append(f"{self.faults} fault{'s' if self.faults > 1 else ''} (%hdv faults)")
+            told.append(f"{count(self.faults, 'fault')} (%hdv faults)")
         return ", ".join(told)
 
     def __repr__(self) -> str:
         lines = self._lines()
-        width = max(len(name) for name, _ in (*lines, *self.verbs))
+        width = max(len(name) for name, _ in lines)
         text = [f"{name:<{width}}  {value}" for name, value in lines]
         if self.verbs:
-            text += ["", *(f"%hdv {name:<{width}}  {summary}" for name, summary in self.verbs)]
+            width = max(len(name) for name, _ in self.verbs)
+            text += ["", *(f"{name:<{width}}  {summary}" for name, summary in self.verbs)]
             text += ["", "%hdv VERB --help says more; TAB completes verbs, devices, registers and fields."]
         return "\n".join(text)
 
     def _repr_html_(self) -> str:
-        def table(lines: list[tuple[str, str]], code: str) -> str:
+        def table(lines: list[tuple[str, str]]) -> str:
             cells = "".join(
-                f'<tr><th style="text-align:left;vertical-align:top">{code}{html.escape(name)}</th>'
+                f'<tr><th style="text-align:left;vertical-align:top">{html.escape(name)}</th>'
                 f'<td style="text-align:left">{html.escape(value)}</td></tr>'
                 for name, value in lines
             )
             return f"<table>{cells}</table>"
 
-        text = table(self._lines(), "")
+        text = table(self._lines())
         if self.verbs:
-            text += table(list(self.verbs), "%hdv ")
-            text += "<p><code>%hdv VERB --help</code> says more; TAB completes verbs, devices, registers and fields.</p>"
+            text += table(list(self.verbs))
+            text += (
+                "<p><code>%hdv VERB --help</code> says more; TAB completes verbs, devices, registers and fields.</p>"
+            )
         return text
 
 
@@ -98,7 +102,7 @@ def status(lab: Lab | None) -> Status:
     if state.stopped:
         recording = f"recording has stopped ({HResult.symbol_of(state.stopped)})"
     else:
-        recording = f"recording, clock {lab.trace.clock}"
+        recording = f"recording, clock {lab.trace.tables.facts.get('clock', 'unknown')}"
     attributes = lab.trace.frame().attrs
     return Status(
         exists=True,
@@ -119,18 +123,18 @@ def _device(one: Plugged) -> DeviceStatus:
     for index, bar in one.device.description.bars.items():
         placed = one.function.bars.get(index) if one.function is not None else None
         where = f"at {placed.address:#x}" if placed is not None else "not placed"
-        bars.append(f"bar{index} {where}, {_size(bar.bar_size)}, {len(bar.map)} registers")
+        bars.append(f"bar{index} {where}, {_size(bar.bar_size)}, {count(len(bar.map), 'register')}")
     device = one.device
     return DeviceStatus(
         one.name, one.address, f"{device.vendor_id:04x}:{device.device_id:04x}", type(device).__name__, tuple(bars)
     )
 
 
-def _size(count: int) -> str:
+def _size(size: int) -> str:
     for unit, shift in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if count >= 1 << shift:
-            return f"{count >> shift} {unit}"
-    return f"{count} bytes"
+        if size >= 1 << shift:
+            return f"{size >> shift} {unit}"
+    return f"{size} bytes"
 
 
 def overview(lab: Lab | None) -> Status:
@@ -139,4 +143,5 @@ def overview(lab: Lab | None) -> Status:
 
     from hdvlab.commands.parser import VERBS
 
-    return replace(status(lab), verbs=tuple((verb.name, verb.summary) for verb in VERBS if verb.magic))
+    told = [(f"%%hdv {verb.name}" if verb.cell else f"%hdv {verb.name}", verb.summary) for verb in VERBS if verb.magic]
+    return replace(status(lab), verbs=tuple(told))

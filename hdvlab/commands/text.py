@@ -10,3 +10,8 @@ class Text(str):
 
     def __repr__(self) -> str:
         return self.rstrip("\n")
+
+
+def count(number: int, what: str) -> str:
+    """``1 row``, ``2,000 rows``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

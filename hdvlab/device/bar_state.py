@@ -9,6 +9,13 @@ from hdvlab.errors import RegisterError
 from hdvlab.registers import NoSuchRegisterError, Register, RegisterMap
 
 
+def _int(name: str, value: Any) -> int:
+    """An int, a bool or a number of another library; nothing is rounded in silence."""
+    if not hasattr(value, "__index__"):
+        raise RegisterError(f"{name} holds an int, not {value!r}")
+    return int(value)
+
+
 class RegisterValue(int):
     """A register's stored value: an int whose attributes are the fields.
 
@@ -30,7 +37,7 @@ class RegisterValue(int):
         if field is None:
             known = ", ".join(self._register.fields) or "none"
             raise NoSuchRegisterError(f"{self._register.name} has no field {name}; it has {known}")
-        self._state._store(self._register, field.insert(self._state._load(self._register), int(value)))
+        self._state._store(self._register, field.insert(self._state._load(self._register), _int(name, value)))
 
     def __reduce__(self) -> tuple[type[int], tuple[int]]:
         return (int, (int(self),))
@@ -55,10 +62,7 @@ class BarState:
         return int(self._values[self._index[register.name]])
 
     def _store(self, register: Register, value: int) -> None:
-        if not isinstance(value, int) or isinstance(value, bool):
-            if not hasattr(value, "__index__"):
-                raise RegisterError(f"{register.name} holds an int, not {value!r}")
-            value = int(value)
+        value = _int(register.name, value)
         if not 0 <= value < 1 << register.width:
             raise RegisterError(f"{register.name} is {register.width} bits wide; {value:#x} does not fit")
         self._values[self._index[register.name]] = value

@@ -11,7 +11,7 @@ from typing import Any
 from hdvlab._core import ffi, lib
 from hdvlab.errors import RegisterError
 from hdvlab.hdv import PnpId
-from hdvlab.pci import BarDescription, ConfigImage, MsiCapability, MsixCapability, probed_bars
+from hdvlab.pci import BarDescription, Capability, ConfigImage, MsiCapability, MsixCapability, probed_bars
 from hdvlab.registers import HANDLES, Bar, Register
 
 _BAR_NAME = re.compile(r"bar([0-5])$")
@@ -63,14 +63,22 @@ def _bars_of(cls: type) -> dict[int, type[Bar]]:
         elif is_bar:
             raise RegisterError(f"{cls.__name__}.{name}: a BAR is called bar0 to bar5")
     for index, bar in bars.items():
+        if bar.bits == 64 and index == 5:
+            raise RegisterError(f"{cls.__name__}: bar5 is 64 bits wide and there is no bar6; make it bar4 or lower")
         if bar.bits == 64 and index + 1 in bars:
             raise RegisterError(f"{cls.__name__}: bar{index} is 64 bits wide and takes bar{index + 1}'s place")
     return dict(sorted(bars.items()))
 
 
 def _arguments_of(function: Callable[..., Any], allowed: tuple[int, ...], what: str) -> int:
+    if not callable(function):
+        raise RegisterError(f"{what} handles a register, but is {function!r} here; make it a method")
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise RegisterError(
+            f"{what} is async or has a yield, so calling it does nothing; use self.spawn in a plain one"
+        )
     parameters = list(inspect.signature(function).parameters.values())[1:]
-    if any(p.kind in (p.VAR_POSITIONAL, p.KEYWORD_ONLY) and p.default is p.empty for p in parameters):
+    if any(p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters):
         raise RegisterError(f"{what} takes plain arguments only")
     required = sum(1 for p in parameters if p.default is p.empty)
     fitting = [count for count in allowed if required <= count <= len(parameters)]
@@ -95,9 +103,9 @@ class _Handlers:
             mine: dict[tuple[int, str], str] = {}
             for name, value in vars(base).items():
                 for target, kind in getattr(value, HANDLES, []):
-                    self._add(name, value, target, kind, mine)
+                    self._add(name, base, target, kind, mine)
 
-    def _add(self, name: str, function: Callable[..., Any], target: Any, kind: str, mine: dict[Any, str]) -> None:
+    def _add(self, name: str, base: type, target: Any, kind: str, mine: dict[Any, str]) -> None:
         what = f"{self._cls.__name__}.{name}"
         other = mine.setdefault((id(target), kind), name)
         if other != name:
@@ -110,10 +118,39 @@ class _Handlers:
             numbers = [i for i, bar in self._bars.items() if issubclass(bar, target)]
             table = self.bar_readers if kind == "read" else self.bar_writers
             allowed = (2,) if kind == "read" else (3,)
+        function = inspect.getattr_static(self._cls, name)  # a subclass may override the method
         if not numbers:
-            raise RegisterError(f"{what} handles {target!r}, which is in none of the device's BARs")
+            if function is not vars(base)[name]:
+                return  # the subclass replaced the BAR and the method with it
+            raise RegisterError(
+                f"{what} handles {target!r}, which is in none of the device's BARs; a subclass that replaces a BAR "
+                "derives it from the old one, or overrides its handlers too"
+            )
         handler = Handler(name, _arguments_of(function, allowed, what))
         table.update(dict.fromkeys(numbers, handler))
+
+
+def _capabilities_of(cls: Any) -> tuple[Capability, ...]:
+    given = cls.capabilities
+    if not isinstance(given, tuple | list) or not all(hasattr(one, "capability_id") for one in given):
+        raise RegisterError(
+            f"{cls.__name__}.capabilities is a tuple of capabilities: (MsiCapability(),), not {given!r}"
+        )
+    return tuple(given)
+
+
+def _check_beside(cls: type, msix: MsixCapability, registers: tuple[tuple[int, Register], ...]) -> None:
+    """hdvlab serves the MSI-X table and its pending bits; a register over them would take the driver's writes."""
+    for what, bar, start, size in (
+        ("table", msix.table_bar, msix.table_offset, msix.table_size),
+        ("pending bits", msix.pba_bar, msix.pba_offset, msix.pba_size),
+    ):
+        for index, register in registers:
+            if index == bar and register.offset < start + size and start < register.end:
+                raise RegisterError(
+                    f"{cls.__name__}: {register.name} at {register.offset:#x} of bar{bar} lies in the MSI-X {what}, "
+                    f"{start:#x} to {start + size - 1:#x}; move one of them"
+                )
 
 
 def describe(cls: Any) -> DeviceDescription:
@@ -125,24 +162,26 @@ def describe(cls: Any) -> DeviceDescription:
         The class contradicts itself; the message says where and states both numbers.
     """
     for name in ("vendor_id", "device_id"):
-        if not isinstance(getattr(cls, name, None), int):
+        if not isinstance(getattr(cls, name, None), int) or isinstance(getattr(cls, name), bool):
             raise RegisterError(f"{cls.__name__} needs {name}, a number of 16 bits: {name} = 0x1234")
     widths = {"vendor_id": 16, "device_id": 16, "revision_id": 8, "prog_if": 8, "sub_class": 8, "base_class": 8,
               "sub_vendor_id": 16, "sub_system_id": 16}  # fmt: skip
     for name, width in widths.items():
         value = getattr(cls, name)
         if not isinstance(value, int) or not 0 <= value < 1 << width:
-            raise RegisterError(f"{cls.__name__}.{name} is {width} bits wide; {value!r} does not fit")
+            shown = hex(value) if isinstance(value, int) else repr(value)
+            raise RegisterError(f"{cls.__name__}.{name} is {width} bits wide; {shown} does not fit")
     pnp_id = PnpId(**{name: getattr(cls, name) for name in widths})
     bars = _bars_of(cls)
     registers = tuple((index, register) for index, bar in bars.items() for register in bar.map)
     handlers = _Handlers(cls, bars, registers)
-    capabilities = tuple(cls.capabilities)
+    capabilities = _capabilities_of(cls)
     config = ConfigImage.from_pnp_id(pnp_id, capabilities)
     offsets = dict(zip((type(c) for c in capabilities), config.capability_offsets, strict=True))
     for capability in capabilities:
         if isinstance(capability, MsixCapability):
             capability.check_within({index: bar.bar_size for index, bar in bars.items()})
+            _check_beside(cls, capability, registers)
     return DeviceDescription(
         pnp_id=pnp_id,
         bars=bars,

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import threading
 import uuid
+import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from hdvlab._core import ffi, lib
 from hdvlab.device.bar_state import BarState
 from hdvlab.device.description import DeviceDescription, describe, fill_description
 from hdvlab.device.fault import Fault
 from hdvlab.device.work import DeviceLock, Work
-from hdvlab.errors import DeviceError, HResult, StateError, check
+from hdvlab.errors import AccessError, DeviceError, HResult, StateError, check
 from hdvlab.hdv import Aperture, DeviceHost, Doorbell, Section, memory
 from hdvlab.hdv.callbacks import callback_table
 from hdvlab.pci import MsiCapability
 from hdvlab.pci.capability import Capability
 from hdvlab.registers import Register
+
+_Opened = TypeVar("_Opened", Aperture, Doorbell, Section)
 
 #: Different faults that one device keeps; every failed access is in the trace all the same.
 MAX_FAULTS = 1000
@@ -74,6 +77,7 @@ class Device:
     _instance: Any
     _work: Work | None
     _last_work: Work | None
+    _opened: weakref.WeakSet[Aperture | Doorbell | Section]
     _report: Callable[[Fault], None]
     _context: Any
     _file: Any
@@ -98,6 +102,7 @@ class Device:
         self._instance = None
         self._work = None
         self._last_work = None
+        self._opened = weakref.WeakSet()
         self._report = lambda fault: None
         self.configuration = {}
         self.faults = []
@@ -131,7 +136,8 @@ class Device:
         """The slot's configuration strings have come (HDV SetConfiguration); a string without ``=`` is a key to ""."""
 
     def start(self) -> None:
-        """The guest is about to run (HDV Start). Sections and doorbells may be made from here on."""
+        """The guest is about to run (HDV Start). Sections and doorbells may be made from here on; guest memory and
+        interrupts work once the driver has enabled bus mastering."""
 
     def stop(self) -> None:
         """The guest runs no more (HDV Stop). Timers are cancelled and :attr:`stopping` is set already."""
@@ -165,8 +171,8 @@ class Device:
         memory.write_guest_memory(self._running("dma_write"), address, data)
 
     def aperture(self, address: int, size: int, write_protected: bool = False) -> Aperture:
-        """A live window on guest RAM; see :class:`hdvlab.hdv.Aperture`."""
-        return Aperture(self._running("aperture"), address, size, write_protected)
+        """A live window on guest RAM; see :class:`hdvlab.hdv.Aperture`. Closed with the device."""
+        return self._keep(Aperture(self._running("aperture"), address, size, write_protected))
 
     def interrupt(self, vector: int = 0) -> bool:
         """Raise an MSI-X or MSI vector, whichever the driver enabled.
@@ -182,6 +188,8 @@ class Device:
         AccessError
             No such vector, or not granted by the driver (``E_INVALIDARG``).
         """
+        if vector < 0:
+            raise AccessError(f"interrupt({vector}): vectors are counted from 0")
         hresult = lib.hdvlab_register_file_interrupt(self._file, vector) & 0xFFFFFFFF
         if hresult in (HResult.ERROR_INVALID_STATE, HResult.E_ACCESSDENIED):
             return False
@@ -197,13 +205,15 @@ class Device:
         ``size`` (bytes) narrow which writes ring it. Closed with the device.
         """
         if isinstance(place, Register):
-            bar = next(b for b, register in self.description.registers if register is place)
-            place = place.offset
-        return Doorbell(self._running("doorbell"), bar, place, value, size)
+            bars = [b for b, register in self.description.registers if register is place]
+            if not bars:
+                raise AccessError(f"doorbell: {place!r} is in none of {self._name}'s BARs")
+            bar, place = bars[0], place.offset
+        return self._keep(Doorbell(self._running("doorbell"), bar, place, value, size))
 
     def section(self, offset: int, size: int, *, bar: int = 0, writable: bool = True) -> Section:
-        """Back pages of a BAR with memory; see :class:`hdvlab.hdv.Section`."""
-        return Section(self._running("section"), bar, offset, size, writable)
+        """Back pages of a BAR with memory; see :class:`hdvlab.hdv.Section`. Closed with the device."""
+        return self._keep(Section(self._running("section"), bar, offset, size, writable))
 
     def after(self, seconds: float, function: Callable[..., Any], *arguments: Any) -> threading.Timer:
         """Call ``function(*arguments)`` under :attr:`lock` once ``seconds`` have passed, unless the device stops.
@@ -227,6 +237,10 @@ class Device:
     def stopping(self) -> threading.Event:
         """Set when the device stops; threads of :meth:`spawn` wait on it."""
         return self._powered("stopping").stopping
+
+    def _keep(self, opened: _Opened) -> _Opened:
+        self._opened.add(opened)
+        return opened
 
     def _running(self, operation: str) -> Any:
         if self._instance is None:
@@ -262,8 +276,12 @@ class Device:
             Outside the BAR (``E_INVALIDARG``), or where no register is (``ERROR_NOT_FOUND``).
         """
         value = ffi.new("uint64_t *")
+        operation = f"peek BAR{bar}+{offset:#x}/{size}"
+        if min(bar, offset, size) < 0:
+            raise AccessError("outside the BAR", None, operation)
         hresult = lib.hdvlab_register_file_peek(self._file, bar, offset, size, value)
-        check(hresult, f"peek BAR{bar}+{offset:#x}/{size}", "no register there")
+        outside = hresult == HResult.E_INVALIDARG.signed
+        check(hresult, operation, "outside the BAR" if outside else "no register there")
         return int(value[0])
 
     def join_work(self, timeout: float = 1.0) -> list[threading.Thread]:
@@ -293,6 +311,9 @@ class Device:
         try:
             self.teardown()
         finally:
+            for opened in list(self._opened):
+                opened.close()
+            self._opened.clear()
             self._last_work, self._work, self._instance = self._work, None, None
 
     def on_register_read(self, index: int, stored: int) -> int:

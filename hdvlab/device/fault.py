@@ -39,15 +39,23 @@ class Fault:
         return cls(device, operation, hresult, error, text, cause)
 
     @property
+    def message(self) -> str:
+        """What the exception says of itself."""
+        try:
+            return str(self.error)
+        except Exception as error:  # the author's class, the author's __str__
+            return f"<its text failed: {type(error).__name__}>"
+
+    @property
     def key(self) -> tuple[str, str, str, int]:
         """What makes two faults the same: where and how it failed; numbers in the message do not count."""
         trace = self.error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
         line = trace.tb_lineno if trace is not None else 0
-        message = re.sub(r"0x[0-9a-fA-F]+|\d+", "#", str(self.error))[:80]
+        message = re.sub(r"0x[0-9a-fA-F]+|\d+", "#", self.message)[:80]
         return (self.operation, type(self.error).__name__, message, line)
 
     def __str__(self) -> str:
         times = f", {self.count} times" if self.count > 1 else ""
-        return f"{self.device}: {self.operation} failed{times}: {type(self.error).__name__}: {self.error}"
+        return f"{self.device}: {self.operation} failed{times}: {type(self.error).__name__}: {self.message}"

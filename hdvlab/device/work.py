@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from hdvlab._core import lib
-from hdvlab.errors import HResult, StateError, check
+from hdvlab.errors import HandleError, HResult, StateError, check
 
 
 class DeviceLock:
@@ -49,13 +49,14 @@ class Work:
         with self._guard:
             if self.stopping.is_set():
                 return
+            self._threads = {t for t in self._threads if t.is_alive()}  # also timers that were cancelled
             self._threads.add(thread)
             thread.start()
 
     def _run(self, what: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         try:
             function(*arguments)
-        except StateError as error:
+        except (StateError, HandleError) as error:
             if not self.stopping.is_set():  # else: the machine went off under it, as machines do
                 self._on_failure(what, error)
         except BaseException as error:

@@ -28,6 +28,14 @@ _WHY = {
 }
 
 
+def _depth() -> int:
+    """Stack level, for a warning that the caller gives, of the line that made the access."""
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("hdvlab."):
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
 class Function:
     """One PCI function.
 
@@ -92,7 +100,7 @@ class Function:
             why = _WHY.get(code, "see the row's status") if code is not None else "see the row's status"
             answer = "answered all ones" if verb == "read" else "had no effect"
             symbol = HResult.symbol_of(hresult)
-            warnings.warn(f"{verb} of {what} {answer}: {why} ({symbol})", AccessWarning, stacklevel=4)
+            warnings.warn(f"{verb} of {what} {answer}: {why} ({symbol})", AccessWarning, stacklevel=_depth())
 
     def config_read(self, offset: int, size: int = 4) -> int:
         """Read 1, 2 or 4 bytes of config space."""
@@ -106,6 +114,8 @@ class Function:
     def config_write(self, offset: int, value: int, size: int = 4) -> None:
         """Write 1, 2 or 4 bytes of config space."""
         self._check_config(offset, size)
+        if not 0 <= value < 1 << 8 * size:
+            raise AccessError(f"{value:#x} does not fit {size} bytes")
         pc = self.pc_of(sys._getframe(1))
         hresult = self.bus.config_write(self.slot, offset, size, value, self.origin, pc)
         if hresult < 0:

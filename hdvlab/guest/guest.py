@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Iterator, Mapping
 
-from hdvlab.errors import GuestTimeoutError, StateError, UsageError
+from hdvlab.errors import AccessError, GuestInterrupted, GuestTimeoutError, StateError, UsageError
 from hdvlab.guest.bus import FIRST_VECTOR, VECTOR_COUNT, Bus
 from hdvlab.guest.function import Function
 from hdvlab.guest.memory import DmaBuffer, RamAllocator
@@ -18,20 +20,25 @@ class VectorAllocator:
 
     def __init__(self) -> None:
         self._taken: set[int] = set()
+        self._guard = threading.Lock()
 
     def take(self, count: int) -> list[int]:
         """``count`` consecutive free vectors starting at a multiple of the next power of two."""
-        step = 1 << max(count - 1, 0).bit_length()
-        for first in range(-(-FIRST_VECTOR // step) * step, VECTOR_COUNT - count + 1, step):
-            run = range(first, first + count)
-            if self._taken.isdisjoint(run):
-                self._taken.update(run)
-                return list(run)
+        if count < 1:
+            raise AccessError(f"a function needs 1 vector or more, not {count}")
+        step = 1 << (count - 1).bit_length()
+        with self._guard:
+            for first in range(-(-FIRST_VECTOR // step) * step, VECTOR_COUNT - count + 1, step):
+                run = range(first, first + count)
+                if self._taken.isdisjoint(run):
+                    self._taken.update(run)
+                    return list(run)
         raise StateError(f"no {count} consecutive interrupt vectors are free")
 
     def give_back(self, vectors: list[int]) -> None:
         """Free vectors."""
-        self._taken.difference_update(vectors)
+        with self._guard:
+            self._taken.difference_update(vectors)
 
 
 class Guest:
@@ -50,6 +57,8 @@ class Guest:
         self._vectors = vectors
         self._buffers: list[DmaBuffer] = []
         self._owned: list[int] = []
+        self.stopped = threading.Event()
+        """Set when the program is stopped from outside."""
 
     def __getitem__(self, name: str) -> Function:
         try:
@@ -80,8 +89,16 @@ class Guest:
         """Give a function ``count`` CPU vectors and program its MSI-X or MSI capability with them."""
         vectors = self._vectors.take(count)
         self._owned.extend(vectors)
+        for vector in vectors:
+            self._drain(vector)
         function.enable_interrupts(vectors)
         return vectors
+
+    def _drain(self, vector: int) -> None:
+        """Forget what came for the vector's last owner."""
+        with contextlib.suppress(GuestTimeoutError, GuestInterrupted):
+            while self.bus.wait_interrupt(vector, 0.0):
+                pass
 
     def wait_interrupt(self, source: Function | int, timeout: float = 5.0, vector: int = 0) -> int:
         """Wait for an interrupt and take it.
@@ -119,6 +136,9 @@ class Guest:
             except GuestTimeoutError:
                 if left <= _SLICE:
                     raise GuestTimeoutError(f"no interrupt on vector {number:#x} within {timeout:g} s") from None
+            except GuestInterrupted:  # every waiter is woken when one program is stopped
+                if self.stopped.is_set():
+                    raise
 
     def sleep(self, seconds: float) -> None:
         """Wait, stoppable from the notebook."""
@@ -128,8 +148,7 @@ class Guest:
 
     def close(self) -> None:
         """Free buffers and vectors."""
-        for buffer in self._buffers:
-            self._ram.give_back(buffer.address)
-        self._vectors.give_back(self._owned)
-        self._buffers.clear()
-        self._owned.clear()
+        while self._buffers:
+            self._ram.give_back(self._buffers.pop().address)
+        owned, self._owned = self._owned, []
+        self._vectors.give_back(owned)

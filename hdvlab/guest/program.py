@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import threading
 import time
@@ -18,7 +19,8 @@ STOP_GRACE = 2.0
 class Program:
     """A running or finished guest program.
 
-    ``value`` is what it returned, ``error`` what it raised, ``seconds`` how long it ran.
+    ``value`` is what it returned, ``error`` what it raised, ``seconds`` how long it ran. ``on_end`` is called on its
+    thread when it has ended.
     """
 
     def __init__(self, function: Callable[..., Any], guest: Guest, arguments: tuple[Any, ...]) -> None:
@@ -29,37 +31,45 @@ class Program:
         self._guest = guest
         self._function = function
         self._arguments = arguments
+        self.on_end: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name=f"hdvlab-guest-{self.name}", daemon=True)
-        self._done = threading.Event()
+        self._started = False
 
     def start(self) -> None:
         """Begin."""
+        self._started = True
         self._thread.start()
 
     def _run(self) -> None:
+        with contextlib.suppress(GuestInterrupted, SystemExit):  # a stop may come when the function has ended already
+            self._call()
+
+    def _call(self) -> None:
         began = time.perf_counter()
         try:
             self.value = self._function(self._guest, *self._arguments)
         except BaseException as error:
-            self.error = error
+            stopped = isinstance(error, SystemExit) and self._guest.stopped.is_set()
+            self.error = GuestInterrupted(f"{self.name} was stopped") if stopped else error
         finally:
             self.seconds = time.perf_counter() - began
             self._guest.close()
-            self._done.set()
+            self.on_end()
 
     @property
     def running(self) -> bool:
         """Whether it has not ended."""
-        return not self._done.is_set()
+        return not self._started or self._thread.is_alive()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end; on Ctrl-C stop the program first. False when ``timeout`` seconds were not enough."""
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             # Short waits: the interpreter answers Ctrl-C between them.
-            while not self._done.wait(0.05):
+            while self._thread.is_alive():
+                self._thread.join(0.05)
                 if deadline is not None and time.monotonic() > deadline:
-                    return False
+                    return not self.running
         except KeyboardInterrupt:
             self.stop()
             raise
@@ -73,17 +83,18 @@ class Program:
         StateError
             It did not end, because it is inside a call that Python cannot interrupt.
         """
-        deadline = time.monotonic() + STOP_GRACE
-        while not self._done.is_set():
-            self._guest.bus.cancel()
-            if self._thread.ident is not None:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(self._thread.ident), ctypes.py_object(GuestInterrupted)
-                )
-            if self._done.wait(0.1):
-                break
-            if time.monotonic() > deadline:
+        began = time.monotonic()
+        self._guest.stopped.set()
+        while self.running and self._thread.ident is not None:
+            late = time.monotonic() - began
+            if late > STOP_GRACE:
                 raise StateError(f"{self.name} does not stop; it is inside a call that Python cannot interrupt")
+            self._guest.bus.cancel()
+            # SystemExit for a program that takes the first for one of its own errors: `except Exception: continue`.
+            kind = GuestInterrupted if late < STOP_GRACE / 4 else SystemExit
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), ctypes.py_object(kind))
+            self._thread.join(0.1)
+        self._guest.close()  # if the stop came while it did so itself
 
     def result(self) -> Any:
         """What it returned; raises what it raised."""

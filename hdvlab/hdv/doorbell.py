@@ -10,7 +10,7 @@ import select
 from typing import Any
 
 from hdvlab._core import ffi, lib
-from hdvlab.errors import HResult, check
+from hdvlab.errors import AccessError, HResult, check
 from hdvlab.hdv.constants import DoorbellFlags
 
 _ADVICE: dict[int, str] = {
@@ -38,14 +38,19 @@ class Doorbell:
     """
 
     def __init__(self, device: Any, bar: int, offset: int, value: int | None = None, size: int | None = None) -> None:
+        operation = f"HdvRegisterDoorbell BAR{bar}+{offset:#x}"
+        if size not in (None, 1, 2, 4, 8):
+            raise AccessError(f"a write has 1, 2, 4 or 8 bytes, not {size}", None, operation)
+        if value is not None and not 0 <= value < 1 << 8 * (size or 8):
+            raise AccessError(f"no write of {size or 8} bytes has the value {value:#x}", None, operation)
+        if bar < 0 or offset < 0:
+            raise AccessError(_ADVICE[HResult.E_INVALIDARG], None, operation)
         flags = DoorbellFlags.for_trigger(size, any_value=value is None)
+        self._open = False
         self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._key = (device, bar, offset, value or 0, int(flags))
-        operation = f"HdvRegisterDoorbell BAR{bar}+{offset:#x}"
         hresult = lib.HdvRegisterDoorbell(*self._key, ffi.cast("void *", self._event))
-        if hresult < 0:
-            os.close(self._event)
-            check(hresult, operation, _ADVICE.get(hresult & 0xFFFFFFFF, ""))
+        check(hresult, operation, _ADVICE.get(hresult & 0xFFFFFFFF, ""))
         self._open = True
 
     def fileno(self) -> int:
@@ -54,7 +59,9 @@ class Doorbell:
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait up to ``timeout`` seconds; returns how often it rang since the last wait, 0 on timeout or closing."""
-        if not self._open or not select.select([self._event], [], [], timeout)[0]:
+        ready = select.poll()
+        ready.register(self._event, select.POLLIN)
+        if not self._open or not ready.poll(None if timeout is None else timeout * 1e3) or not self._open:
             return 0
         try:
             return os.eventfd_read(self._event)
@@ -62,10 +69,14 @@ class Doorbell:
             return 0
 
     def close(self) -> None:
-        """Unregister; closing twice is nothing."""
+        """Unregister and wake who waits; closing twice is nothing."""
         if self._open:
             self._open = False
             hresult = lib.HdvUnregisterDoorbell(*self._key)
-            os.close(self._event)
+            os.eventfd_write(self._event, 1)  # its descriptor stays until no waiter can be looking at it
             if hresult & 0xFFFFFFFF not in (HResult.E_HANDLE, HResult.ERROR_NOT_FOUND):  # gone with the device
                 check(hresult, "HdvUnregisterDoorbell")
+
+    def __del__(self) -> None:
+        if hasattr(self, "_event"):
+            os.close(self._event)

@@ -57,9 +57,10 @@ def read_guest_memory(device: Any, address: int, size: int) -> bytes:
 
 def write_guest_memory(device: Any, address: int, data: bytes | bytearray | memoryview) -> None:
     """Copy ``data`` to guest RAM at guest-physical ``address``; all or nothing. Errors as for reads."""
-    operation = f"HdvWriteGuestMemory {address:#x}+{len(data):#x}"
-    _range_check(address, len(data), operation)
-    _check(lib.HdvWriteGuestMemory(device, address, len(data), ffi.from_buffer("uint8_t[]", data)), operation)
+    size = memoryview(data).nbytes  # len() counts items, which need not be bytes
+    operation = f"HdvWriteGuestMemory {address:#x}+{size:#x}"
+    _range_check(address, size, operation)
+    _check(lib.HdvWriteGuestMemory(device, address, size, ffi.from_buffer("uint8_t[]", data)), operation)
 
 
 def deliver_guest_interrupt(device: Any, address: int, data: int) -> None:
@@ -115,7 +116,7 @@ class Aperture:
 
     def write(self, offset: int, data: bytes) -> None:
         """Write ``data`` at ``offset``; a ``dma_write`` row. Refused where the aperture is write-protected."""
-        address = self._at(offset, len(data))
+        address = self._at(offset, memoryview(data).nbytes)
         if self.write_protected:
             raise GuestMemoryError("the aperture is write-protected (E_ACCESSDENIED)", HResult.E_ACCESSDENIED)
         write_guest_memory(self._device, address, data)

@@ -15,7 +15,7 @@ from hdvlab.errors import AccessError, HResult, check
 from hdvlab.hdv.constants import PAGE_SIZE, MmioMappingFlags
 
 _ADVICE: dict[int, str] = {
-    HResult.ERROR_INVALID_STATE: "the machine must be running; map sections in start() or later",
+    HResult.ERROR_INVALID_STATE: "the device is not running; map sections in start() or later",
     HResult.ERROR_ALREADY_EXISTS: "another section backs part of this range",
     HResult.E_INVALIDARG: "the range is outside the BAR",
 }
@@ -56,7 +56,7 @@ class Section:
             #: The memory, shared with the guest.
             self.memory = mmap.mmap(self._fd, size)
         except BaseException:
-            os.close(self._fd)
+            self._close_file()
             raise
         self._open = True
 
@@ -65,6 +65,15 @@ class Section:
         if self._open:
             self._open = False
             hresult = lib.HdvDestroySectionBackedMmioRange(*self._key)
-            os.close(self._fd)
+            self._close_file()
             if hresult & 0xFFFFFFFF not in (HResult.E_HANDLE, HResult.ERROR_NOT_FOUND):  # gone with the device
                 check(hresult, "HdvDestroySectionBackedMmioRange")
+
+    def _close_file(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __del__(self) -> None:
+        if hasattr(self, "_fd"):
+            self._close_file()

@@ -47,7 +47,7 @@ class WideStrings:
     def __init__(self, texts: Sequence[str]) -> None:
         self._kept = []
         for text in texts:
-            units = text.encode("utf-16-le") + b"\0\0"
+            units = text.encode("utf-16-le", "surrogatepass") + b"\0\0"
             string = ffi.new("uint16_t[]", len(units) // 2)
             ffi.memmove(string, units, len(units))
             self._kept.append(string)

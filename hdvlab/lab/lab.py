@@ -21,8 +21,16 @@ from hdvlab.systems import EmbeddedMachine
 from hdvlab.systems.embedded import SLOT_COUNT
 from hdvlab.trace.recorder import Recorder
 from hdvlab.trace.tables import BarInfo, DeviceInfo
+from hdvlab.trace.trace import Trace
 
 DEFAULT_RAM = 64 << 20
+_OUTCOMES = {
+    "ReadInterceptedMemory": "the guest was answered all ones and the lab goes on",
+    "WriteInterceptedMemory": "the guest's write was dropped and the lab goes on",
+    "Initialize": "the device stays off",
+    "SetConfiguration": "the device stays off",
+    "Start": "the device stays off",
+}
 _FIRST_SLOT = 1  # slot 0 is where a real machine has its host bridge
 
 
@@ -62,8 +70,8 @@ class Lab:
         self._plugged: dict[str, Plugged] = {}
         self._power: Power | None = None
         self._programs: list[Program] = []
-        self.runs: dict[str, Run] = {}
-        """Named recordings, by :meth:`record` and :meth:`run`."""
+        self.runs: dict[str, Run | Trace] = {}
+        """Named recordings, by :meth:`record` and :meth:`run`, and traces loaded from files."""
 
     # ---- devices -----------------------------------------------------------------------------------------------
 
@@ -95,6 +103,8 @@ class Lab:
         HdvError
             What a lifecycle callback of the device failed with; then nothing is plugged in.
         """
+        if isinstance(configuration, str) or not all(isinstance(one, str) and "\0" not in one for one in configuration):
+            raise UsageError(f"configuration is a list of texts: ['key=value', ...], not {configuration!r}")
         if isinstance(device, type):
             if not issubclass(device, Device):
                 raise UsageError(f"{device.__name__} is no device; derive it from hdvlab.Device")
@@ -192,15 +202,25 @@ class Lab:
         for program in self._programs:
             program.stop()
         self._programs.clear()
-        power, self._power = self._power, None
-        power.machine.stop()
+        power = self._power
+        try:
+            power.machine.stop()
+        except StateError:
+            raise  # it is on as before
+        except BaseException:  # Ctrl-C, while a device stopped
+            self._power = None
+            power.off(self)
+            raise
+        self._power = None
         power.off(self)
 
     def close(self) -> None:
         """Power off and end the recording; a temporary trace is removed. Closing twice is nothing."""
-        if self._power is not None:
-            self.stop()
-        self.trace.close()
+        try:
+            if self._power is not None:
+                self.stop()
+        finally:
+            self.trace.close()
 
     def __enter__(self) -> Lab:
         return self
@@ -237,6 +257,7 @@ class Lab:
         if name:
             self.runs[name] = run
         self._programs.append(program)
+        program.on_end = run.end
         program.start()
         if wait:
             try:
@@ -278,7 +299,8 @@ class Lab:
         status = fault.hresult - (1 << 32) if fault.hresult & 0x80000000 else HResult.E_UNEXPECTED.signed
         self.trace.fault(fault.text, index, fault.cause, status)
         where = f" (row {fault.cause})" if fault.cause >= 0 else ""
-        print(f"{fault}{where}; the guest was answered all ones and the lab goes on\n{fault.text}", file=sys.stderr)
+        outcome = _OUTCOMES.get(fault.operation, "the lab goes on")
+        print(f"{fault}{where}; {outcome}\n{fault.text}", file=sys.stderr)
 
     def __repr__(self) -> str:
         state = "on" if self.running else "off"

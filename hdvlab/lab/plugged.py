@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hdvlab.device import Device
-from hdvlab.errors import StateError
+from hdvlab.errors import AccessError, StateError
 from hdvlab.guest import Function, GuestBar
 from hdvlab.pci import BarDescription, lspci
 from hdvlab.registers import Field, Register, RegisterMap
@@ -96,7 +96,8 @@ class Plugged:
         for index, registers in self.maps.items():
             if name in registers:
                 return index, registers[name]
-        everything = [Register(8 * n, 64, name=r) for n, r in enumerate(r.name for m in self.maps.values() for r in m)]
+        names = dict.fromkeys(register.name for registers in self.maps.values() for register in registers)
+        everything = [Register(8 * n, 64, name=name) for n, name in enumerate(names)]
         return 0, RegisterMap(everything, name=self.name)[name]
 
     def peek(self, bar: int, offset: int, size: int) -> int:
@@ -112,6 +113,8 @@ class Plugged:
             HRESULT, signed: what the device made of it.
         """
         self.on()
+        if size in (1, 2, 4, 8) and not 0 <= value < 1 << 8 * size:
+            raise AccessError(f"{value:#x} does not fit {size} bytes", None, f"poke BAR{bar}+{offset:#x}")
         machine = self._lab.machine
         return machine.device_access(self.handle, True, bar, offset, size, value, Origin.user)[1]
 

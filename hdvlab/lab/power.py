@@ -63,7 +63,12 @@ class Power:
     def _enumerate(self, one: Plugged) -> None:
         """What firmware does, as the guest; then the user's own view of the result."""
         firmware = self.function(one, Origin.guest)
-        configure(firmware, self._placement)
+        try:
+            configure(firmware, self._placement)
+        except BaseException:
+            for bar in firmware.bars.values():
+                self._placement.release(bar.address)
+            raise
         mine = self.function(one, Origin.user)
         for bar in firmware.bars.values():
             mine.map_bar(bar.index, bar.address, bar.size)
@@ -81,7 +86,11 @@ class Power:
         """Hot plug: the device is powered on, then enumerated."""
         try:
             self._attach(one)
-            self._enumerate(one)
+            try:
+                self._enumerate(one)
+            except BaseException:
+                self.machine.remove_slot(one.slot)
+                raise
         except BaseException:
             one.power_off()
             raise

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from hdvlab.trace.schema import Kind
 from hdvlab.trace.trace import Trace
 
 if TYPE_CHECKING:
     from hdvlab.guest import Program
     from hdvlab.lab.lab import Lab
     from hdvlab.trace.frame import Rows
+
+
+_LONGEST = 90  # of what a program returned, as text
 
 
 class Run:
@@ -27,7 +33,8 @@ class Run:
 
     def end(self) -> None:
         """The stretch ends here."""
-        self.stop = len(self._lab.trace)
+        if self.stop is None:
+            self.stop = len(self._lab.trace)
 
     @property
     def trace(self) -> Trace:
@@ -47,5 +54,12 @@ class Run:
         return (len(self._lab.trace) if self.stop is None else self.stop) - self.start
 
     def __repr__(self) -> str:
-        what = repr(self.program)[1:-1] if self.program is not None else self.name or "recording"
-        return f"<{what}: {len(self):,} rows>"
+        name = self.name or "recording"
+        rows = f"{len(self):,} row{'' if len(self) == 1 else 's'}"
+        counts = np.bincount(self.trace.columns()["kind"], minlength=len(Kind))
+        kinds = ", ".join(f"{count:,} {Kind(kind).name}" for kind, count in enumerate(counts[: len(Kind)]) if count)
+        end = ""
+        if self.program is not None:
+            end = repr(self.program)[1:-1].removeprefix(self.program.name)
+            end = f";{end}" if len(end) <= _LONGEST else f";{end[:_LONGEST]}…"
+        return f"<{name}: {rows}{f' ({kinds})' if kinds else ''}{end}>"

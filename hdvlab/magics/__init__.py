@@ -36,4 +36,6 @@ def unregister(shell: InteractiveShell) -> None:
     shell.magics_manager.registry.pop(HdvMagics.__name__, None)
     if shell.Completer is not None:
         matchers = shell.Completer.custom_matchers
-        matchers[:] = [one for one in matchers if getattr(one, "matcher_identifier", "") != HdvMatcher.matcher_identifier]
+        matchers[:] = [
+            one for one in matchers if getattr(one, "matcher_identifier", "") != HdvMatcher.matcher_identifier
+        ]

@@ -12,17 +12,18 @@ from hdvlab import commands
 from hdvlab.commands.nearest import nearest
 from hdvlab.commands.parser import BY_NAME, HelpWanted, help_text, verb_parser, verbs
 from hdvlab.commands.plugging import look_up
+from hdvlab.commands.text import Text
 from hdvlab.errors import GuestInterrupted, HdvError, UsageError
 from hdvlab.magics.cell import Cell, bound
-from hdvlab.magics.line import expand, is_silenced, split
-from hdvlab.magics.mistake import in_one_line, in_own_frames, warnings_in_one_line
+from hdvlab.magics.line import is_silenced, split
+from hdvlab.magics.mistake import in_one_line, in_own_frames, misspelt, warnings_in_one_line
 
 if TYPE_CHECKING:
     from hdvlab.guest import Guest
     from hdvlab.lab import Lab, Run
 
 #: Verbs that look at the person's variables.
-_WITH_NAMESPACE = ("plug", "run")
+_WITH_NAMESPACE = ("plug", "run", "trace", "plot", "save")
 
 
 @magics_class
@@ -37,14 +38,14 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         namespace = {**self.shell.user_ns, **(local_ns or {})}
         text, silent = is_silenced(line)
         try:
-            words = split(expand(text, namespace))
+            words = split(text, namespace)
             result = self._cell(words, cell) if cell is not None else self._line(words, namespace)
         except HelpWanted as wanted:
             print(wanted.text)
             return None
         except HdvError as error:
             if not hasattr(error, "_render_traceback_"):
-                in_one_line(error)
+                in_one_line(error, has_colors=str(self.shell.colors).lower() != "nocolor")
             raise
         return None if silent else result
 
@@ -71,7 +72,12 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         return commands.status(commands.existing_lab())
 
     def _close(self, namespace: Mapping[str, Any]) -> Any:
+        lab = commands.existing_lab()
         commands.close_lab()
+        if lab is None:
+            return Text("there is no lab")
+        kept = f"are in {lab.trace.path}" if lab.trace.path.exists() else "are gone; %hdv save keeps some next time"
+        return Text(f"closed; its {len(lab.trace):,} rows {kept}")
 
     def _start(self, namespace: Mapping[str, Any], ram: int | None, trace: str | None, clock: str | None) -> Any:
         if ram is not None or trace is not None or clock is not None:
@@ -108,7 +114,10 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         options = verb_parser(name).parse_words(rest)
         if options.out is not None and not options.out.isidentifier():
             raise UsageError(f"--out {options.out}: a variable's name is needed")
-        cell = Cell(self.shell, body, name)
+        try:
+            cell = Cell(self.shell, body, name)
+        except SyntaxError as error:
+            raise misspelt(self.shell, error) from None
         lab = commands.current_lab()
         try:
             run = self._record(lab, cell, options.name) if name == "record" else self._guest(lab, cell, options.name)

@@ -5,22 +5,44 @@ from __future__ import annotations
 import re
 import shlex
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hdvlab.errors import UsageError
 
+# Stands for the value of an expression while the line is split into words: private use, so nobody types them.
+_FIRST_STAND_IN = 0xE000
 
-def expand(line: str, namespace: Mapping[str, Any]) -> str:
-    """Replace ``{expression}`` and ``{expression:format}`` by their values; ``{{`` is a brace. ``$`` means nothing.
+_CONVERSIONS: dict[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii}
+
+
+def split(line: str, namespace: Mapping[str, Any]) -> list[str]:
+    """The words of a line, quotes as in a shell. What follows ``mark`` is one text, whatever is in it.
+
+    ``{expression}`` and ``{expression:format}`` are replaced by their values, which stay in one word whatever is in
+    them; ``{{`` is a brace; ``$`` means nothing.
 
     Raises
     ------
     UsageError
-        An expression fails; IPython's own expansion would leave the line as it is, in silence.
+        A quote is not closed, or an expression fails. IPython's own expansion would leave the line as it is, silently.
     """
+    text, values = _expanded(line.strip(), namespace)
+    if match := re.match(r"mark\s+(?!-)(.*)", text, re.DOTALL):
+        words = ["mark", match[1][1:-1] if re.fullmatch(r"(['\"]).*\1", match[1]) else match[1]]
+    else:
+        try:
+            words = shlex.split(text)
+        except ValueError:
+            raise UsageError("a quote is not closed") from None
+    return [word.translate(values) for word in words]
+
+
+def _expanded(line: str, namespace: Mapping[str, Any]) -> tuple[str, dict[int, str]]:
+    """The line with a character in place of each expression, and what each of these stands for."""
+    values: dict[int, str] = {}
     if "{" not in line and "}" not in line:
-        return line
+        return line, values
     try:
         pieces = list(string.Formatter().parse(line))
     except ValueError as error:
@@ -29,34 +51,19 @@ def expand(line: str, namespace: Mapping[str, Any]) -> str:
     for literal, expression, layout, conversion in pieces:
         text.append(literal)
         if expression is not None:
-            text.append(_value(expression, layout or "", conversion, namespace))
-    return "".join(text)
+            stand_in = _FIRST_STAND_IN + len(values)
+            values[stand_in] = _value(expression, layout or "", conversion, namespace)
+            text.append(chr(stand_in))
+    return "".join(text), values
 
 
 def _value(expression: str, layout: str, conversion: str | None, namespace: Mapping[str, Any]) -> str:
     try:
         value = eval(expression, dict(namespace))
-        value = {"r": repr, "s": str, "a": ascii}[conversion](value) if conversion else value
+        value = _CONVERSIONS[conversion](value) if conversion else value
         return format(value, layout)
     except Exception as error:
         raise UsageError(f"{{{expression}}}: {type(error).__name__}: {error}") from None
-
-
-def split(line: str) -> list[str]:
-    """The words of a line, quotes as in a shell. What follows ``mark`` is one text, whatever is in it.
-
-    Raises
-    ------
-    UsageError
-        A quote is not closed.
-    """
-    text = line.strip()
-    if match := re.match(r"mark\s+(?!-)(.*)", text, re.DOTALL):
-        return ["mark", match[1].strip("\"'") if match[1][:1] in "\"'" else match[1]]
-    try:
-        return shlex.split(text)
-    except ValueError:
-        raise UsageError("a quote is not closed") from None
 
 
 def is_silenced(line: str) -> tuple[str, bool]:

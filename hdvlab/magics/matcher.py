@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdvlab.commands import existing_lab
 from hdvlab.commands.completion import complete
+from hdvlab.commands.parser import Door
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -31,7 +32,7 @@ class HdvMatcher:
         if match is None:
             return {"completions": [], "matched_fragment": "", "suppress": False}
         *before, typed = re.split(r"\s+", match[2])
-        door = "cell" if match[1] == "%%" else "magic"
+        door: Door = "cell" if match[1] == "%%" else "magic"
         words = complete([*before, typed], existing_lab(), self._shell.user_ns, door)
         return {
             "completions": [SimpleCompletion(text=word, type="magic") for word in words],

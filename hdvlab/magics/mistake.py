@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hdvlab.errors import AccessWarning, TraceLossWarning
+from hdvlab.errors import AccessWarning, TraceLossWarning, UsageError
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -23,14 +23,16 @@ def render_as(error: BaseException, lines: Callable[[], list[str]]) -> BaseExcep
     return error
 
 
-def in_one_line(error: BaseException, text: str = "") -> BaseException:
+def in_one_line(error: BaseException, text: str = "", has_colors: bool = True) -> BaseException:
     """An error that is shown as its name and message."""
-    name = type(error).__name__
-    return render_as(error, lambda: [f"{_RED}{name}{_PLAIN}: {text or error}"])
+    name = f"{_RED}{type(error).__name__}{_PLAIN}" if has_colors else type(error).__name__
+    return render_as(error, lambda: [f"{name}: {text or error}"])
 
 
 def in_own_frames(shell: InteractiveShell, error: BaseException, is_own: Callable[[str], bool]) -> BaseException:
-    """An error that is shown with the frames from the first one on whose file ``is_own``."""
+    """An error that is shown with the frames from the first one on whose file ``is_own``; a mistake stays one line."""
+    if hasattr(error, "_render_traceback_"):
+        return error
     trace = error.__traceback__
     while trace is not None and not is_own(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
@@ -42,6 +44,13 @@ def in_own_frames(shell: InteractiveShell, error: BaseException, is_own: Callabl
         return shown
 
     return render_as(error, lines)
+
+
+def misspelt(shell: InteractiveShell, error: SyntaxError) -> BaseException:
+    """A syntax error in a cell's body, shown as in any cell, without the magic's own frames."""
+    # Not a SyntaxError: IPython shows those with every frame that led there, and asks no error how it looks.
+    lines: Callable[[], list[str]] = lambda: shell.SyntaxTB.structured_traceback(type(error), error, [])  # noqa: E731
+    return render_as(UsageError(f"SyntaxError: {error}"), lines)
 
 
 @contextmanager

@@ -14,7 +14,11 @@ from hdvlab.registers.register import Register, mark_handler
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-_RESERVED = frozenset({"on_read", "on_write", "map", "bar_size", "bits", "prefetchable"})
+#: Attributes of a BAR here, in a device and on the guest's side: a register of that name would be hidden by them.
+_RESERVED = frozenset({"on_read", "on_write", "map", "bar_size", "bits", "prefetchable", "read", "write", "address",
+                       "size", "function", "index", "registers"})  # fmt: skip
+#: The same for fields: a register's value is an int there.
+_RESERVED_FIELDS = frozenset({"read", "write", "modify", "register", *(name for name in dir(int) if name[0] != "_")})
 
 
 class BarType(type):
@@ -66,6 +70,8 @@ class Bar(metaclass=BarType):
             raise RegisterError(f"{name}: a BAR's size is a power of two, 16 bytes or more, not {cls.bar_size!r}")
         if cls.bits not in (32, 64):
             raise RegisterError(f"{name}: a BAR has 32 or 64 bits, not {cls.bits!r}")
+        if cls.bar_size > 1 << 63:
+            raise RegisterError(f"{name}: {cls.bar_size:#x} bytes do not fit a BAR; {1 << 63:#x} is the most")
         if cls.bits == 32 and cls.bar_size > 1 << 31:
             raise RegisterError(f"{name}: {cls.bar_size:#x} bytes do not fit a 32-bit BAR; say bits=64")
         registers: dict[str, Register] = {}
@@ -74,6 +80,10 @@ class Bar(metaclass=BarType):
                 if isinstance(value, Register):
                     if key in _RESERVED or key.startswith("_"):
                         raise RegisterError(f"{name}: {key!r} cannot be a register's name; hdvlab uses it")
+                    if taken := _RESERVED_FIELDS.intersection(value.fields):
+                        raise RegisterError(
+                            f"{name}.{key}: {min(taken)!r} cannot be a field's name; hdvlab uses it for something else"
+                        )
                     if value.name != key:
                         raise RegisterError(f"{name}.{key} is the register {value.name} again; give it one of its own")
                     registers[key] = value

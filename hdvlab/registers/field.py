@@ -80,6 +80,8 @@ class Field:
             given = cls(*given)
         if not name.isidentifier() or name.startswith("_"):
             raise RegisterError(f"{owner}: {name!r} cannot be a field's name; use a Python identifier")
+        if not isinstance(given.lsb, int) or not isinstance(given.width, int):
+            raise RegisterError(f"{owner}.{name}: lsb {given.lsb!r} and width {given.width!r} are numbers of bits")
         if given.lsb < 0 or given.width < 1:
             raise RegisterError(f"{owner}.{name}: lsb {given.lsb} and width {given.width} describe no bits")
         access = None if given.access is None else Access.parse(given.access, f"{owner}.{name}")

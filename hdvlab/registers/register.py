@@ -26,6 +26,15 @@ def mark_handler(function: _F, target: object, kind: str) -> _F:
     return function
 
 
+def _listed(sizes: object, where: str) -> list[int]:
+    if not isinstance(sizes, Iterable):
+        raise RegisterError(f"{where}: access sizes are listed, [4] or [4, 8], not {sizes!r}")
+    listed = list(sizes)
+    if not all(isinstance(size, int) for size in listed):
+        raise RegisterError(f"{where}: access sizes are numbers of bytes, not {listed!r}")
+    return listed
+
+
 class Register:
     """One register of a BAR.
 
@@ -76,9 +85,11 @@ class Register:
             raise RegisterError(f"{where} is {width} bits wide; a register has 8, 16, 32 or 64")
         if narrow not in ("merge", "low"):
             raise RegisterError(f"{where}: narrow is 'merge' or 'low', not {narrow!r}")
-        sizes = frozenset((1, 2, 4, 8) if access_sizes is None else access_sizes)
+        sizes = frozenset((1, 2, 4, 8) if access_sizes is None else _listed(access_sizes, where))
         if not sizes or sizes - {1, 2, 4, 8}:
             raise RegisterError(f"{where}: access sizes are 1, 2, 4 and 8 bytes, not {sorted(sizes)}")
+        if fields is not None and not isinstance(fields, Mapping):
+            raise RegisterError(f"{where}: fields are given as {{'EN': 0, 'RATE': (1, 4)}}, not {fields!r}")
         self.offset = offset
         self.width = width
         self.access = Access.parse(access, where)

@@ -94,7 +94,7 @@ class EmbeddedMachine:
         """See :meth:`System.stop`."""
         hresult = lib.hdvlab_system_stop(self._handle)
         reraise_interrupt()
-        check(hresult, "stop the machine")
+        check(hresult, "stop the machine", "it is off, or this is a callback of one of its devices")
 
     def close(self) -> None:
         """See :meth:`System.close`."""
@@ -153,6 +153,7 @@ class EmbeddedMachine:
             hresult := lib.hdvlab_device_access(device, access, write, bar, offset, size, scratch.value)
         ) == _TIMEOUT:
             pass
+        reraise_interrupt()
         return scratch.value[0], hresult
 
     def _ram_check(self, hresult: int, address: int, size: int) -> None:

@@ -11,7 +11,7 @@
 
 struct system;
 
-enum device_state { DEVICE_CREATED, DEVICE_INITIALIZED, DEVICE_RUNNING, DEVICE_STOPPED, DEVICE_TORN_DOWN };
+enum device_state { DEVICE_CREATED, DEVICE_INITIALIZED, DEVICE_STARTING, DEVICE_RUNNING, DEVICE_STOPPED, DEVICE_TORN_DOWN };
 
 struct doorbell {
     struct doorbell *next;

@@ -74,7 +74,8 @@ HRESULT HdvCreateSectionBackedMmioRange(HDV_DEVICE requestor, HDV_PCI_BAR_SELECT
         return E_HANDLE;
     uint32_t bar = (uint32_t)barIndex;
     struct section *section = NULL;
-    HRESULT hr = atomic_load(&device->state) == DEVICE_RUNNING ? S_OK : HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    int state = atomic_load(&device->state); /* from Start on: that is where a device lays out its BARs */
+    HRESULT hr = state == DEVICE_STARTING || state == DEVICE_RUNNING ? S_OK : HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     if (hr == S_OK)
         hr = make(device, bar, offsetInPages, lengthInPages, MappingFlags, (int)(intptr_t)sectionHandle,
                   sectionOffsetInPages, &section);

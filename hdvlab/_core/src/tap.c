@@ -319,9 +319,9 @@ HRESULT device_start(struct device *device) {
         return hr;
     if (atomic_load(&device->state) == DEVICE_INITIALIZED) {
         struct tapped tapped = step_open(device, HDVLAB_START, 0);
+        atomic_store(&device->state, DEVICE_STARTING);
         hr = tap_close(&tapped, 0, device->interface.Start(device->context));
-        if (SUCCEEDED(hr))
-            atomic_store(&device->state, DEVICE_RUNNING);
+        atomic_store(&device->state, SUCCEEDED(hr) ? DEVICE_RUNNING : DEVICE_STOPPED);
     } else {
         hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     }

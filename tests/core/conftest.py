@@ -1,0 +1,58 @@
+"""Fixtures of the C core's tests: a recording, a machine that records into it, and no leaks after any test."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hdvlab._core import lib
+
+from .scaffold import Machine, Recording
+
+
+def _settles(now: Callable[[], Any], enough: Callable[[Any], bool]) -> Any:
+    """What ``now`` gives once it is ``enough``, or at last: a kernel thread ends a moment after it was joined."""
+    deadline = time.monotonic() + 5
+    while not enough(value := now()) and time.monotonic() < deadline:
+        os.sched_yield()
+    return value
+
+
+def _descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    gc.collect()
+    handles, threads, descriptors = lib.hdvlab_live_handles(), _threads(), _descriptors()
+    yield
+    assert lib.hdvlab_live_handles() <= handles, "live handles are left"
+    assert _settles(_threads, lambda n: n <= threads) <= threads, "threads are left"
+    # The directory's own descriptor is listed too, under whatever number is free.
+    left = _settles(_descriptors, lambda now: len(now) <= len(descriptors))
+    assert len(left) <= len(descriptors), {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in left - descriptors}
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Iterator[Recording]:
+    recording = Recording(tmp_path / "trace")
+    yield recording
+    recording.close()
+
+
+@pytest.fixture
+def machine(recording: Recording) -> Iterator[Machine]:
+    machine = Machine(recording)
+    yield machine
+    machine.close()

@@ -1,0 +1,37 @@
+"""A lab to test with. What a test takes from the library must be given back when its objects are gone."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from hdvlab import Lab
+from hdvlab._core import lib
+
+#: Longest wait for something that happens on another thread, seconds. Nothing here waits that long when all is well.
+PATIENCE = 10.0
+
+
+@pytest.fixture(autouse=True)
+def no_handle_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    gc.collect()
+    before = lib.hdvlab_live_handles()
+    yield
+    request.node.funcargs.clear()  # pytest would hold the lab, and the lab its devices
+    gc.collect()
+    assert lib.hdvlab_live_handles() == before
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """A lab without devices; closed afterwards."""
+    with Lab() as made:
+        yield made
+
+
+def wait_for(event: threading.Event) -> None:
+    """Wait for something that another thread is about to do."""
+    assert event.wait(PATIENCE), "it did not happen"

@@ -1,0 +1,57 @@
+"""Every notebook runs from top to bottom, in a kernel process of its own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+def _run(path: Path, folder: Path) -> nbformat.NotebookNode:
+    notebook = nbformat.read(path, as_version=4)
+    shutil.copytree(NOTEBOOKS / "traces", folder / "traces")
+    # "python3" is the kernel of the interpreter that runs the tests.
+    client = NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    client.execute()
+    return notebook
+
+
+def _outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+@pytest.fixture(scope="module")
+def tour(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
+    return _run(NOTEBOOKS / "00-tour.ipynb", tmp_path_factory.mktemp("tour"))
+
+
+def test_the_tour_shows_all_four_kinds_of_pictures(tour: nbformat.NotebookNode) -> None:
+    pictures = [output for output in _outputs(tour) if "image/png" in output.get("data", {})]
+    assert len(pictures) == 5
+    assert all(len(picture.data["image/png"]) > 10_000 for picture in pictures)
+
+
+def test_the_only_errors_the_tour_shows_are_those_it_speaks_of(tour: nbformat.NotebookNode) -> None:
+    told = [output.text for output in _outputs(tour) if output.output_type == "stream" and output.name == "stderr"]
+    assert len(told) >= 1
+    assert "ZeroDivisionError" in "".join(told)
+    for text in told:
+        assert "ZeroDivisionError" in text or "its handler failed" in text
+
+
+def test_the_tour_counts_the_real_drivers_accesses(tour: nbformat.NotebookNode) -> None:
+    texts = "".join(output.get("data", {}).get("text/plain", "") for output in _outputs(tour))
+    for count in ("7579", "6185", "720"):  # e1000 reads and writes, nvme writes
+        assert count in texts
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
+def test_notebooks_are_kept_without_outputs(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    assert _outputs(notebook) == []
+    assert all(cell.get("execution_count") is None for cell in notebook.cells)
