@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except HdvError as error:
         return _failed(words, error)
+    except ImportError as error:
+        print(f"hdvlab: {error}\nhdvlab: hdvlab doctor says what is missing", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("hdvlab: stopped", file=sys.stderr)
         return 130
@@ -91,7 +94,7 @@ _COMMANDS: dict[str, Callable[..., int]] = {"trace": _trace, "plot": _plot, "con
 
 
 def _failed(words: list[str], error: HdvError) -> int:
-    print(f"hdvlab: {error}", file=sys.stderr)
+    print(f"hdvlab: {str(error).split('; hdvlab ')[0]}", file=sys.stderr)
     known = words[:1] if words and not words[0].startswith("-") else []
     try:
         verb_parser(known[0], "shell") if known else None

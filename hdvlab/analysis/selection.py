@@ -82,8 +82,10 @@ def df_window(rows: pd.DataFrame, start: Moment | None = None, stop: Moment | No
     return rows[(t_ns >= first) & (t_ns < last)]
 
 
-def find_device(tables: Tables, device: int | str) -> int:
-    """The number of a device given by name, by bus address, or by that number.
+def find_devices(tables: Tables, device: int | str) -> list[int]:
+    """The numbers of a device given by name, by bus address, or by one number; at least one.
+
+    A name has several where its class was changed and plugged in again: each description is a device of its own.
 
     Raises
     ------
@@ -91,15 +93,29 @@ def find_device(tables: Tables, device: int | str) -> int:
         The trace has no such device; the message names the nearest.
     """
     if isinstance(device, str):
-        for number, info in enumerate(tables.devices):
-            if device in (info.name, info.address):
-                return number
+        if named := [number for number, info in enumerate(tables.devices) if info.name == device]:
+            return named
+        if placed := [number for number, info in enumerate(tables.devices) if info.address == device]:
+            return placed
     elif 0 <= device < len(tables.devices):
-        return int(device)
+        return [int(device)]
     names = [info.name for info in tables.devices]
     near = difflib.get_close_matches(str(device), names, 1)
     hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names) or 'none'}"
     raise UsageError(f"this trace has no device {device}; {hint}")
+
+
+def find_device(tables: Tables, device: int | str, rows: pd.DataFrame) -> int:
+    """The one number of a device that is meant: of several, the last that ``rows`` speak of, else the last.
+
+    Raises
+    ------
+    UsageError
+        The trace has no such device; the message names the nearest.
+    """
+    numbers = find_devices(tables, device)
+    present = set(np.unique(rows["device"].to_numpy())) if len(numbers) > 1 else set()
+    return max((number for number in numbers if number in present), default=numbers[-1])
 
 
 def busiest_bar(rows: pd.DataFrame, device: int | None = None, bar: int | None = None) -> tuple[int, int] | None:

@@ -49,7 +49,7 @@ def find_signals(rows: pd.DataFrame, tables: Tables, names: Sequence[str]) -> li
         Devices of the trace.
     names : sequence of str
         ``"CTRL"`` or ``"CTRL.EN"``; an offset, ``"0x10"`` or ``"BAR2+0x10"``, where nothing describes it; each with
-        ``"device:"`` before it where several devices have such a register.
+        ``"device."`` before it where several devices have such a register.
 
     Raises
     ------
@@ -60,8 +60,8 @@ def find_signals(rows: pd.DataFrame, tables: Tables, names: Sequence[str]) -> li
 
 
 def _find(rows: pd.DataFrame, tables: Tables, name: str) -> Signal:
-    owner, colon, rest = name.rpartition(":")
-    device = find_device(tables, owner) if colon else None
+    owner, rest = _split_owner(tables, name)
+    device = find_device(tables, owner, rows) if owner else None
     if match := _OFFSET.fullmatch(rest):
         given = None if match["bar"] is None else int(match["bar"])
         found = busiest_bar(rows, device, given)
@@ -70,13 +70,13 @@ def _find(rows: pd.DataFrame, tables: Tables, name: str) -> Signal:
         return Signal(*found, undescribed(tables, *found, int(match["offset"], 16)))
     register_name, _, field_name = rest.partition(".")
     described = [signal for signal in _described(tables) if device in (None, signal.device)]
-    matches = [signal for signal in described if signal.register.name == register_name]
+    matches = _latest(rows, tables, [signal for signal in described if signal.register.name == register_name])
     if not matches:
         near = difflib.get_close_matches(register_name.upper(), [signal.name for signal in described], 1)
         hint = f"did you mean {near[0]}?" if near else "an offset such as 0x10 works where nothing is described"
         raise UsageError(f"this trace has no register {register_name}; {hint}")
     if len(matches) > 1:
-        owners = [f"{device_name(tables, signal.device)}:{rest}" for signal in matches]
+        owners = [f"{device_name(tables, signal.device)}.{rest}" for signal in matches]
         raise UsageError(f"{rest} is a register of several devices; write {' or '.join(dict.fromkeys(owners))}")
     if not field_name:
         return matches[0]
@@ -84,6 +84,21 @@ def _find(rows: pd.DataFrame, tables: Tables, name: str) -> Signal:
     if field_name not in fields:
         raise UsageError(f"{register_name} has no field {field_name}; it has {', '.join(fields) or 'none'}")
     return Signal(matches[0].device, matches[0].bar, matches[0].register, fields[field_name])
+
+
+def _split_owner(tables: Tables, name: str) -> tuple[str, str]:
+    """The device that a name begins with (``blink.CTRL``, ``00:01.0:CTRL``), and the rest of it."""
+    owner, colon, rest = name.rpartition(":")
+    if colon:
+        return owner, rest
+    first, dot, rest = name.partition(".")
+    return (first, rest) if dot and any(info.name == first for info in tables.devices) else ("", name)
+
+
+def _latest(rows: pd.DataFrame, tables: Tables, signals: list[Signal]) -> list[Signal]:
+    """Of the devices of one name, only the one that is meant: a class that was changed and plugged in again."""
+    meant = {name: find_device(tables, name, rows) for name in {device_name(tables, s.device) for s in signals}}
+    return [signal for signal in signals if meant[device_name(tables, signal.device)] == signal.device]
 
 
 def _described(tables: Tables) -> Iterator[Signal]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hdvlab.commands.picture import plot
     from hdvlab.commands.plugging import plug, unplug
     from hdvlab.commands.power import start, stop
-    from hdvlab.commands.recording import guest, record, run
+    from hdvlab.commands.recording import find_driver, guest, record, run
     from hdvlab.commands.rows import mark, trace
     from hdvlab.commands.state import overview, status
 
@@ -27,6 +27,7 @@ __all__ = [
     "current_lab",
     "existing_lab",
     "faults",
+    "find_driver",
     "guest",
     "load",
     "lspci",
@@ -59,7 +60,7 @@ _HOMES = {
     "picture": ("plot",),
     "plugging": ("plug", "unplug"),
     "power": ("start", "stop"),
-    "recording": ("guest", "record", "run"),
+    "recording": ("find_driver", "guest", "record", "run"),
     "rows": ("mark", "trace"),
     "state": ("overview", "status"),
 }

@@ -6,15 +6,19 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from hdvlab.commands.location import Location, find
 from hdvlab.commands.number import Value
 from hdvlab.errors import AccessWarning, HResult, UsageError
-from hdvlab.guest import GuestRegister
+from hdvlab.guest import Function, GuestRegister
 
 if TYPE_CHECKING:
-    from hdvlab.lab import Lab
+    from hdvlab.lab import Lab, Plugged
+
+#: Frames of these stand between a person and an access.
+_PACKAGES = ("hdvlab", "IPython", "ipykernel")
 
 _WHY = {
     HResult.E_ACCESSDENIED: "the register is read-only",
@@ -125,6 +129,23 @@ def _poke(lab: Lab, pair: str, size: int | None) -> Poked:
     return Poked(place.name, old, _peek(lab, place))
 
 
+def _persons(plugged: Plugged) -> Function:
+    """The person's view of a device; its rows name the person's line, not the ones of this package."""
+    theirs = plugged.on()
+    number = theirs.source_of
+
+    def source_of(frame: FrameType) -> int:
+        outside: FrameType | None = frame
+        while outside is not None and outside.f_globals.get("__name__", "").partition(".")[0] in _PACKAGES:
+            outside = outside.f_back
+        return 0 if outside is None or number is None else number(outside)
+
+    mine = Function(theirs.bus, theirs.slot, theirs.name, theirs.maps, theirs.origin, source_of)
+    for bar in theirs.bars.values():
+        mine.map_bar(bar.index, bar.address, bar.size)
+    return mine
+
+
 def read(lab: Lab, location: str, *, size: int | None = None) -> Value:
     """Read over the bus, as a driver would: read side effects happen, and a row with origin ``user`` is left.
 
@@ -134,7 +155,7 @@ def read(lab: Lab, location: str, *, size: int | None = None) -> Value:
         Nothing answered, and the value is all ones; why is in the message.
     """
     place = find(lab, location, size)
-    function = place.plugged.on()
+    function = _persons(place.plugged)
     if place.bar is None:
         value = function.config_read(place.offset, place.size)
     elif place.register is not None and place.size == place.register.size:
@@ -156,7 +177,7 @@ def write(lab: Lab, location: str, value: str | int, *, size: int | None = None)
     """
     place = find(lab, location, size)
     number = place.parse_value(str(value))
-    function = place.plugged.on()
+    function = _persons(place.plugged)
     if place.bar is None:
         function.config_write(place.offset, number, place.size)
     elif place.register is not None and place.size == place.register.size:

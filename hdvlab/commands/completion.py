@@ -49,7 +49,9 @@ def complete(words: list[str], lab: Lab | None, namespace: Mapping[str, Any], do
     else:
         action = _positional(parser, before[1:], options)
         offered = _offers(action, lab, namespace, typed) if action is not None else parser.options()
-    return list(dict.fromkeys(word for word in offered if word.casefold().startswith(typed.casefold())))
+    words = list(dict.fromkeys(offered))
+    exact = [word for word in words if word.startswith(typed)]
+    return exact or [word for word in words if word.casefold().startswith(typed.casefold())]
 
 
 def _positional(
@@ -93,20 +95,21 @@ def _offers(action: argparse.Action, lab: Lab | None, namespace: Mapping[str, An
     if kind == "run":
         held = [name for name, value in namespace.items() if type(value).__name__ in _HOLDS_ROWS and name[0] != "_"]
         return [*(lab.runs if lab is not None else ()), *held]
-    return [] if lab is None else _from_lab(kind, lab)
+    return [] if lab is None else _from_lab(kind, lab, typed)
 
 
-def _from_lab(kind: str, lab: Lab) -> Iterable[str]:
+def _from_lab(kind: str, lab: Lab, typed: str) -> Iterable[str]:
     if kind == "device":
         return [one.name for one in lab]
     if kind == "traced":
         return [info.name for info in lab.trace.devices]
-    if kind == "location":
-        return location.completions(lab)
-    if kind == "register":
-        return [word for word in location.completions(lab) if "+" not in word]
-    if kind == "setting":
-        return [word if "+" in word else f"{word}=" for word in location.completions(lab) if "config" not in word]
+    if kind in ("location", "register", "setting"):
+        places = list(location.completions(lab, full=typed.partition(".")[0] in lab))
+        if kind == "location":
+            return places
+        if kind == "register":
+            return [word for word in places if "+" not in word]
+        return [word if "+" in word else f"{word}=" for word in places if "config" not in word]
     if kind == "mark":
         return [f'"{text}"' if " " in text else text for text in lab.trace.marks()["text"]]
     return []

@@ -50,15 +50,9 @@ def open_file(path: str) -> Trace:
         It cannot be read.
     """
     from hdvlab.formats import read_trace
-    from hdvlab.trace.open import open_trace
 
     source = Path(path).expanduser()
     try:
-        if source.is_file():
-            with source.open("rb") as file:
-                is_archive = file.read(4) == b"PAR1"
-            if is_archive:
-                return open_trace(source)
         return read_trace(source)
     except OSError as error:
         raise _readable(error, source) from error

@@ -166,9 +166,12 @@ def _full_name(lab: Lab, place: Location) -> str:
     return f"{place.plugged.name}.{bar}{place.name}"
 
 
-def completions(lab: Lab) -> Iterable[str]:
-    """What TAB offers: short names where they are unambiguous, else with the device; then BARs and config space."""
-    several = len(list(lab)) > 1
+def completions(lab: Lab, full: bool = False) -> Iterable[str]:
+    """What TAB offers: short names where they are unambiguous, then BARs and config space.
+
+    With the device before them where there are several devices, or where ``full`` names are wanted.
+    """
+    several = full or len(list(lab)) > 1
     written = [word for word, _ in spellings(lab) if ".bar" not in f".{word}"]
     uses = Counter(written)
     yield from (word for word in uses if uses[word] == 1 and (several or word.partition(".")[0] not in lab))
@@ -179,7 +182,7 @@ def completions(lab: Lab) -> Iterable[str]:
 
 
 def _unknown(lab: Lab, text: str) -> str:
-    known = list(completions(lab))
+    known = list(completions(lab, full=True))
     device, dot, rest = text.partition(".")
     if dot and device in lab:
         name = rest.split(".")[0]
@@ -192,6 +195,6 @@ def _unknown(lab: Lab, text: str) -> str:
             return f"{device} has no field {rest}; {fields}"
     if re.fullmatch(r"(\w+\.)?(bar\d|config)", text, re.IGNORECASE):
         return f"{text} is no place by itself; write {text}+0x10"
-    plain = [word for word in known if "+" not in word]
+    plain = [word for word in completions(lab) if "+" not in word]
     names = [place.register.name for place in _registers(lab) if place.register is not None]
     return f"no register {text}; {nearest(text, plain, names)}"

@@ -109,7 +109,7 @@ def find_device(name: str, namespace: Mapping[str, Any]) -> Device | type[Device
     """
     found = look_up(name, namespace)
     if is_device(found):
-        return found  # type: ignore[no-any-return]
+        return found
     module = library_module(name.lower())
     if module is not None:
         return next(value for value in vars(module).values() if isinstance(value, type) and is_device(value))

@@ -109,7 +109,8 @@ class _Handlers:
         what = f"{self._cls.__name__}.{name}"
         other = mine.setdefault((id(target), kind), name)
         if other != name:
-            raise RegisterError(f"{what} and {other} both handle {kind}s of {getattr(target, 'name', target.__name__)}")
+            place = target.name if isinstance(target, Register) else target.__name__
+            raise RegisterError(f"{what} and {other} both handle {kind}s of {place}")
         if isinstance(target, Register):
             numbers = [i for i, (_, register) in enumerate(self._registers) if register is target]
             table = self.readers if kind == "read" else self.writers

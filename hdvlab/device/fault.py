@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import traceback
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Fault:
         except Exception as error:  # the author's class, the author's __str__
             return f"<its text failed: {type(error).__name__}>"
 
-    @property
+    @functools.cached_property
     def key(self) -> tuple[str, str, str, int]:
         """What makes two faults the same: where and how it failed; numbers in the message do not count."""
         trace = self.error.__traceback__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from os import PathLike
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from hdvlab.errors import TraceFormatError, TraceLossWarning
 from hdvlab.formats.mmiotrace import parse_mmiotrace
 from hdvlab.formats.mmiotrace_line import is_mmiotrace
-from hdvlab.formats.signature import READABLE, not_readable
+from hdvlab.formats.signature import not_readable
 from hdvlab.formats.text_lines import TextLines, opened
 from hdvlab.trace.schema import Kind
 from hdvlab.trace.trace import Trace
@@ -23,7 +24,7 @@ def read_trace(path: str | PathLike[str]) -> Trace:
     Parameters
     ----------
     path : str or path
-        A recording (a directory that holds ``trace.json``) or a Linux mmiotrace log, plain or gzip.
+        A recording (a directory), its Parquet archive, or a Linux mmiotrace log, plain or gzip.
 
     Returns
     -------
@@ -39,10 +40,7 @@ def read_trace(path: str | PathLike[str]) -> Trace:
         It is no format that can be read; the message says what it looks like.
     """
     operation = f"read_trace {path}"
-    if Path(path).is_dir():
-        if not (Path(path) / "trace.json").is_file():
-            message = f"this directory holds no trace.json, so it is no recording. What can be read: {READABLE}."
-            raise TraceFormatError(message, operation=operation)
+    if Path(path).is_dir() or _is_parquet(Path(path)):
         from hdvlab.trace.open import open_trace
 
         return open_trace(path)
@@ -54,6 +52,12 @@ def read_trace(path: str | PathLike[str]) -> Trace:
     if told := _losses(trace):
         warnings.warn(TraceLossWarning(f"{path}: {told}"), stacklevel=2)
     return trace
+
+
+def _is_parquet(path: Path) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+    return False
 
 
 def _losses(trace: Trace) -> str:

@@ -16,7 +16,6 @@ _MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
     (b"BZh", "bzip2-compressed data (decompress it with 'bzip2 -d' first)"),
     (b"PK\x03\x04", "a zip archive (unpack it first)"),
     (b"\x7fELF", "an ELF program"),
-    (b"PAR1", "a Parquet file (pandas.read_parquet reads it)"),
     (b"ARROW1", "an Arrow file (pyarrow reads it)"),
     (b"\x17\x08\x44tracing", "a trace-cmd recording ('trace-cmd report' turns it into text)"),
     (b"PERFILE2", "a perf recording ('perf script' turns it into text)"),
@@ -35,7 +34,7 @@ _TEXTS: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
 )
 
 #: What :func:`hdvlab.read_trace` reads.
-READABLE: Final = "Linux mmiotrace logs (plain or gzip) and hdvlab's own recordings (directories with a trace.json)"
+READABLE: Final = "Linux mmiotrace logs (plain or gzip), and hdvlab's own recordings (directories) and archives (Parquet)"
 
 
 def looks_like(head: bytes) -> str:

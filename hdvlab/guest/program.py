@@ -16,6 +16,12 @@ from hdvlab.guest.guest import Guest
 STOP_GRACE = 2.0
 
 
+def _throw(thread: int, kind: type[BaseException] | None) -> None:
+    """Raise an exception in a thread, soon; None takes back what has not been raised yet."""
+    value = None if kind is None else ctypes.py_object(kind)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), value)
+
+
 class Program:
     """A running or finished guest program.
 
@@ -33,16 +39,23 @@ class Program:
         self._arguments = arguments
         self.on_end: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name=f"hdvlab-guest-{self.name}", daemon=True)
-        self._started = False
+        # Not the thread's own state: Ctrl-C in Thread.join may mark a thread as ended that runs (CPython 3.11).
+        self._begun, self._done = threading.Event(), threading.Event()
+        self._door = threading.Lock()
+        """Held where something is thrown into the thread, or no longer may be."""
 
     def start(self) -> None:
         """Begin."""
-        self._started = True
         self._thread.start()
 
     def _run(self) -> None:
         with contextlib.suppress(GuestInterrupted, SystemExit):  # a stop may come when the function has ended already
+            self._begun.set()
             self._call()
+        while not self._done.is_set():
+            with contextlib.suppress(GuestInterrupted, SystemExit), self._door:
+                _throw(threading.get_ident(), None)  # what is on its way would hit the interpreter's own code
+                self._done.set()
 
     def _call(self) -> None:
         began = time.perf_counter()
@@ -59,17 +72,16 @@ class Program:
     @property
     def running(self) -> bool:
         """Whether it has not ended."""
-        return not self._started or self._thread.is_alive()
+        return not self._done.is_set()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end; on Ctrl-C stop the program first. False when ``timeout`` seconds were not enough."""
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             # Short waits: the interpreter answers Ctrl-C between them.
-            while self._thread.is_alive():
-                self._thread.join(0.05)
+            while not self._done.wait(0.05):
                 if deadline is not None and time.monotonic() > deadline:
-                    return not self.running
+                    return False
         except KeyboardInterrupt:
             self.stop()
             raise
@@ -85,16 +97,19 @@ class Program:
         """
         began = time.monotonic()
         self._guest.stopped.set()
-        while self.running and self._thread.ident is not None:
+        while self.running:
             late = time.monotonic() - began
             if late > STOP_GRACE:
                 raise StateError(f"{self.name} does not stop; it is inside a call that Python cannot interrupt")
             self._guest.bus.cancel()
             # SystemExit for a program that takes the first for one of its own errors: `except Exception: continue`.
             kind = GuestInterrupted if late < STOP_GRACE / 4 else SystemExit
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), ctypes.py_object(kind))
-            self._thread.join(0.1)
+            with self._door:
+                if self.running and self._begun.is_set() and self._thread.ident is not None:
+                    _throw(self._thread.ident, kind)
+            self._done.wait(0.1)
         self._guest.close()  # if the stop came while it did so itself
+        self.on_end()
 
     def result(self) -> Any:
         """What it returned; raises what it raised."""

@@ -258,12 +258,13 @@ class Lab:
             self.runs[name] = run
         self._programs.append(program)
         program.on_end = run.end
-        program.start()
-        if wait:
-            try:
+        try:
+            program.start()
+            if wait:
                 program.result()
-            finally:
-                run.end()
+        except KeyboardInterrupt:
+            program.stop()
+            raise
         return run
 
     def _guest(self) -> Guest:
@@ -300,7 +301,8 @@ class Lab:
         self.trace.fault(fault.text, index, fault.cause, status)
         where = f" (row {fault.cause})" if fault.cause >= 0 else ""
         outcome = _OUTCOMES.get(fault.operation, "the lab goes on")
-        print(f"{fault}{where}; {outcome}\n{fault.text}", file=sys.stderr)
+        with contextlib.suppress(Exception):  # nobody may be looking: a closed stderr is not the device's fault
+            print(f"{fault}{where}; {outcome}\n{fault.text}", file=sys.stderr)
 
     def __repr__(self) -> str:
         state = "on" if self.running else "off"

@@ -60,6 +60,6 @@ class Run:
         kinds = ", ".join(f"{count:,} {Kind(kind).name}" for kind, count in enumerate(counts[: len(Kind)]) if count)
         end = ""
         if self.program is not None:
-            end = repr(self.program)[1:-1].removeprefix(self.program.name)
+            end = repr(self.program)[1:-1].removeprefix(self.program.name).replace(" returned None after", "")
             end = f";{end}" if len(end) <= _LONGEST else f";{end[:_LONGEST]}…"
         return f"<{name}: {rows}{f' ({kinds})' if kinds else ''}{end}>"

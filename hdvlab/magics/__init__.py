@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hdvlab.magics.door import HdvMagics
-from hdvlab.magics.matcher import HdvMatcher
+from hdvlab.magics.matcher import is_ours, matcher
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -18,7 +18,7 @@ def load(shell: InteractiveShell) -> None:
     unregister(shell)
     shell.register_magics(HdvMagics(shell))
     if shell.Completer is not None:
-        shell.Completer.custom_matchers.append(HdvMatcher(shell))
+        shell.Completer.custom_matchers.append(matcher(shell))
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -36,6 +36,4 @@ def unregister(shell: InteractiveShell) -> None:
     shell.magics_manager.registry.pop(HdvMagics.__name__, None)
     if shell.Completer is not None:
         matchers = shell.Completer.custom_matchers
-        matchers[:] = [
-            one for one in matchers if getattr(one, "matcher_identifier", "") != HdvMatcher.matcher_identifier
-        ]
+        matchers[:] = [one for one in matchers if not is_ours(one)]

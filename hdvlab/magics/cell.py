@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import CodeType
@@ -34,8 +35,9 @@ class Cell:
 
     def __init__(self, shell: InteractiveShell, body: str, name: str) -> None:
         self._shell = shell
-        # One line more at the top, so that lines have the numbers that the notebook shows.
-        source = "\n" + shell.transform_cell(body)
+        # Lines have the numbers that the notebook shows: below the magic's own, and IPython cuts blank ones at the top.
+        above = 1 + sum(1 for _ in itertools.takewhile(lambda line: not line.strip(), body.splitlines()))
+        source = "\n" * above + shell.transform_cell(body)
         self.file: str = shell.compile.cache(source, shell.execution_count, raw_code=f"%%hdv {name}\n{body}")
         tree = ast.parse(source, self.file)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
@@ -52,10 +54,6 @@ class Cell:
         """Execute it; the value of its last line if that is an expression."""
         exec(self._statements, self._shell.user_ns)
         return None if self._last is None else eval(self._last, self._shell.user_ns)
-
-    def is_own(self, file: str) -> bool:
-        """Whether a frame of this file is the cell's."""
-        return file == self.file
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
@@ -13,7 +13,7 @@ from hdvlab.commands.nearest import nearest
 from hdvlab.commands.parser import BY_NAME, HelpWanted, help_text, verb_parser, verbs
 from hdvlab.commands.plugging import look_up
 from hdvlab.commands.text import Text
-from hdvlab.errors import GuestInterrupted, HdvError, UsageError
+from hdvlab.errors import HdvError, UsageError
 from hdvlab.magics.cell import Cell, bound
 from hdvlab.magics.line import is_silenced, split
 from hdvlab.magics.mistake import in_one_line, in_own_frames, misspelt, warnings_in_one_line
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hdvlab.lab import Lab, Run
 
 #: Verbs that look at the person's variables.
-_WITH_NAMESPACE = ("plug", "run", "trace", "plot", "save")
+_WITH_NAMESPACE = ("plug", "trace", "plot", "save")
 
 
 @magics_class
@@ -43,9 +43,10 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         except HelpWanted as wanted:
             print(wanted.text)
             return None
-        except HdvError as error:
+        except (HdvError, KeyboardInterrupt) as error:
             if not hasattr(error, "_render_traceback_"):
-                in_one_line(error, has_colors=str(self.shell.colors).lower() != "nocolor")
+                text = "" if isinstance(error, HdvError) else "stopped"
+                in_one_line(error, text, has_colors=str(self.shell.colors).lower() != "nocolor")
             raise
         return None if silent else result
 
@@ -95,6 +96,11 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             raise UsageError(f"{lab} is no Lab; {nearest(lab, known) if known else 'lab = hdvlab.Lab() makes one'}")
         return commands.use_lab(found)
 
+    def _run(self, namespace: Mapping[str, Any], driver: str, **options: Any) -> Run:
+        function, lab = commands.find_driver(driver, namespace), commands.current_lab()
+        file = getattr(getattr(function, "__code__", None), "co_filename", "")
+        return self._watched(lab, driver, file, lambda: commands.run(lab, function, namespace=namespace, **options))
+
     def _mark(self, namespace: Mapping[str, Any], text: list[str]) -> Any:
         return commands.mark(commands.current_lab(), " ".join(text))
 
@@ -119,17 +125,22 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         except SyntaxError as error:
             raise misspelt(self.shell, error) from None
         lab = commands.current_lab()
-        try:
-            run = self._record(lab, cell, options.name) if name == "record" else self._guest(lab, cell, options.name)
-        except KeyboardInterrupt as error:
-            last = f"row {len(lab.trace) - 1:,} is the last" if len(lab.trace) else "no rows"
-            state = "the machine is still on" if lab.running else "the machine is off"
-            raise in_one_line(error, f"{name} stopped; {state}, {last}") from None
-        except (Exception, GuestInterrupted) as error:
-            raise in_own_frames(self.shell, error, cell.is_own) from None
+        go = self._record if name == "record" else self._guest
+        run = self._watched(lab, name, cell.file, lambda: go(lab, cell, options.name))
         if options.out is not None:
             self.shell.user_ns[options.out] = run
         return run
+
+    def _watched(self, lab: Lab, what: str, file: str, program: Callable[[], Run]) -> Run:
+        """Run a person's program: stopping it is one line, its errors show its own frames, those of ``file``."""
+        try:
+            return program()
+        except KeyboardInterrupt as error:
+            last = f"row {len(lab.trace) - 1:,} is the last" if len(lab.trace) else "no rows"
+            state = "the machine is still on" if lab.running else "the machine is off"
+            raise in_one_line(error, f"{what} stopped; {state}, {last}") from None
+        except Exception as error:
+            raise in_own_frames(self.shell, error, file) from None
 
     def _record(self, lab: Lab, cell: Cell, name: str) -> Run:
         def body() -> None:

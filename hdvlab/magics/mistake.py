@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hdvlab.errors import AccessWarning, TraceLossWarning, UsageError
+from hdvlab.errors import AccessWarning, HdvError, TraceLossWarning, UsageError
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+
+#: Below a guest program; the drivers in ``hdvlab.devices`` are guest programs themselves.
+_LIBRARY = ("hdvlab.guest", "hdvlab.registers", "hdvlab.systems", "hdvlab.hdv", "hdvlab.errors", "hdvlab.lab")
 
 _RED, _PLAIN = "\x1b[0;31m", "\x1b[0m"
 
@@ -29,12 +32,14 @@ def in_one_line(error: BaseException, text: str = "", has_colors: bool = True) -
     return render_as(error, lambda: [f"{name}: {text or error}"])
 
 
-def in_own_frames(shell: InteractiveShell, error: BaseException, is_own: Callable[[str], bool]) -> BaseException:
-    """An error that is shown with the frames from the first one on whose file ``is_own``; a mistake stays one line."""
+def in_own_frames(shell: InteractiveShell, error: BaseException, file: str) -> BaseException:
+    """An error that is shown with the frames from the first one of ``file`` on; a mistake stays one line."""
     if hasattr(error, "_render_traceback_"):
         return error
     trace = error.__traceback__
-    while trace is not None and not is_own(trace.tb_frame.f_code.co_filename):
+    if isinstance(error, HdvError):  # what it says is about the person's line, not about the one that raised it
+        trace = without_library(trace)
+    while trace is not None and trace.tb_frame.f_code.co_filename != file:
         trace = trace.tb_next
     if trace is None:
         return error
@@ -44,6 +49,20 @@ def in_own_frames(shell: InteractiveShell, error: BaseException, is_own: Callabl
         return shown
 
     return render_as(error, lines)
+
+
+def without_library(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback without the frames at its end that are the library's own."""
+    frames = []
+    while trace is not None:
+        frames.append(trace)
+        trace = trace.tb_next
+    while frames and frames[-1].tb_frame.f_globals.get("__name__", "").startswith(_LIBRARY):
+        frames.pop()
+    shorter = None
+    for one in reversed(frames):
+        shorter = TracebackType(shorter, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return shorter
 
 
 def misspelt(shell: InteractiveShell, error: SyntaxError) -> BaseException:

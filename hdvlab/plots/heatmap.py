@@ -59,8 +59,9 @@ def heatmap(
         y is the number of the row, x is time in the unit of the label. Colour is the number of accesses, logarithmic.
     """
     look = get_theme(theme)
-    number = None if device is None else find_device(trace.tables, device)
-    heat = df_heat(df_window(trace.frame(), start, stop), trace.tables, number, bar, _BINS)
+    rows = df_window(trace.frame(), start, stop)
+    number = None if device is None else find_device(trace.tables, device, rows)
+    heat = df_heat(rows, trace.tables, number, bar, _BINS)
     if heat.empty:
         where = "this BAR" if bar is not None else "a BAR of this device" if device is not None else "a BAR"
         some = "trace" if start is None and stop is None else "stretch of the trace"

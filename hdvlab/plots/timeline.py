@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 
 from hdvlab.analysis.events import df_links, df_lost, df_moments
 from hdvlab.analysis.lanes import df_lanes, df_marks, lane_numbers
-from hdvlab.analysis.selection import READS, WRITES, Moment, device_name, df_window, find_device
+from hdvlab.analysis.selection import READS, WRITES, Moment, device_name, df_window, find_devices
 from hdvlab.plots.canvas import MARGIN, axes_for, legend, note, nothing, title, width_points
 from hdvlab.plots.moments import draw_bands, draw_moments
 from hdvlab.plots.theme import Theme, get_theme
@@ -73,7 +73,7 @@ def timeline(
     look = get_theme(theme)
     rows = df_window(trace.frame(), start, stop)
     if devices is not None:
-        numbers = [find_device(trace.tables, device) for device in devices]
+        numbers = [number for device in devices for number in find_devices(trace.tables, device)]
         everywhere = rows["kind"].isin([Kind.mark.name, Kind.lost.name]).to_numpy()
         rows = rows[np.isin(rows["device"].to_numpy(), numbers) | everywhere]
     if rows.empty:

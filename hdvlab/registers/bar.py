@@ -62,10 +62,13 @@ class Bar(metaclass=BarType):
         def setting(given: Any, name: str, default: Any) -> Any:
             return given if given is not None else getattr(super(cls, cls), name, default)
 
+        name = cls.__name__
+        for key, value in vars(cls).items():
+            if isinstance(value, Register) and (key in _RESERVED or key.startswith("_")):
+                raise RegisterError(f"{name}: {key!r} cannot be a register's name; hdvlab uses it")
         cls.bar_size = setting(size, "bar_size", 4096)
         cls.bits = setting(bits, "bits", 32)
         cls.prefetchable = setting(prefetchable, "prefetchable", False)
-        name = cls.__name__
         if not isinstance(cls.bar_size, int) or cls.bar_size < 16 or cls.bar_size & (cls.bar_size - 1):
             raise RegisterError(f"{name}: a BAR's size is a power of two, 16 bytes or more, not {cls.bar_size!r}")
         if cls.bits not in (32, 64):
@@ -78,8 +81,6 @@ class Bar(metaclass=BarType):
         for base in reversed(cls.__mro__):
             for key, value in vars(base).items():
                 if isinstance(value, Register):
-                    if key in _RESERVED or key.startswith("_"):
-                        raise RegisterError(f"{name}: {key!r} cannot be a register's name; hdvlab uses it")
                     if taken := _RESERVED_FIELDS.intersection(value.fields):
                         raise RegisterError(
                             f"{name}.{key}: {min(taken)!r} cannot be a field's name; hdvlab uses it for something else"

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from hdvlab.errors import HResult, TraceError
+from hdvlab.trace.loss import CARRIED_COUNTS
 from hdvlab.trace.metadata import Metadata, new_metadata, write_metadata
 from hdvlab.trace.native import NativeTrace
 from hdvlab.trace.schema import NO_PAYLOAD, NO_ROW
 from hdvlab.trace.tables import Tables
 from hdvlab.trace.tables_file import TablesWriter, lines_of
-from hdvlab.trace.trace import CARRIED_COUNTS, Trace
+from hdvlab.trace.trace import Trace
 from hdvlab.trace.view import View
 
 Array = np.ndarray[Any, Any]

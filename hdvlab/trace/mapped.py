@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from hdvlab.trace.damage import Chunk, Damage, df_chunks, verified
+from hdvlab.trace.loss import Loss
 from hdvlab.trace.native import NativeTrace, TraceState, advice
 from hdvlab.trace.payload import Payload
 from hdvlab.trace.schema import E_PENDING, NO_ROW, Kind, Origin
 from hdvlab.trace.tables import Tables
 from hdvlab.trace.tables_file import TablesReader
-from hdvlab.trace.trace import Loss, Trace
+from hdvlab.trace.trace import Trace
 from hdvlab.trace.view import View
 
 Array = np.ndarray[Any, Any]

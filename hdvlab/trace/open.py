@@ -7,7 +7,7 @@ import struct
 import warnings
 from pathlib import Path
 
-from hdvlab.errors import TraceError, TraceFormatError, TraceLossWarning
+from hdvlab.errors import HdvError, TraceError, TraceFormatError, TraceLossWarning
 from hdvlab.trace.damage import Damage, last_row_known, rows_in_files
 from hdvlab.trace.mapped import MappedTrace
 from hdvlab.trace.metadata import Metadata, read_metadata
@@ -43,12 +43,17 @@ def open_trace(path: str | os.PathLike[str]) -> Trace:
     TraceFormatError
         It is no trace, not even in parts, or of a newer schema.
     """
-    directory = Path(path).absolute()
+    target = Path(path).absolute()
+    try:
+        return _open_directory(target) if target.is_dir() else _open_archive(target)
+    except OSError as error:
+        if isinstance(error, HdvError):
+            raise
+        raise TraceError(error.strerror or str(error), operation=f"open {target}") from error
+
+
+def _open_directory(directory: Path) -> MappedTrace:
     operation = f"open {directory}"
-    if not directory.exists():
-        raise TraceError("there is no such file or directory", operation=operation)
-    if not directory.is_dir():
-        return _open_archive(directory)
     names = {entry.name for entry in directory.iterdir()}
     if not names & {"header.bin", "trace.json"} and not any(name in names for name in _FILES):
         raise TraceFormatError("this directory holds no trace: neither header.bin nor trace.json", operation=operation)
@@ -72,7 +77,7 @@ def open_trace(path: str | os.PathLike[str]) -> Trace:
     trace = MappedTrace(native, tables, reader, damage)
     trace.bad_lines = tuple(reader.bad_lines)
     if not trace.is_live:
-        if metadata is None and not problems:
+        if metadata is None and not problems and len(trace):
             problems.append("trace.json is missing; rows do not depend on it")
         if reader.unreadable:
             problems.append(f"{reader.unreadable} lines of tables.jsonl cannot be read; what they named has no name")
@@ -80,7 +85,7 @@ def open_trace(path: str | os.PathLike[str]) -> Trace:
             problems.append("tables.jsonl ends within a line; what it named behind that has no name")
         problems.extend(_examine(trace, native))
     if problems:
-        warnings.warn(TraceLossWarning(f"{directory}: {'; '.join(problems)}"), stacklevel=2)
+        warnings.warn(TraceLossWarning(f"{directory}: {'; '.join(problems)}"), stacklevel=3)
     return trace
 
 
@@ -120,24 +125,32 @@ def _refuse_newer(directory: Path, metadata: Metadata | None) -> None:
 
 def _attach(directory: Path, metadata: Metadata | None, damage: Damage, problems: list[str]) -> NativeTrace:
     """Map the recording, with the header if it is whole, else with the layout that is known from elsewhere."""
-    try:
-        return NativeTrace.attach(directory)
-    except TraceFormatError:
-        pass
-    except TraceError:
-        if (directory / "header.bin").exists():
-            raise
-    start = _header_start(directory)
-    if metadata is None and start[:8] != _MAGIC and not any(rows_in_files(directory).values()):
-        raise TraceFormatError(
-            "its recorder has not finished making it, or died while it did; if one still runs, try again",
-            operation=f"open {directory}",
-        )
+    while True:
+        # A recorder writes the magic number last, and trace.json after that; perhaps just now.
+        is_made = metadata is not None or _has_magic(directory)
+        try:
+            return NativeTrace.attach(directory)
+        except TraceFormatError:
+            pass
+        except TraceError:
+            if (directory / "header.bin").exists():
+                raise
+        if is_made or (last_row_known(directory, 65536, 0) and not _has_magic(directory)):
+            break
+        if not _has_magic(directory):
+            raise TraceFormatError(
+                "its recorder has not finished making it, or died while it did; if one still runs, try again",
+                operation=f"open {directory}",
+            )
     damage.is_header_damaged = True
     problems.append("header.bin is damaged or missing; the layout is taken from the other files")
     rows = max(rows_in_files(directory).values())
     max_rows, chunk_rows = (metadata.max_rows, metadata.chunk_rows) if metadata else _guessed_layout(directory, rows)
     return NativeTrace.salvage(directory, max_rows, chunk_rows)
+
+
+def _has_magic(directory: Path) -> bool:
+    return _header_start(directory)[:8] == _MAGIC
 
 
 def _guessed_layout(directory: Path, rows: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ the file's metadata, key ``hdvlab``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -70,11 +71,10 @@ def archive_trace(trace: Trace, path: str | os.PathLike[str]) -> Path:
                 writer.write_table(_table(pa, piece, trace.payloads.memory, schema))
         _rename_new(temporary, target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise not_written(target, error) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     return target
 
 

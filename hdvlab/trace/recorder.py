@@ -244,7 +244,8 @@ class Recorder(MappedTrace):
 
 
 def _refuse_trace(directory: Path) -> None:
-    if any((directory / name).exists() for name in ("header.bin", "trace.json", "kind.col", "tables.jsonl")):
+    # os.path.exists says no where it may not look; the library then says why.
+    if any(os.path.exists(directory / name) for name in ("header.bin", "trace.json", "kind.col", "tables.jsonl")):
         raise TraceError(
             f"{directory} holds a trace already; choose another path, or remove that one",
             HResult.ERROR_ALREADY_EXISTS,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hdvlab.errors import TraceError, UsageError
+from hdvlab.trace.loss import CARRIED_COUNTS, LOSS_COLUMNS, Loss
 from hdvlab.trace.payload import NO_BYTES, Payload
 from hdvlab.trace.schema import COLUMNS, E_PENDING, NO_BAR, NO_DEVICE, NO_PAYLOAD, NO_ROW, Kind
 from hdvlab.trace.tables import BadLine, DeviceInfo, Tables
@@ -30,26 +31,6 @@ _TEXT_FACTS = {Kind.mark: "marks", Kind.fault: "faults", Kind.lost: "losses"}
 
 #: Kinds that move bytes which a row has a place for.
 _MOVES_BYTES = (Kind.dma_read, Kind.dma_write)
-
-#: Counts in a frame's ``attrs`` that a copy of a trace goes on telling.
-CARRIED_COUNTS = ("holes", "corrupt", "missing", "payload_missing", "clock_backward")
-
-#: Columns of :attr:`Trace.losses`; :class:`Loss` is one row.
-LOSS_COLUMNS = {
-    "what": "what is not there: lost, holes, corrupt, missing, payload_missing, bad_lines",
-    "rows": "how many rows, or lines",
-    "first_row": "the first row that is affected; -1 = unknown",
-    "why": "why, in words",
-}
-
-
-class Loss(NamedTuple):
-    """One thing that is not there; :data:`LOSS_COLUMNS` says what each part is."""
-
-    what: str
-    rows: int
-    first_row: int
-    why: str
 
 
 class Trace:
@@ -140,7 +121,7 @@ class Trace:
         DataFrame
             Columns as in DESIGN's schema (:data:`hdvlab.trace.schema.COLUMN_HELP`), index ``row``;
             ``attrs["pending"]`` counts accesses that are still being served, the other ``attrs`` what is not there
-            (:data:`LOSS_COLUMNS`).
+            (:data:`hdvlab.trace.loss.LOSS_COLUMNS`).
         """
         from hdvlab.trace.decode import df_decoded
         from hdvlab.trace.frame import df_rows
@@ -159,7 +140,8 @@ class Trace:
         }
 
     def _attributes_of(self, view: View) -> dict[str, Any]:
-        return {**{name: self._of_source(name) for name in CARRIED_COUNTS}, **self.attributes(view.columns)}
+        carried = {name: count for name in CARRIED_COUNTS if (count := self._of_source(name))}
+        return {**carried, **self.attributes(view.columns)}
 
     def _of_source(self, name: str) -> int:
         """Of a copy: what was already not there in the trace that it was made from."""
@@ -192,7 +174,10 @@ class Trace:
         return b""
 
     def text(self, row: int) -> str:
-        """The text of a mark or fault; empty for rows of other kinds. ``row`` is a row number."""
+        """The text of a mark or fault; empty for rows of other kinds. ``row`` is a row number.
+
+        Where the rest of it was not recorded, or is damaged, it is its first eight bytes and "…".
+        """
         view = self.view()
         at = view.position(row)
         kind = Kind(int(view.columns["kind"][at]))
@@ -203,9 +188,14 @@ class Trace:
             return str((texts or {}).get(row, ""))
         size, place = int(view.columns["size"][at]), int(view.columns["payload"][at])
         start = int(view.columns["value"][at]).to_bytes(8, "little")
-        if place < 0 and size > 8:  # the disk was full before the rest
-            return start.decode(errors="replace") + "…"
-        return (start[:size] if place < 0 else self.payload(row)).decode(errors="replace")
+        if size <= 8:
+            return start[:size].decode(errors="replace")
+        try:
+            if place >= 0:
+                return self.payloads.bytes_of(row, place, size).decode(errors="replace")
+        except TraceError:
+            pass
+        return start.decode(errors="replace") + "…"
 
     def marks(self) -> pd.DataFrame:
         """The rows of kind mark, with their ``text``."""
@@ -225,7 +215,8 @@ class Trace:
 
     @property
     def losses(self) -> pd.DataFrame:
-        """What is not there, one row for each reason, columns :data:`LOSS_COLUMNS`; empty = nothing was lost."""
+        """What is not there, one row for each reason, columns
+        :data:`~hdvlab.trace.loss.LOSS_COLUMNS`; empty = nothing was lost."""
         import pandas as pd
 
         return pd.DataFrame(self.list_losses(), columns=list(LOSS_COLUMNS))

@@ -4,9 +4,10 @@ import datetime
 
 import pytest
 
-from hdvlab.analysis.selection import busiest_bar, df_window, failed, find_device, nanoseconds, pending
+from hdvlab.analysis.selection import busiest_bar, df_window, failed, find_device, find_devices, nanoseconds, pending
 from hdvlab.errors import UsageError
 from hdvlab.trace.schema import Kind
+from hdvlab.trace.tables import DeviceInfo, Tables
 
 from ..plots.traces import TABLES, session, trace_of
 
@@ -40,14 +41,24 @@ def test_a_window_of_rows_in_order_shares_their_memory() -> None:
 
 @pytest.mark.parametrize("device", ["edu", "00:04.0", 1])
 def test_a_device_is_found_by_name_address_and_number(device: int | str) -> None:
-    assert find_device(TABLES, device) == 1
+    assert find_devices(TABLES, device) == [1]
 
 
 def test_an_unknown_device_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"no device blnk; did you mean blink\?"):
-        find_device(TABLES, "blnk")
+        find_devices(TABLES, "blnk")
     with pytest.raises(UsageError, match=r"no device 7; it has blink, edu"):
-        find_device(TABLES, 7)
+        find_devices(TABLES, 7)
+
+
+def test_of_a_device_plugged_in_again_the_last_that_the_rows_speak_of_is_meant() -> None:
+    twice = Tables([DeviceInfo("blink"), DeviceInfo("edu"), DeviceInfo("blink")])
+    early = trace_of({"kind": Kind.mmio_read, "device": 0}, tables=twice).frame()
+    late = trace_of(*({"kind": Kind.mmio_read, "device": n} for n in (0, 2, 1)), tables=twice).frame()
+    assert find_devices(twice, "blink") == [0, 2]
+    assert find_device(twice, "blink", early) == 0
+    assert find_device(twice, "blink", late) == 2
+    assert find_device(twice, "blink", late.iloc[:0]) == 2
 
 
 def test_the_busiest_bar_counts_accesses_only() -> None:

@@ -43,9 +43,17 @@ def test_a_wrong_name_is_answered_with_what_to_write(name: str, message: str) ->
 def test_a_register_of_two_devices_needs_the_device() -> None:
     twins = Tables([DeviceInfo(name, bars={0: BarInfo(4096, None, REGISTERS)}) for name in ("one", "two")])
     rows = trace_of({"kind": Kind.mmio_read}, tables=twins).frame()
-    with pytest.raises(UsageError, match="write one:CTRL or two:CTRL"):
+    with pytest.raises(UsageError, match="write one.CTRL or two.CTRL"):
         find_signals(rows, twins, ["CTRL"])
     assert find_signals(rows, twins, ["two:CTRL"])[0].device == 1
+    assert find_signals(rows, twins, ["two.CTRL.EN"])[0].device == 1
+
+
+def test_a_register_of_a_device_plugged_in_again_is_the_later_ones() -> None:
+    twice = Tables([DeviceInfo("one", bars={0: BarInfo(4096, None, REGISTERS)}) for _ in range(2)])
+    rows = trace_of({"kind": Kind.mmio_read, "device": 0}, {"kind": Kind.mmio_read, "device": 1}, tables=twice).frame()
+    assert find_signals(rows, twice, ["CTRL"])[0].device == 1
+    assert find_signals(rows.iloc[:1], twice, ["CTRL"])[0].device == 0
 
 
 def test_the_registers_that_change_most_are_chosen_in_the_order_of_their_offsets() -> None:

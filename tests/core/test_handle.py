@@ -52,7 +52,9 @@ def _prototypes() -> dict[str, list[tuple[str, str]]]:
 
 
 PROTOTYPES = _prototypes()
-HANDLES = [(f, n, kind) for f, arguments in PROTOTYPES.items() for n, (kind, _) in enumerate(arguments) if kind in KINDS]
+HANDLES = [
+    (f, n, kind) for f, arguments in PROTOTYPES.items() for n, (kind, _) in enumerate(arguments) if kind in KINDS
+]
 POINTERS = [
     (f, n, name)
     for f, arguments in PROTOTYPES.items()

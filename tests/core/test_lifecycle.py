@@ -42,9 +42,7 @@ def test_all_devices_are_powered_on_before_the_first_starts_and_stopped_before_t
             device.during[step] = lambda number=number, step=step: order.append((number, step))
     machine.running(*devices)
     machine.stop()
-    assert order == [
-        (n, step) for step in ("get_details", "start", "stop", "teardown") for n in (0, 1)
-    ]
+    assert order == [(n, step) for step in ("get_details", "start", "stop", "teardown") for n in (0, 1)]
 
 
 @pytest.mark.fault(39)
@@ -362,7 +360,9 @@ def test_a_device_of_another_type_is_refused(machine: Machine, kind: int) -> Non
     assert code(lib.HdvCreateDeviceInstance(*arguments)) == HResult.E_INVALIDARG
 
 
-@pytest.mark.parametrize(("flags", "expected"), [(0, S_OK), (1, S_OK), (2, HResult.E_INVALIDARG), (-1, HResult.E_INVALIDARG)])
+@pytest.mark.parametrize(
+    ("flags", "expected"), [(0, S_OK), (1, S_OK), (2, HResult.E_INVALIDARG), (-1, HResult.E_INVALIDARG)]
+)
 def test_the_flags_of_a_host_are_the_documented_ones(machine: Machine, flags: int, expected: int) -> None:
     out = ffi.new("void **")
     assert code(lib.HdvInitializeDeviceHostEx(machine.system, flags, out)) == expected

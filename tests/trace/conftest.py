@@ -17,13 +17,14 @@ from hdvlab.trace.recorder import Recorder
 
 
 @pytest.fixture(autouse=True)
-def no_handle_is_left() -> Iterator[None]:
+def no_handle_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every handle that a test takes from the library is given back when its objects are gone."""
     gc.collect()
     before = lib.hdvlab_live_handles()
     yield
+    request.node.funcargs.clear()  # else pytest keeps what fixtures made
     gc.collect()
-    assert lib.hdvlab_live_handles() == before
+    assert lib.hdvlab_live_handles() <= before
 
 
 @pytest.fixture

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hdvlab.errors import TraceError, TraceFormatError
+from hdvlab.errors import TraceError, TraceLossWarning
 from hdvlab.trace.mapped import MappedTrace
 from hdvlab.trace.open import open_trace
 
@@ -45,12 +46,13 @@ for line in sys.stdin:
 
 @pytest.fixture
 def zygote() -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", ZYGOTE]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    process = subprocess.Popen([sys.executable, "-c", ZYGOTE], start_new_session=True, **pipes)  # type: ignore[call-overload]
+    try:
         yield process
-        assert process.stdin is not None
-        process.stdin.close()
-        assert process.wait(60) == 0
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
 
 
 def killed_recording(zygote: subprocess.Popen[str], path: Path, threads: int, moment: random.Random) -> int:
@@ -59,14 +61,14 @@ def killed_recording(zygote: subprocess.Popen[str], path: Path, threads: int, mo
     assert zygote.stdout is not None
     print(path, threads, file=zygote.stdin)
     recorder = int(zygote.stdout.readline())
-    most = int(10 ** moment.uniform(0, 5)) - 1
-    seen, reader, deadline = 0, None, time.monotonic() + 20
+    most = int(10 ** moment.uniform(0, 4.6)) - 1
+    seen, reader, deadline = 0, None, time.monotonic() + 60
     while seen < most:
         assert time.monotonic() < deadline, "it records nothing"
         if reader is None:
             try:
                 reader = open_trace(path)
-            except (TraceError, TraceFormatError):
+            except TraceError:
                 continue  # it is still being made
         seen = len(reader)
     os.kill(recorder, signal.SIGKILL)
@@ -87,8 +89,10 @@ def test_a_recorder_that_is_killed_a_hundred_times_loses_no_row_and_tears_none(
         path = tmp_path / str(number)
         seen = killed_recording(zygote, path, threads, moment)
         try:
-            trace = open_trace(path)
-        except (TraceError, TraceFormatError):
+            with warnings.catch_warnings():  # of a row that a thread had begun and not published
+                warnings.filterwarnings("ignore", ".*: 1 holes", TraceLossWarning)
+                trace = open_trace(path)
+        except TraceError:
             assert seen == 0  # killed before there was a trace
             unmade += 1
             continue

@@ -56,7 +56,7 @@ def test_sealing_follows_the_recording(new_recorder: NewRecorder, record: Record
 
 
 def test_a_path_that_is_not_there_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match="no such file or directory"):
+    with pytest.raises(TraceError, match="No such file or directory"):
         open_trace(tmp_path / "nothing")
 
 

@@ -210,7 +210,7 @@ def test_closed_means_closed(new_recorder: NewRecorder) -> None:
 def test_a_process_that_records_can_be_interrupted_without_stopping_the_recording(
     run_python: Callable[..., str],
 ) -> None:
-    """A signal makes posix_fallocate on tmpfs give up; growing tries again."""
+    """A signal makes some file systems give up reserving space; growing tries again."""
     told = run_python(
         """
         import signal

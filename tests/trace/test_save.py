@@ -40,7 +40,7 @@ def copy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Copy]:
 
 
 def texts(trace: Trace) -> list[str]:
-    return [trace.text(row) for row in trace.frame().index]
+    return [*trace.marks()["text"], *trace.faults()["text"]]
 
 
 def assert_same_rows(one: Trace, other: Trace) -> None:

@@ -29,9 +29,7 @@ def test_kinds_have_the_values_of_the_library() -> None:
 
 
 def test_origins_have_the_values_of_the_library() -> None:
-    assert [int(origin) for origin in Origin] == [
-        getattr(lib, f"HDVLAB_{origin.name.upper()}") for origin in Origin
-    ]
+    assert [int(origin) for origin in Origin] == [getattr(lib, f"HDVLAB_{origin.name.upper()}") for origin in Origin]
     assert lib.HDVLAB_NO_DEVICE == NO_DEVICE
 
 

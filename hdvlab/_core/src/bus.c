@@ -158,10 +158,13 @@ HRESULT hdvlab_bench_guest_reads(HCS_SYSTEM system, uint64_t address, uint32_t s
         return E_POINTER;
     static const HDVLAB_ACCESS guest = {.origin = HDVLAB_GUEST};
     uint64_t value;
-    HRESULT hr = S_OK;
+    HRESULT hr;
+    if (!embedded_acquire(system, &hr))
+        return hr;
     int64_t start = monotonic_ns();
     for (uint64_t i = 0; i < count && SUCCEEDED(hr); i++)
         hr = access_bus(system, &guest, 0, address, size, &value);
     *ns = (uint64_t)(monotonic_ns() - start);
+    handle_release(system);
     return hr;
 }

@@ -21,7 +21,9 @@ static void destroy(void *object) {
 
 static void *copy_of(const void *from, size_t bytes) {
     void *copy = malloc(bytes ? bytes : 1);
-    return copy ? memcpy(copy, from, bytes) : NULL;
+    if (copy && bytes) /* nothing may come as NULL */
+        memcpy(copy, from, bytes);
+    return copy;
 }
 
 static void reset(struct register_file *file) {

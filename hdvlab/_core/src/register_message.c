@@ -36,6 +36,9 @@ HRESULT message_learn(struct register_file *file) {
         file->bar_size[x->table_bar] < x->table_offset + table_bytes ||
         file->bar_size[x->pba_bar] < x->pba_offset + pba_bytes)
         return E_INVALIDARG;
+    if (x->table_bar == x->pba_bar && x->table_offset < x->pba_offset + pba_bytes &&
+        x->pba_offset < x->table_offset + table_bytes)
+        return E_INVALIDARG; /* the guest could not reach what lies under the other */
     x->table = calloc(1, table_bytes);
     x->pba = calloc(1, pba_bytes);
     return x->table && x->pba ? S_OK : E_OUTOFMEMORY;

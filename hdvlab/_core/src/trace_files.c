@@ -99,7 +99,7 @@ int trace_allocate(int fd, uint64_t offset, uint64_t bytes) {
     int error;
     do
         error = posix_fallocate(fd, (off_t)offset, (off_t)bytes);
-    while (error == EINTR); /* tmpfs gives up for any signal, such as Ctrl-C */
+    while (error == EINTR); /* some file systems give up for any signal, such as Ctrl-C */
     return error;
 }
 

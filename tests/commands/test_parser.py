@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from hdvlab import Lab, commands
+from hdvlab.commands.completion import complete
+from hdvlab.commands.parser import BY_NAME, VERBS, HelpWanted, help_text, verb_parser, verbs
+from hdvlab.errors import UsageError
+
+#: Verbs whose door does more than call the function of that name.
+DOORS_OWN = {"close", "lab", "start", "mark", "record", "guest"}
+
+
+@pytest.mark.parametrize("name", [name for name in verbs() if name not in DOORS_OWN])
+def test_the_arguments_of_a_verb_are_the_parameters_of_its_command(name: str) -> None:
+    parser = verb_parser(name)
+    mine = {action.dest for action in parser._actions} - {"help"}
+    parameters = set(list(inspect.signature(getattr(commands, name)).parameters)[1:])
+    assert mine == parameters - {"namespace"}
+
+
+@pytest.mark.parametrize(("door", "name"), [(door, name) for door in ("magic", "shell") for name in verbs(door)])  # type: ignore[arg-type]
+def test_every_verb_has_help_that_fits_a_line_for_each_argument(door: str, name: str) -> None:
+    parser = verb_parser(name, door)  # type: ignore[arg-type]
+    with pytest.raises(HelpWanted) as wanted:
+        parser.parse_words(["--help"])
+    assert f"hdv{'lab' if door == 'shell' else ''} {name}" in wanted.value.text
+    for action in parser._actions:
+        assert action.help or action.dest == "words" or action.option_strings
+
+
+def test_every_example_parses() -> None:
+    for verb in VERBS:
+        if verb.example:
+            name, *words = verb.example.split()
+            verb_parser(name).parse_words(words)
+
+
+def test_help_names_every_verb() -> None:
+    text = help_text()
+    assert all(f" {verb.name} " in text for verb in VERBS if verb.magic)
+    assert BY_NAME["doctor"].magic is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tarce"], "no verb tarce; did you mean trace?"),
+        (["doctor"], "no verb doctor; there is plug,"),
+        (["trace", "--kidn", "mmio"], "%hdv trace has no option --kidn; did you mean --kind?"),
+        (["trace", "--last", "x"], "--last: 'x' is no number; write 31, 0x1f or 0b1_1111"),
+        (["trace", "--last"], "--last: expected one argument; %hdv trace --help says what it takes"),
+        (["trace", "more"], "'more' is one word too many; %hdv trace --help says what it takes"),
+        (["peek"], "%hdv peek needs LOCATION: CTRL, CTRL.EN, blink.CTRL, bar0+0x10"),
+        (["plot"], "%hdv plot needs PICTURE: timeline, heatmap, latency or waveform"),
+        (["plot", "timelime"], "no picture timelime; did you mean timeline?"),
+        (["peek", "CTRL", "--size", "3"], "no --size 3; there is 1, 2, 4, 8"),
+        (["start", "--ram", "64Q"], "--ram: '64q' is no number; write 31, 0x1f or 0b1_1111"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_line(words: list[str], said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        verb_parser(words[0]).parse_words(words[1:])
+    assert str(error.value).startswith(said)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("tr", {"trace"}),
+        ("trace --ki", {"--kind"}),
+        ("trace --kind mmio_", {"mmio_read", "mmio_write"}),
+        ("trace --origin ", {"guest", "user", "device", "replay", "injected"}),
+        ("trace --device ", {"blink"}),
+        ("trace --register CTRL.", {"CTRL.EN", "CTRL.RATE", "CTRL.MODE"}),
+        ("trace --since ", {'"half way"'}),
+        ("trace --run ", {"one"}),
+        ("peek CT", {"CTRL", "CTRL.EN", "CTRL.RATE", "CTRL.MODE"}),
+        ("peek ctrl.e", {"CTRL.EN"}),
+        (
+            "peek blink.C",
+            {"blink.CTRL", "blink.CTRL.EN", "blink.CTRL.RATE", "blink.CTRL.MODE", "blink.COUNT"},
+        ),
+        ("peek CTRL --size ", {"1", "2", "4", "8"}),
+        ("poke CTRL.E", {"CTRL.EN="}),
+        ("poke CTRL.EN=1 CO", {"COUNT="}),
+        ("plot ", {"timeline", "heatmap", "latency", "waveform"}),
+        ("plot waveform CO", {"COUNT"}),
+        ("plot --theme ", {"light", "dark"}),
+        ("plug B", {"Blink"}),
+        ("plug e", {"edu"}),
+        ("unplug ", {"blink"}),
+        ("run ", {"driver", "edu"}),
+        ("nothing ", set()),
+    ],
+)
+def test_completions_come_from_the_tree_and_from_the_lab(lab: Lab, line: str, offered: set[str]) -> None:
+    def driver(guest: object) -> None: ...
+
+    commands.mark(lab, "half way")
+    commands.record(lab, lambda: None, name="one")
+    names = {"Blink": type(lab["blink"].device), "driver": driver, "x": 1}
+    assert set(complete(line.split(" "), lab, names)) == offered
+
+
+def test_paths_are_completed(tmp_path: object) -> None:
+    from pathlib import Path
+
+    place = Path(str(tmp_path))
+    (place / "runs").mkdir()
+    (place / "run1.parquet").touch()
+    assert complete(["load", f"{place}/ru"], None, {}) == [f"{place}/run1.parquet", f"{place}/runs/"]
+
+
+def test_completing_makes_no_lab() -> None:
+    assert complete(["peek", ""], None, {}) == []
+    assert complete(["pe"], None, {}, "cell") == []
+    assert complete(["re"], None, {}, "cell") == ["record"]
+    assert commands.existing_lab() is None

@@ -1,0 +1,148 @@
+"""A thousand lives leave nothing: no handle, descriptor, mapping, thread or byte."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hdvlab._core import ffi, lib
+from hdvlab.errors import HResult
+
+from .register_scaffold import RegisterDevice, register
+from .scaffold import S_OK, SLACK, CallbackDevice, Failure, Machine, Recording, Threads, code, resident
+
+
+def _held() -> dict[str, int]:
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        ours = sum("hdvlab" in line or "memfd" in line or ".col" in line for line in maps)
+    return {
+        "handles": lib.hdvlab_live_handles(),
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "mappings": ours,
+    }
+
+
+def _life(device: CallbackDevice, events: list[int], ends: int) -> None:
+    """One machine: apertures, a section and a doorbell are left open, and it ends one way or another."""
+    machine = Machine()
+    device.instance_id = CallbackDevice.new_instance_id()
+    machine.running(device)
+    assert device.aperture(0, 8192)[0] == S_OK
+    assert device.ring(events[0], 0, 0, 0, 1 << 31) == S_OK
+    assert device.section(events[1]) == S_OK
+    if ends & 1:
+        assert machine.stop() == S_OK
+    if ends & 2:
+        assert machine.teardown() == S_OK
+    machine.close()
+    machine.devices.clear()
+
+
+@pytest.mark.fault(43)
+def test_a_thousand_machines_leave_nothing() -> None:
+    device = CallbackDevice()
+    events = [os.eventfd(0, os.EFD_CLOEXEC), os.memfd_create("leak", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)]
+    os.ftruncate(events[1], 4096)
+    for number in range(100):
+        _life(device, events, number)
+    held, before = _held(), resident()
+    for number in range(1000):
+        _life(device, events, number)
+        device.calls.clear()
+    assert _held() == held
+    assert resident() - before < SLACK
+    for fd in events:
+        os.close(fd)
+
+
+@pytest.mark.fault(43)
+def test_fifty_recordings_leave_nothing(tmp_path: Path) -> None:
+    def life(number: int) -> None:
+        recording = Recording(tmp_path / f"trace{number}")
+        machine = Machine(recording)
+        machine.running(CallbackDevice())
+        machine.close()
+        recording.close()
+
+    life(0)
+    held = _held()
+    for number in range(1, 51):
+        life(number)
+    assert _held() == held
+
+
+@pytest.mark.fault(43)
+def test_register_files_leave_nothing() -> None:
+    device = RegisterDevice([register(0)])
+    machine = Machine()
+    held = _held()
+    for _ in range(300):
+        device.instance_id = CallbackDevice.new_instance_id()
+        assert device.create(machine.host) == S_OK
+        assert machine.teardown() == S_OK
+        out = ffi.new("void **")
+        assert code(lib.HdvInitializeDeviceHost(machine.system, out)) == S_OK
+        machine.host = out[0]
+    assert _held() == held
+    machine.close()
+    assert device.close() == S_OK
+
+
+@pytest.mark.fault(42)
+@pytest.mark.parametrize("step", ["initialize", "set_configuration", "get_details", "start"])
+def test_failing_starts_leave_nothing(step: str) -> None:
+    device = CallbackDevice()
+
+    def fail() -> None:
+        raise Failure(HResult.E_FAIL)
+
+    device.during[step] = fail
+    held = _held()
+    for _ in range(100):
+        machine = Machine()
+        device.instance_id = CallbackDevice.new_instance_id()
+        assert device.create(machine.host) == S_OK
+        machine.add_slot(device, configuration=["a", "b"])
+        assert machine.start() == HResult.E_FAIL
+        machine.close()
+    assert _held() == held
+
+
+@pytest.mark.fault(43)
+def test_a_thousand_hot_plugs_leave_no_descriptor_and_their_devices_go_with_the_host() -> None:
+    machine = Machine()
+    assert machine.start() == S_OK
+    device = CallbackDevice()
+    held = _held()
+    for _ in range(1000):
+        device.instance_id = CallbackDevice.new_instance_id()
+        assert device.create(machine.host) == S_OK
+        assert machine.add_slot(device, 3, ["key=value"]) == S_OK
+        assert machine.remove_slot(3) == S_OK
+    assert {name: n for name, n in _held().items() if name != "handles"} == {
+        name: n for name, n in held.items() if name != "handles"
+    }
+    machine.teardown()
+    assert lib.hdvlab_live_handles() == held["handles"] - 1
+    assert device.names().count("teardown") == 1000
+    machine.close()
+
+
+def test_hosts_that_are_torn_down_while_devices_are_made_lose_none(machine: Machine) -> None:
+    def make(device: CallbackDevice, host: object) -> None:
+        while device.create(host) == S_OK:
+            device.calls.append(("created",))
+            device.instance_id = CallbackDevice.new_instance_id()
+
+    for _ in range(40):
+        out = ffi.new("void **")
+        assert code(lib.HdvInitializeDeviceHost(machine.system, out)) == S_OK
+        devices = [CallbackDevice(), CallbackDevice()]
+        with Threads() as threads:
+            for device in devices:
+                threads.start(make, device, out[0])
+            assert code(lib.HdvTeardownDeviceHost(out[0])) == S_OK
+        for device in devices:
+            assert device.names().count("created") == device.names().count("teardown")

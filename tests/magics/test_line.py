@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from hdvlab.errors import UsageError
+from hdvlab.magics.line import is_silenced, split
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", []),
+        ("poke CTRL.EN=1", ["poke", "CTRL.EN=1"]),
+        ("poke CTRL={number}", ["poke", "CTRL=31"]),
+        ("poke CTRL={number:#x} {{x}}", ["poke", "CTRL=0x1f", "{x}"]),
+        ("save {path}", ["save", "a dir/it's"]),
+        ("save '{path}.parquet'", ["save", "a dir/it's.parquet"]),
+        ("peek {names['first']}", ["peek", "CTRL"]),
+        ("peek $HOME", ["peek", "$HOME"]),
+        ("trace --since 'half way'", ["trace", "--since", "half way"]),
+        ("mark it's here", ["mark", "it's here"]),
+        ('mark "in quotes"', ["mark", "in quotes"]),
+        ("mark step {number}", ["mark", "step 31"]),
+        ("mark --help", ["mark", "--help"]),
+    ],
+)
+def test_a_line_is_split_into_words_with_its_expressions_replaced(line: str, words: list[str]) -> None:
+    assert split(line, {"number": 31, "path": "a dir/it's", "names": {"first": "CTRL"}}) == words
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("peek {nothing}", "{nothing}: NameError: name 'nothing' is not defined"),
+        ("peek {1/0}", "{1/0}: ZeroDivisionError: division by zero"),
+        ("peek {x", "braces: expected '}' before end of string; write {{ for a brace itself"),
+        ("peek 'x", "a quote is not closed"),
+    ],
+)
+def test_a_line_that_cannot_be_read_says_why(line: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        split(line, {})
+    assert str(error.value) == said
+
+
+def test_a_semicolon_at_the_end_silences() -> None:
+    assert is_silenced("trace ; ") == ("trace ", True)
+    assert is_silenced("trace") == ("trace", False)

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hdvlab import Bar, Device, Lab, Register
+
+
+class Blink(Device):
+    vendor_id, device_id = 0x1234, 0x0001
+
+    class bar0(Bar, size=4096):
+        CTRL = Register(0x00, fields={"EN": 0})
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A recording on disk with one read and one write."""
+    path = tmp_path_factory.mktemp("trace") / "run1"
+    with Lab(trace=path) as lab:
+        register = lab.plug(Blink).bar0.CTRL
+        register.write(1)
+        register.read()
+    return str(path)
+
+
+def hdvlab(*words: str, folder: str | Path = ".", **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "import sys; from hdvlab.cli import main; sys.exit(main())", *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, env={**os.environ, **environment}, check=False
+    )
+
+
+def test_alone_it_lists_its_verbs() -> None:
+    for words in ((), ("--help",), ("help",)):
+        done = hdvlab(*words)
+        assert done.returncode == 0
+        assert "hdvlab convert" in done.stdout
+
+
+def test_it_knows_its_version() -> None:
+    assert hdvlab("--version").stdout.startswith("hdvlab 0.")
+
+
+def test_rows_of_a_file_are_printed(recording: str) -> None:
+    done = hdvlab("trace", recording, "--kind", "mmio")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "mmio_write" in done.stdout
+    assert "[2 rows x 14 columns]" in done.stdout
+
+
+def test_rows_are_comma_separated_on_request(recording: str) -> None:
+    lines = hdvlab("trace", recording, "--register", "CTRL.EN", "--csv").stdout.splitlines()
+    assert lines[0].startswith("row,t_ns,dur_ns,kind,")
+    assert len(lines) == 3
+
+
+def test_a_reader_that_goes_away_is_no_error(recording: str) -> None:
+    code = "import sys; from hdvlab.cli import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "trace", recording, "--csv"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as done:
+        assert done.stdout is not None
+        assert done.stderr is not None
+        done.stdout.close()
+        assert done.stderr.read() == b""
+    assert done.returncode == 0
+
+
+def test_a_picture_is_drawn_into_a_file(recording: str, tmp_path: Path) -> None:
+    done = hdvlab("plot", "timeline", recording, "-o", "x.png", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "x.png\n")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_trace_is_converted(recording: str, tmp_path: Path) -> None:
+    assert hdvlab("convert", recording, "x.parquet", folder=tmp_path).returncode == 0
+    assert hdvlab("convert", "x.parquet", "again", folder=tmp_path).returncode == 0
+    assert hdvlab("trace", "again", folder=tmp_path).stdout == hdvlab("trace", recording).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "then"),
+    [
+        (("trcae",), "no verb trcae; did you mean trace?", "hdvlab --help"),
+        (("--hlep",), "no verb --hlep; there is trace, ", "hdvlab --help"),
+        (("trace",), "hdvlab trace needs FILE: ", "hdvlab trace --help"),
+        (("trace", "nothing"), "read nothing: there is no such file", "hdvlab trace --help"),
+        (
+            ("trace", "x", "--lats", "3"),
+            "hdvlab trace has no option --lats; did you mean --last?",
+            "hdvlab trace --help",
+        ),
+        (("plot", "timeline", "x"), "hdvlab plot needs -o: a .png, .svg or .pdf file", "hdvlab plot --help"),
+        (("doctor", "x"), "'x' is one word too many", "hdvlab doctor --help"),
+    ],
+)
+def test_a_mistake_is_two_lines_and_exit_code_2(words: tuple[str, ...], said: str, then: str, tmp_path: Path) -> None:
+    done = hdvlab(*words, folder=tmp_path)
+    lines = done.stderr.splitlines()
+    assert (done.returncode, done.stdout, len(lines)) == (2, "", 2)
+    assert lines[0].startswith(f"hdvlab: {said}")
+    assert lines[1] == f"hdvlab: {then} says what can be typed"
+
+
+def test_the_doctor_finds_what_the_tests_need() -> None:
+    done = hdvlab("doctor")
+    assert done.returncode == 0, done.stdout
+    for what in ("Python", "compiled library", "clock of traces", "pandas", "jupyterlab", "pyarrow", "Jupyter kernel"):
+        assert what in done.stdout
+
+
+def test_the_doctor_says_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
+    """Without the compiled library, which a file that fails to load stands for."""
+    code = (
+        "import sys; sys.modules['hdvlab._core._native'] = None\n"
+        "from hdvlab.cli import main; sys.exit(main(['doctor']))"
+    )
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    environment.pop("CC", None)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "missing compiled library" in done.stdout
+    assert "→ pip install" in done.stdout
+    assert "absent  C compiler" in done.stdout
+    assert "hdvlab does not work here yet: compiled library" in done.stdout
