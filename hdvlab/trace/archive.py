@@ -100,7 +100,7 @@ def pieces(trace: Trace, view: View) -> Iterator[dict[str, Array]]:
         columns = dict(piece.columns)
         cause, place = columns["cause"], columns["payload"]
         columns["cause"] = np.where(cause >= 0, view.positions(cause), NO_ROW)
-        refused = payloads.refused(np.asarray(piece.rows), place, columns["size"])
+        refused = payloads.refused(piece.numbers, place, columns["size"])
         columns["payload"] = np.where(refused, NO_PAYLOAD, place)
         yield columns
 

@@ -196,7 +196,7 @@ class MappedTrace(Trace):
     def _count_missing_payloads(self) -> None:
         view = self._constant
         size, place = view.columns["size"], view.columns["payload"]
-        gone = int(np.count_nonzero(self._payload.refused(np.asarray(view.rows), place, size)))
+        gone = int(np.count_nonzero(self._payload.refused(view.numbers, place, size)))
         if self._state.stopped:
             moved = np.isin(view.columns["kind"], [Kind.dma_read, Kind.dma_write]) & (view.columns["status"] >= 0)
             noted = np.isin(view.columns["kind"], [Kind.mark, Kind.fault])

@@ -24,13 +24,20 @@ class View:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def numbers(self) -> Array:
+        """The number of each row, as an array."""
+        # Not asarray: it asks a range for each number.
+        return np.arange(self.rows.start, self.rows.stop) if isinstance(self.rows, range) else self.rows
+
     def cut(self, start: int, stop: int) -> View:
         """The rows at positions ``start`` up to ``stop``, sharing memory."""
         return View({name: column[start:stop] for name, column in self.columns.items()}, self.rows[start:stop])
 
     def taken(self, chosen: Array) -> View:
         """The rows at the positions ``chosen`` (numbers, or a boolean for each row), copied."""
-        rows = np.asarray(self.rows, dtype=np.int64)[chosen]
+        at = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+        rows = at + self.rows.start if isinstance(self.rows, range) else self.rows[at]
         return View({name: column[chosen] for name, column in self.columns.items()}, rows)
 
     def of_kind(self, kind: Kind) -> View:

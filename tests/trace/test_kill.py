@@ -61,7 +61,7 @@ def killed_recording(zygote: subprocess.Popen[str], path: Path, threads: int, mo
     assert zygote.stdout is not None
     print(path, threads, file=zygote.stdin)
     recorder = int(zygote.stdout.readline())
-    most = int(10 ** moment.uniform(0, 4.6)) - 1
+    most = int(10 ** moment.uniform(0, 4)) - 1
     seen, reader, deadline = 0, None, time.monotonic() + 60
     while seen < most:
         assert time.monotonic() < deadline, "it records nothing"
@@ -101,7 +101,7 @@ def test_a_recorder_that_is_killed_a_hundred_times_loses_no_row_and_tears_none(
         rows += len(trace)
         trace.close()
         shutil.rmtree(path)
-    assert rows > 100_000
+    assert rows > 50_000
     assert unmade < 50
 
 

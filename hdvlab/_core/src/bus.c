@@ -4,7 +4,7 @@
 #include "embedded.h"
 #include "handle.h"
 
-void system_remap(struct system *system) {
+void embedded_remap(struct system *system) {
     struct embedded *machine = (struct embedded *)system;
     pthread_mutex_lock(&system->lock);
     atomic_fetch_add(&machine->decode_sequence, 1); /* odd: being changed */

@@ -92,7 +92,7 @@ void embedded_config_keep(struct system *system, uint32_t number, struct device 
             slot->interrupt_line = (uint8_t)value;
         return;
     }
-    system_remap(system);
+    embedded_remap(system);
 }
 
 HRESULT hdvlab_guest_config_write(HCS_SYSTEM handle, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,

@@ -72,8 +72,25 @@ static void destroy(struct system *system) {
     free(machine);
 }
 
+static void cancel(struct system *system) {
+    struct embedded *machine = (struct embedded *)system;
+    pthread_mutex_lock(&machine->interrupt_lock);
+    machine->cancelled++;
+    pthread_cond_broadcast(&machine->interrupt_arrived);
+    pthread_mutex_unlock(&machine->interrupt_lock);
+}
+
 static const struct system_ops embedded_ops = {
-    destroy, read_memory, write_memory, locate_memory, deliver_interrupt, embedded_config_bits, embedded_config_keep};
+    .destroy = destroy,
+    .read_memory = read_memory,
+    .write_memory = write_memory,
+    .locate_memory = locate_memory,
+    .deliver_interrupt = deliver_interrupt,
+    .remap = embedded_remap,
+    .cancel = cancel,
+    .config_bits = embedded_config_bits,
+    .config_keep = embedded_config_keep,
+};
 
 static void destroy_object(void *object) {
     struct system *system = object;
@@ -182,10 +199,7 @@ HRESULT hdvlab_guest_cancel(HCS_SYSTEM handle) {
     struct embedded *machine = embedded_acquire(handle, &hr);
     if (!machine)
         return hr;
-    pthread_mutex_lock(&machine->interrupt_lock);
-    machine->cancelled++;
-    pthread_cond_broadcast(&machine->interrupt_arrived);
-    pthread_mutex_unlock(&machine->interrupt_lock);
+    cancel(&machine->system);
     handle_release(handle);
     return hr;
 }

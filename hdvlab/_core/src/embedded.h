@@ -40,4 +40,7 @@ void embedded_config_keep(struct system *system, uint32_t slot, struct device *d
 /* Where in the RAM file a guest-physical range lies; false when it is not wholly RAM. */
 int embedded_ram_offset(const struct embedded *machine, uint64_t gpa, uint64_t bytes, uint64_t *offset);
 
+/* bus.c: looks at every slot again and decodes accordingly. */
+void embedded_remap(struct system *system);
+
 #endif

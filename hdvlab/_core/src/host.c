@@ -129,7 +129,7 @@ HRESULT HdvTeardownDeviceHost(HDV_HOST deviceHostHandle) {
             handle_retire(devices->handle, HANDLE_DEVICE);
             devices = next;
         }
-        system_remap(system);
+        system->ops->remap(system);
     }
     handle_release(deviceHostHandle);
     return hr;

@@ -98,11 +98,11 @@ static HRESULT claim(struct system *system, int from, int *before) {
  * began to wait while devices were being stopped: it finds the new state or this call finds it. */
 static void come_to_rest(struct system *system) {
     atomic_store(&system->state, SYSTEM_STOPPED);
-    hdvlab_guest_cancel(system->handle);
+    system->ops->cancel(system);
 }
 
 static void power_off_all(struct system *system) {
-    hdvlab_guest_cancel(system->handle); /* early: a device may wait in Stop for what waits for an interrupt */
+    system->ops->cancel(system); /* early: a device may wait in Stop for what waits for an interrupt */
     for (uint32_t i = 0; i < HDVLAB_SLOT_COUNT; i++) {
         struct device *device = system_slot_device(system, i);
         if (device) {
@@ -112,7 +112,7 @@ static void power_off_all(struct system *system) {
     }
     for (int i = 0; i < HDVLAB_SLOT_COUNT; i++)
         power_off(system, &system->slots[i]);
-    system_remap(system);
+    system->ops->remap(system);
 }
 
 HRESULT hdvlab_system_start(HCS_SYSTEM handle) {
@@ -250,7 +250,7 @@ HRESULT hdvlab_system_remove_slot(HCS_SYSTEM handle, uint32_t number) {
             power_off(system, slot);
             free(slot->configuration);
             memset(slot, 0, sizeof *slot);
-            system_remap(system);
+            system->ops->remap(system);
         } else {
             hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
         }

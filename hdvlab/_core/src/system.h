@@ -14,6 +14,10 @@ struct system_ops {
     /* File descriptor and offset behind a range of RAM that is contiguous in it. */
     HRESULT (*locate_memory)(struct system *system, uint64_t gpa, uint64_t bytes, int *fd, uint64_t *offset);
     HRESULT (*deliver_interrupt)(struct system *system, uint64_t address, uint32_t data);
+    /* A slot's BARs or command register may have changed. */
+    void (*remap)(struct system *system);
+    /* Whoever waits in the guest is to give up. */
+    void (*cancel)(struct system *system);
     /* Config space, with the device entered: the bits of a dword that the machine answers itself, and what they are; */
     void (*config_bits)(struct system *system, uint32_t slot, const struct device *device, uint32_t dword,
                         uint32_t *mask, uint32_t *bits);
@@ -49,7 +53,5 @@ void system_destroy(struct system *system);
 int device_is(const struct device *device, const GUID *class_id, const GUID *instance_id);
 /* The device of a slot, with a reference; NULL = none there. */
 struct device *system_slot_device(struct system *system, uint32_t slot);
-/* Called after a slot's BARs or command register may have changed. */
-void system_remap(struct system *system);
 
 #endif
