@@ -7,7 +7,7 @@ import pandas as pd
 
 from hdvlab.analysis.selection import Array, kind_codes, of_kinds
 from hdvlab.trace.schema import KIND_GROUPS, Kind
-from hdvlab.trace.tables import Tables
+from hdvlab.trace.trace import Trace
 
 #: Columns of :func:`df_links`.
 LINK_COLUMNS = {
@@ -73,15 +73,15 @@ def df_links(rows: pd.DataFrame, lane: Array) -> pd.DataFrame:
     )
 
 
-def df_moments(rows: pd.DataFrame, tables: Tables, lane: Array) -> pd.DataFrame:
+def df_moments(rows: pd.DataFrame, trace: Trace, lane: Array) -> pd.DataFrame:
     """Lifecycle steps and marks, in the order of rows.
 
     Parameters
     ----------
     rows : DataFrame
         Rows as :meth:`hdvlab.trace.trace.Trace.frame` gives them; the index is the row number.
-    tables : Tables
-        ``facts["marks"]`` maps the row of a mark to its text.
+    trace : Trace
+        Knows the texts of the marks.
     lane : array of int
         Lane of each row (:func:`hdvlab.analysis.lanes.lane_numbers`).
 
@@ -92,9 +92,8 @@ def df_moments(rows: pd.DataFrame, tables: Tables, lane: Array) -> pd.DataFrame:
     """
     codes = kind_codes(rows)
     chosen = np.flatnonzero(of_kinds(codes, _STEPS | {Kind.mark}))
-    texts = {int(row): text for row, text in tables.facts.get("marks", {}).items()}
     labels = [
-        texts.get(row, "mark") if code == Kind.mark else Kind(code).name.replace("_", " ")
+        trace.text(row) or "mark" if code == Kind.mark else Kind(code).name.replace("_", " ")
         for row, code in zip(rows.index[chosen].tolist(), codes[chosen].tolist(), strict=True)
     ]
     return pd.DataFrame(

@@ -34,7 +34,7 @@ _TEXTS: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
 )
 
 #: What :func:`hdvlab.read_trace` reads.
-READABLE: Final = "Linux mmiotrace logs (plain or gzip), and hdvlab's own recordings (directories) and archives (Parquet)"
+READABLE: Final = "Linux mmiotrace logs (plain or gzip); hdvlab's own recordings (directories) and archives (Parquet)"
 
 
 def looks_like(head: bytes) -> str:

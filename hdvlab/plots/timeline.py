@@ -82,7 +82,7 @@ def timeline(
     lanes = df_lanes(rows, trace.tables)
     lane = lane_numbers(rows, trace.tables, lanes)
     marks = df_marks(rows, lane, max_marks)
-    moments = df_moments(rows, trace.tables, lane)
+    moments = df_moments(rows, trace, lane)
     lost = df_lost(rows)
     links = df_links(rows, lane)
 

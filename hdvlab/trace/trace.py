@@ -185,7 +185,8 @@ class Trace:
             return ""
         texts = self.tables.facts.get(_TEXT_FACTS[kind])
         if texts is not None or kind == Kind.lost:
-            return str((texts or {}).get(row, ""))
+            texts = texts or {}
+            return str(texts.get(row, texts.get(str(row), "")))  # what went through JSON has texts for keys
         size, place = int(view.columns["size"][at]), int(view.columns["payload"][at])
         start = int(view.columns["value"][at]).to_bytes(8, "little")
         if size <= 8:

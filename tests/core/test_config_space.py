@@ -125,6 +125,13 @@ def test_bars_are_sized_by_all_ones_and_keep_their_type_bits(
         assert machine.config_read(0, 0x10 + 4 * bar) == (S_OK, (value | 0x0F) & probed[bar] | value & 0xF)
 
 
+def test_the_type_bits_of_a_bar_are_there_before_it_is_written(machine: Machine) -> None:
+    machine.running(CallbackDevice((0xFFFFF008, 0, 0xFFFF000C, 0xFFFFFFFF)), place=False)
+    assert [machine.config_read(0, 0x10 + 4 * bar) for bar in range(4)] == [(S_OK, bits) for bits in (8, 0, 0xC, 0)]
+    machine.config_write(0, 4, 2, MEMORY)
+    assert machine.read(0, 4) == (S_OK, 0)  # RAM: a BAR that nobody placed decodes nowhere
+
+
 def test_a_64_bit_bar_decodes_above_4_gib_and_goes_by_its_lower_half(machine: Machine) -> None:
     device = machine.running(CallbackDevice((0, 0, 0xFFFFC00C, 0xFFFFFFFF)), place=False)
     machine.place(device, address=0x12_4000_0000)

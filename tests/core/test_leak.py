@@ -111,7 +111,7 @@ def test_failing_starts_leave_nothing(step: str) -> None:
 
 
 @pytest.mark.fault(43)
-def test_a_thousand_hot_plugs_leave_no_descriptor_and_their_devices_go_with_the_host() -> None:
+def test_a_thousand_hot_plugs_leave_nothing() -> None:
     machine = Machine()
     assert machine.start() == S_OK
     device = CallbackDevice()
@@ -121,11 +121,7 @@ def test_a_thousand_hot_plugs_leave_no_descriptor_and_their_devices_go_with_the_
         assert device.create(machine.host) == S_OK
         assert machine.add_slot(device, 3, ["key=value"]) == S_OK
         assert machine.remove_slot(3) == S_OK
-    assert {name: n for name, n in _held().items() if name != "handles"} == {
-        name: n for name, n in held.items() if name != "handles"
-    }
-    machine.teardown()
-    assert lib.hdvlab_live_handles() == held["handles"] - 1
+    assert _held() == held
     assert device.names().count("teardown") == 1000
     machine.close()
 

@@ -163,6 +163,7 @@ def test_a_failing_hot_plug_leaves_the_slot_free_for_the_next(machine: Machine, 
     device.during[step] = fail
     assert machine.add_slot(device) == HResult.E_ACCESSDENIED
     assert device.names()[-1] == "teardown"
+    assert device.interrupt() == HResult.E_HANDLE
     assert machine.config_read(0, 0) == (HResult.ERROR_NOT_FOUND, 0xFFFFFFFF)
     again = CallbackDevice()
     again.instance_id = device.instance_id  # a device that is gone leaves its name
@@ -177,6 +178,7 @@ def test_an_unplugged_device_is_torn_down_and_answers_no_more(machine: Machine) 
     assert device.names() == ["read", "stop", "teardown"]
     assert machine.read(PLACE) == (HResult.ERROR_NOACCESS, 0xFFFFFFFF)
     assert machine.remove_slot(0) == HResult.ERROR_NOT_FOUND
+    assert device.dma_write(0, b"x") == device.interrupt() == HResult.E_HANDLE
     assert machine.remove_slot(32) == HResult.E_INVALIDARG
     again = CallbackDevice()
     again.instance_id = device.instance_id

@@ -112,7 +112,7 @@ def test_the_state_shows_and_completes_its_registers(state: Any) -> None:
 
 def test_the_device_and_the_guest_see_the_same_registers_and_the_devices_use_leaves_no_row(lab: Lab) -> None:
     plugged = lab.plug(Blink)
-    state: Any = plugged.device.bar0  # type: ignore[attr-defined]
+    state: Any = plugged.device.bar0
     plugged.bar0.CTRL.write(0x13)
     rows = len(lab.trace)
     assert (state.CTRL, state.CTRL.RATE) == (0x93, 9)

@@ -12,7 +12,7 @@ from hdvlab.errors import AccessError, AccessWarning, GuestMemoryError, HResult
 from hdvlab.lab import Plugged
 
 
-class Unprintable(Exception):  # noqa: N818
+class Unprintable(Exception):
     def __str__(self) -> str:
         raise ValueError("not even its text works")
 

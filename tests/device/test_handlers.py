@@ -30,7 +30,7 @@ class Handled(Device):
 
     @bar0.CTRL.on_write
     def ctrl(self, value: int) -> None:
-        self.calls.append(("ctrl", value, int(self.bar0.CTRL)))  # type: ignore[attr-defined]
+        self.calls.append(("ctrl", value, int(self.bar0.CTRL)))
 
     @bar0.BOTH.on_write
     def both(self, value: int, old: int) -> None:
@@ -50,7 +50,7 @@ class Handled(Device):
 
     @bar0.DONE.on_write
     def done(self, value: int, old: int) -> None:
-        self.calls.append(("done", value, old, int(self.bar0.DONE)))  # type: ignore[attr-defined]
+        self.calls.append(("done", value, old, int(self.bar0.DONE)))
 
     @bar0.WIDE.on_write
     @bar0.KEY.on_write
@@ -172,14 +172,14 @@ class Sealed(Device):
 
     @bar0.KEEP.on_write
     def keep(self, value: int) -> None:
-        self.bar0.KEEP.A = 0x99  # type: ignore[attr-defined]
-        self.bar0.OTHER = 1  # type: ignore[attr-defined]
+        self.bar0.KEEP.A = 0x99
+        self.bar0.OTHER = 1
         raise PermissionError("no")
 
 
 def test_a_write_whose_handler_raises_leaves_its_register_as_it_was(lab: Lab) -> None:
     plugged = lab.plug(Sealed)
-    plugged.device.bar0.KEEP = 0xFF42  # type: ignore[attr-defined]
+    plugged.device.bar0.KEEP = 0xFF42
     with pytest.warns(AccessWarning, match="had no effect: its handler failed"):
         plugged.bar0.KEEP.write(0xFFFF)
     assert plugged.bar0.KEEP.read() == 0xFF42

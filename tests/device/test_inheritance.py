@@ -17,7 +17,7 @@ class Parent(Device):
 
     @bar0.CTRL.on_write
     def ctrl(self, value: int) -> None:
-        self.bar0.COUNT += 1  # type: ignore[attr-defined]
+        self.bar0.COUNT += 1
 
 
 def count_after_a_write(lab: Lab, device: type[Device]) -> int:
@@ -40,15 +40,15 @@ def test_a_subclass_overrides_a_handler_by_overriding_the_method(lab: Lab) -> No
     class Child(Parent):
         def ctrl(self, value: int) -> None:
             super().ctrl(value)
-            self.bar0.COUNT += 100  # type: ignore[attr-defined]
+            self.bar0.COUNT += 100
 
     assert count_after_a_write(lab, Child) == 101
 
 
 def test_an_overriding_method_may_also_take_the_old_value(lab: Lab) -> None:
     class Child(Parent):
-        def ctrl(self, value: int, old: int) -> None:  # type: ignore[override]
-            self.bar0.COUNT = value + old + 10  # type: ignore[attr-defined]
+        def ctrl(self, value: int, old: int) -> None:
+            self.bar0.COUNT = value + old + 10
 
     assert count_after_a_write(lab, Child) == 15
 
@@ -57,27 +57,27 @@ def test_an_override_that_cannot_handle_is_refused_when_the_class_is_made() -> N
     with pytest.raises(RegisterError, match=r"Child\.ctrl takes self and 1 or 2 more arguments, not 0"):
 
         class Child(Parent):
-            def ctrl(self) -> None:  # type: ignore[override]
+            def ctrl(self) -> None:
                 pass
 
     with pytest.raises(RegisterError, match=r"Mute\.ctrl handles a register, but is None here"):
 
         class Mute(Parent):
-            ctrl = None  # type: ignore[assignment]
+            ctrl = None
 
 
 def test_a_subclass_decorator_replaces_its_parents_handler(lab: Lab) -> None:
     class Child(Parent):
         @Parent.bar0.CTRL.on_write
         def other(self, value: int) -> None:
-            self.bar0.COUNT = 77  # type: ignore[attr-defined]
+            self.bar0.COUNT = 77
 
     assert count_after_a_write(lab, Child) == 77
 
 
 def test_a_subclass_that_extends_a_bar_keeps_the_handlers_of_the_old_registers(lab: Lab) -> None:
     class Child(Parent):
-        class bar0(Parent.bar0, size=8192):  # type: ignore[call-arg]
+        class bar0(Parent.bar0, size=8192):
             MORE = Register(0x1000, reset=9)
 
     assert count_after_a_write(lab, Child) == 1
@@ -92,7 +92,7 @@ def test_a_subclass_that_replaces_a_bar_overrides_its_handlers_too(lab: Lab) -> 
 
         @bar0.CTRL.on_write
         def ctrl(self, value: int) -> None:
-            self.bar0.COUNT = value  # type: ignore[attr-defined]
+            self.bar0.COUNT = value
 
     assert count_after_a_write(lab, Child) == 5
 
@@ -127,7 +127,7 @@ def test_an_author_may_write_init_without_calling_ours(lab: Lab) -> None:
             self.step = step
 
         def ctrl(self, value: int) -> None:
-            self.bar0.COUNT += self.step  # type: ignore[attr-defined]
+            self.bar0.COUNT += self.step
 
     plugged = lab.plug(Child(40))
     plugged.bar0.CTRL.write(0)

@@ -160,10 +160,10 @@ def test_an_access_between_stop_and_start_is_told_that_the_machine_is_off(lab: L
 def test_registers_answer_while_the_device_starts_and_nothing_is_lost(lab: Lab) -> None:
     class Eager(Living):
         def start(self) -> None:
-            self.bar0.CTRL = 77  # type: ignore[attr-defined]
+            self.bar0.CTRL = 77
 
         def initialize(self) -> None:
-            assert self.bar0.CTRL == 3  # type: ignore[attr-defined]
+            assert self.bar0.CTRL == 3
 
     assert lab.plug(Eager).bar0.CTRL.read() == 77
 
@@ -210,17 +210,17 @@ def test_configuration_strings_arrive_as_keys_and_values(lab: Lab) -> None:
     device = lab.plug(Configured, configuration=texts).device
     want = {"rate": "5", "flag": "", "path": "a=b", "empty": "", "ünï": "✓𝄞", "": ""}
     assert device.configuration == want
-    assert device.seen == want  # type: ignore[attr-defined]
+    assert device.seen == want
     frame = lab.trace.frame()
     assert list(frame[frame["kind"] == "set_configuration"]["value"]) == [6]
 
 
 def test_configuration_comes_again_with_the_power(lab: Lab) -> None:
     device = lab.plug(Configured, configuration=["rate=5"]).device
-    device.seen = {}  # type: ignore[attr-defined]
+    device.seen = {}
     lab.stop()
     lab.start()
-    assert device.seen == {"rate": "5"}  # type: ignore[attr-defined]
+    assert device.seen == {"rate": "5"}
 
 
 @pytest.mark.parametrize("given", ["rate=5", [5], ["a\0b"], [None], [b"rate=5"]], ids=repr)

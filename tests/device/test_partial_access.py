@@ -82,7 +82,7 @@ def plugged() -> Iterator[Plugged]:
 def test_accesses_of_any_size_at_any_place_touch_the_bytes_they_address(
     plugged: Plugged, accesses: list[tuple[int, int, int | None]]
 ) -> None:
-    model, state, bar0 = Model(), plugged.device.bar0, plugged.bar0  # type: ignore[attr-defined]
+    model, state, bar0 = Model(), plugged.device.bar0, plugged.bar0
     for register in Bytes.bar0.map:  # a power cycle for each example would be slow
         setattr(state, register.name, register.reset)
     with warnings.catch_warnings():
@@ -136,7 +136,7 @@ def test_a_narrow_access_of_a_low_register_reads_the_low_half_and_replaces_the_w
     assert plugged.bar0.read(8, 4) == 0x4433_2211
     plugged.bar0.write(8, 5, 4)
     assert plugged.bar0.LOW.read() == 5
-    assert plugged.device.seen == (5, 0x8877_6655_4433_2211)  # type: ignore[attr-defined]
+    assert plugged.device.seen == (5, 0x8877_6655_4433_2211)
 
 
 def test_a_narrow_access_of_a_low_register_must_start_at_its_offset(lab: Lab) -> None:

@@ -142,7 +142,7 @@ def test_start_may_map_sections_and_leave_the_rest_for_later(lab: Lab) -> None:
             greeted.set()
 
     plugged = lab.plug(Own)
-    plugged.device.pages.memory[0] = 0x31  # type: ignore[attr-defined]
+    plugged.device.pages.memory[0] = 0x31
     assert plugged.bar0.read(0x1000, 1) == 0x31
     wait_for(greeted)
     assert lab.faults == []
@@ -158,4 +158,3 @@ def test_sections_go_with_the_device_but_their_memory_stays_readable(lab: Lab, d
     section.close()
     lab.start()
     assert lab["paged"].bar0.HIDDEN.read() == 0x55
-

@@ -36,7 +36,7 @@ class Worker(Device):
         self.spawn(self.locked_work, value)
 
     def work(self, value: int) -> None:
-        self.bar0.COUNT += 1  # type: ignore[attr-defined]
+        self.bar0.COUNT += 1
         self.dma_write(BASE, bytes([value]))
         self.done.set()
 
@@ -123,8 +123,8 @@ def test_inside_the_lock_no_access_runs(lab: Lab, device: Worker) -> None:
         with device.lock:
             inside.set()
             wait_for(device.go_on)
-            device.bar0.COUNT = 41  # type: ignore[attr-defined]
-            device.bar0.COUNT += 1  # type: ignore[attr-defined]
+            device.bar0.COUNT = 41
+            device.bar0.COUNT += 1
 
     holder = device.spawn(hold)
     wait_for(inside)
@@ -149,7 +149,7 @@ def test_handlers_of_one_device_never_run_at_once(lab: Lab) -> None:
             assert not self.busy
             self.busy = True
             for _ in range(20):
-                self.bar0.COUNT += 1  # type: ignore[attr-defined]
+                self.bar0.COUNT += 1
             self.busy = False
 
     lab.plug(Careful)
@@ -160,7 +160,7 @@ def test_handlers_of_one_device_never_run_at_once(lab: Lab) -> None:
 
     runs = [lab.run(driver, wait=False) for _ in range(4)]
     for run in runs:
-        run.program.result()  # type: ignore[union-attr]
+        run.program.result()
     assert lab.faults == []
     assert lab["careful"].bar0.COUNT.read() == 4 * 50 * 20
 
@@ -169,7 +169,7 @@ def test_the_lock_inside_a_handler_or_twice_is_refused_with_the_reason(lab: Lab,
     with device.lock:
         with pytest.raises(StateError, match="this thread is inside one of its callbacks already"), device.lock:
             pass
-        device.bar0.COUNT = 5  # type: ignore[attr-defined]
+        device.bar0.COUNT = 5
     assert lab["worker"].bar0.COUNT.read() == 5, "the refused one did not leave the other"
 
 

@@ -22,7 +22,7 @@ class Blink(Device):
 
     @bar0.CTRL.on_write
     def ctrl(self, value: int) -> None:
-        self.bar0.COUNT += 1  # type: ignore[attr-defined]
+        self.bar0.COUNT += 1
 
     @bar0.HANDLED.on_read
     def handled(self) -> int:

@@ -21,12 +21,12 @@ def blink(lab: Lab) -> Plugged:
 
 def test_peek_has_no_side_effect_and_leaves_no_row(lab: Lab, blink: Plugged) -> None:
     rows = len(lab.trace)
-    before = [int(value) for _, value in blink.device.bar0]  # type: ignore[attr-defined]
+    before = [int(value) for _, value in blink.device.bar0]
     assert [blink.peek(0, offset, 4) for offset in (0, 4, 8, 12)] == [0x10, 0x99, 0, 0]
     assert [blink.peek(0, 4, size) for size in (1, 2, 4, 8)] == [0x99, 0x99, 0x99, 0x99]
     assert blink.registers()["register"].tolist() == ["CTRL", "POP", "COUNT", "HANDLED", "CTRL"]
-    assert [int(value) for _, value in blink.device.bar0] == before  # type: ignore[attr-defined]
-    assert blink.device.calls == []  # type: ignore[attr-defined]
+    assert [int(value) for _, value in blink.device.bar0] == before
+    assert blink.device.calls == []
     assert len(lab.trace) == rows
 
 

@@ -23,10 +23,15 @@ def test_a_recording_is_what_happened_inside_it(lab: Lab) -> None:
 
 def test_a_recording_grows_until_it_ends_and_ends_also_when_the_cell_raises(lab: Lab) -> None:
     blink = lab.plug(Blink)
-    with pytest.raises(ZeroDivisionError), lab.record("cut") as run:
-        blink.bar0.CTRL.read()
-        assert len(run) == 1
-        1 / 0  # noqa: B018
+
+    def cell() -> None:
+        with lab.record("cut") as run:
+            blink.bar0.CTRL.read()
+            assert len(run) == 1
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        cell()
     blink.bar0.CTRL.read()
     assert len(lab.runs["cut"]) == 1
 

@@ -13,7 +13,7 @@ from hdvlab.errors import RegisterError
 def bar(*, options: dict[str, Any] | None = None, **registers: Any) -> type[Bar]:
     """Make a class ``bar0(Bar, **options)`` of these registers."""
     namespace: dict[str, Any] = dict(registers)
-    return type(Bar)("bar0", (Bar,), namespace, **(options or {}))  # type: ignore[return-value]
+    return type(Bar)("bar0", (Bar,), namespace, **(options or {}))
 
 
 @pytest.mark.parametrize("size", [0, 8, 15, 17, 100, 4095, -4096, 4096.0, "4k"])
@@ -84,7 +84,7 @@ def test_a_misspelt_register_in_a_decorator_is_refused_with_the_nearest() -> Non
 def test_a_derived_bar_has_its_parents_registers_size_and_width() -> None:
     parent = bar(options={"size": 8192, "bits": 64, "prefetchable": True}, CTRL=Register(0), STATUS=Register(4))
 
-    class bar1(parent):  # type: ignore[valid-type,misc]
+    class bar1(parent):
         MORE = Register(8)
 
     assert [register.name for register in bar1.map] == ["CTRL", "STATUS", "MORE"]
@@ -94,7 +94,7 @@ def test_a_derived_bar_has_its_parents_registers_size_and_width() -> None:
 def test_a_derived_bar_may_replace_a_register_and_its_own_size() -> None:
     parent = bar(options={"size": 4096}, CTRL=Register(0))
 
-    class bar1(parent, size=8192):  # type: ignore[valid-type,misc,call-arg]
+    class bar1(parent, size=8192):
         CTRL = Register(0x1000, 64)
 
     assert bar1.map["CTRL"].offset == 0x1000
@@ -105,5 +105,5 @@ def test_a_derived_bar_that_collides_with_its_parent_is_refused() -> None:
     parent = bar(CTRL=Register(0))
     with pytest.raises(RegisterError, match="bar1: CTRL ends at 0x4, behind the start of NEW at 0x2"):
 
-        class bar1(parent):  # type: ignore[valid-type,misc]
+        class bar1(parent):
             NEW = Register(2, 16)

@@ -82,8 +82,8 @@ def test_fields_that_touch_are_accepted() -> None:
         ((1, "2"), r"a tuple is \(lsb, width\)"),
         (-1, r"lsb -1 and width 1 describe no bits"),
         ((0, 0), r"lsb 0 and width 0 describe no bits"),
-        (Field("0"), r"lsb '0' and width 1 are numbers of bits"),  # type: ignore[arg-type]
-        (Field(0, 1.5), r"lsb 0 and width 1.5 are numbers of bits"),  # type: ignore[arg-type]
+        (Field("0"), r"lsb '0' and width 1 are numbers of bits"),
+        (Field(0, 1.5), r"lsb 0 and width 1.5 are numbers of bits"),
     ],
 )
 def test_a_field_written_wrongly_is_refused_with_its_name(given: Any, message: str) -> None:
@@ -119,7 +119,7 @@ def test_an_unknown_way_of_narrow_accesses_is_refused() -> None:
 
 def test_a_decorator_on_something_that_cannot_be_called_is_refused() -> None:
     with pytest.raises(RegisterError, match="on_write decorates a function, not 3"):
-        named(0).on_write(3)  # type: ignore[type-var]
+        named(0).on_write(3)
 
 
 def test_the_error_is_a_type_error_and_carries_its_hresult() -> None:

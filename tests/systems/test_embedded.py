@@ -82,9 +82,7 @@ def test_an_access_that_wraps_or_has_an_odd_size_reaches_nobody(lab: Lab, plugge
 
 @pytest.mark.fault(16)
 @pytest.mark.parametrize("bar", [1, 5, 6, 255])
-def test_past_the_bus_a_bar_that_is_not_implemented_is_refused_with_a_row(
-    lab: Lab, plugged: Plugged, bar: int
-) -> None:
+def test_past_the_bus_a_bar_that_is_not_implemented_is_refused_with_a_row(lab: Lab, plugged: Plugged, bar: int) -> None:
     with lab.record() as run:
         value, status = lab.machine.device_access(plugged.handle, False, bar, 0, 4, 0, Origin.user)
     assert (value, status) == (0xFFFF_FFFF, HResult.E_INVALIDARG.signed)

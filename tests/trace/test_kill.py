@@ -65,6 +65,7 @@ def killed_recording(zygote: subprocess.Popen[str], path: Path, threads: int, mo
     seen, reader, deadline = 0, None, time.monotonic() + 60
     while seen < most:
         assert time.monotonic() < deadline, "it records nothing"
+        os.sched_yield()
         if reader is None:
             try:
                 reader = open_trace(path)

@@ -7,6 +7,12 @@
 
 #define COMMAND_WRITABLE 0x0547u /* I/O, memory, bus master, parity, SERR#, interrupt disable */
 
+/* The bits of a BAR that say what it is: hardwired (PCI 3.0, 6.2.5.1). An upper half is address only. */
+static uint32_t type_bits(const struct device *device, uint32_t bar) {
+    int upper = bar && (device->probed_bars[bar - 1] & 0x6) == 0x4 && device->bar_size[bar - 1];
+    return upper ? 0 : device->probed_bars[bar] & 0xF;
+}
+
 void embedded_config_bits(struct system *system, uint32_t number, const struct device *device, uint32_t dword,
                           uint32_t *mask, uint32_t *bits) {
     const struct slot *slot = &system->slots[number];
@@ -29,7 +35,7 @@ void embedded_config_bits(struct system *system, uint32_t number, const struct d
     case 0x18:
     case 0x1C:
     case 0x20:
-    case 0x24: *bits = slot->bar[(dword - 0x10) / 4]; return;
+    case 0x24: *bits = slot->bar[(dword - 0x10) / 4] | type_bits(device, (dword - 0x10) / 4); return;
     case 0x2C: *bits = (uint32_t)id->SubSystemID << 16 | id->SubVendorID; return;
     case 0x30: return; /* no expansion ROM */
     case 0x3C:
@@ -84,9 +90,7 @@ void embedded_config_keep(struct system *system, uint32_t number, struct device 
         atomic_store(&device->command, value & COMMAND_WRITABLE);
     } else if (dword >= 0x10 && dword < 0x28) {
         uint32_t index = (dword - 0x10) / 4;
-        int upper = index && (device->probed_bars[index - 1] & 0x6) == 0x4 && device->bar_size[index - 1];
-        uint32_t type = upper ? 0 : device->probed_bars[index] & 0xF;
-        atomic_store(&slot->bar[index], (value & device->probed_bars[index] & ~type) | type);
+        atomic_store(&slot->bar[index], value & device->probed_bars[index] & ~type_bits(device, index));
     } else {
         if (dword == 0x3C)
             slot->interrupt_line = (uint8_t)value;

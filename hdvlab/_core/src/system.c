@@ -72,6 +72,29 @@ static void power_off(struct system *system, struct slot *slot) {
     handle_release(device->handle);
 }
 
+/* Devices that were torn down while their host goes on leave it, so that plugging again and again costs nothing. */
+static void reap(struct system *system) {
+    struct device *gone = NULL;
+    pthread_mutex_lock(&system->lock);
+    for (struct host *host = system->hosts; host; host = host->next)
+        for (struct device **d = &host->devices; *d;) {
+            struct device *device = *d;
+            if (atomic_load(&device->state) != DEVICE_TORN_DOWN) {
+                d = &device->next;
+                continue;
+            }
+            *d = device->next;
+            device->next = gone;
+            gone = device;
+        }
+    pthread_mutex_unlock(&system->lock);
+    while (gone) {
+        struct device *next = gone->next;
+        handle_retire(gone->handle, HANDLE_DEVICE);
+        gone = next;
+    }
+}
+
 static HRESULT start_slot(struct system *system, struct slot *slot) {
     struct device *device = system_slot_device(system, (uint32_t)(slot - system->slots));
     if (!device)
@@ -225,6 +248,7 @@ HRESULT hdvlab_system_add_slot(HCS_SYSTEM handle, uint32_t number, const GUID *d
                     hr = start_slot(system, slot);
                 if (FAILED(hr)) {
                     power_off(system, slot);
+                    reap(system);
                     free(slot->configuration);
                     memset(slot, 0, sizeof *slot);
                 }
@@ -248,6 +272,7 @@ HRESULT hdvlab_system_remove_slot(HCS_SYSTEM handle, uint32_t number) {
         struct slot *slot = &system->slots[number];
         if (slot->used) {
             power_off(system, slot);
+            reap(system);
             free(slot->configuration);
             memset(slot, 0, sizeof *slot);
             system->ops->remap(system);

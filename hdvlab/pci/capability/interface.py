@@ -66,6 +66,6 @@ def capability_bytes(config: bytes, offset: int, size: int, capability_id: int) 
         )
     if data[spec.CAPABILITY_ID] != capability_id:
         raise AccessError(
-            f"capability at {offset:#x} has ID {data[spec.CAPABILITY_ID]:#04x}, not {capability_id:#04x}; walk() finds it"
+            f"capability at {offset:#x} has ID {data[spec.CAPABILITY_ID]:#04x}, not {capability_id:#04x}; see walk()"
         )
     return data

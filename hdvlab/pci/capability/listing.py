@@ -95,7 +95,8 @@ def _power_management(config: bytes, offset: int, control: int) -> list[str]:
     lines = [
         f"Power Management version {control & spec.PM_VERSION}",
         (
-            f"Flags: PMEClk{flag(control, spec.PM_PME_CLOCK)} DSI{flag(control, spec.PM_DEVICE_SPECIFIC_INITIALIZATION)} "
+            f"Flags: PMEClk{flag(control, spec.PM_PME_CLOCK)} "
+            f"DSI{flag(control, spec.PM_DEVICE_SPECIFIC_INITIALIZATION)} "
             f"D1{flag(control, spec.PM_D1)} D2{flag(control, spec.PM_D2)} AuxCurrent={current}mA PME({support})"
         ),
     ]
@@ -133,7 +134,8 @@ def _msi(config: bytes, offset: int, control: int) -> list[str]:
 def _msix(config: bytes, offset: int, control: int) -> list[str]:
     lines = [
         (
-            f"MSI-X: Enable{flag(control, spec.MSIX_CONTROL_ENABLE)} Count={(control & spec.MSIX_CONTROL_TABLE_SIZE) + 1} "
+            f"MSI-X: Enable{flag(control, spec.MSIX_CONTROL_ENABLE)} "
+            f"Count={(control & spec.MSIX_CONTROL_TABLE_SIZE) + 1} "
             f"Masked{flag(control, spec.MSIX_CONTROL_FUNCTION_MASK)}"
         )
     ]

@@ -76,7 +76,7 @@ def test_an_interrupt_comes_only_when_status_asks_for_it_and_after_computing_is_
 
 def test_a_write_while_it_computes_is_ignored(lab: Lab) -> None:
     bar0 = lab.plug(Edu).bar0
-    state: Any = lab["edu"].device.bar0  # type: ignore[attr-defined]
+    state: Any = lab["edu"].device.bar0
     state.STATUS.COMPUTING = 1
     state.FACTORIAL = 77
     bar0.FACTORIAL.write(5)

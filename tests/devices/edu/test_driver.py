@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pandas as pd
 import pytest
@@ -18,9 +17,9 @@ DATA = bytes(range(256)) * 3
 
 
 @pytest.fixture
-def run(lab: Lab) -> Iterator[Run]:
+def run(lab: Lab) -> Run:
     lab.plug(edu.Edu, configuration=["dma_delay_ms=1"])
-    yield lab.run(edu.driver, 12, DATA)
+    return lab.run(edu.driver, 12, DATA)
 
 
 @pytest.fixture
@@ -75,7 +74,8 @@ def test_the_driver_enables_msi_as_a_real_one_does(frame: pd.DataFrame) -> None:
 
 def test_the_fields_of_registers_are_told(frame: pd.DataFrame) -> None:
     commands = frame[(frame["register"] == "DMA_COMMAND") & (frame["kind"] == "mmio_write")]
-    assert list(commands["fields"]) == ["RUN=1 FROM_DEVICE=RAM to device IRQ=1", "RUN=1 FROM_DEVICE=device to RAM IRQ=1"]
+    ways = ["RAM to device", "device to RAM"]
+    assert list(commands["fields"]) == [f"RUN=1 FROM_DEVICE={way} IRQ=1" for way in ways]
 
 
 def test_a_device_that_is_not_edu_is_found_out(lab: Lab) -> None:
