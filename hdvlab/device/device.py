@@ -22,6 +22,9 @@ from hdvlab.registers import Register
 
 _Opened = TypeVar("_Opened", Aperture, Doorbell, Section)
 
+#: Devices that the library has pointers to, by identity: they live until their Teardown, whoever forgets them.
+_attached: dict[int, Device] = {}
+
 #: Different faults that one device keeps; every failed access is in the trace all the same.
 MAX_FAULTS = 1000
 
@@ -264,6 +267,7 @@ class Device:
         check(lib.hdvlab_register_file_reset(self._file), "reset")
         self._name, self._report = name, report
         self._instance = host.create_device(self._file, self.class_id, instance_id)
+        _attached[id(self)] = self
         self._work = Work(self._instance, self.on_failure)
         return self._instance
 
@@ -315,6 +319,7 @@ class Device:
                 opened.close()
             self._opened.clear()
             self._last_work, self._work, self._instance = self._work, None, None
+            _attached.pop(id(self), None)
 
     def on_register_read(self, index: int, stored: int) -> int:
         handler, arguments = self._readers[index]

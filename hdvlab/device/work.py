@@ -17,11 +17,10 @@ class DeviceLock:
     def __init__(self, device: Any, cause: int = -1) -> None:
         self._device = device
         self._cause = cause
-        self._before = -1
 
     def __enter__(self) -> None:
-        self._before = lib.hdvlab_cause()
-        cause = self._before if self._before >= 0 else self._cause
+        before = lib.hdvlab_cause()
+        cause = before if before >= 0 else self._cause
         # In slices, so that Ctrl-C reaches a thread that waits for a device that hangs.
         while (hresult := lib.hdvlab_device_enter(self._device, 100, cause)) == HResult.ERROR_TIMEOUT.signed:
             pass
@@ -31,7 +30,6 @@ class DeviceLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         lib.hdvlab_device_leave(self._device)
-        lib.hdvlab_set_cause(self._before)
 
 
 class Work:

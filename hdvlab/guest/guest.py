@@ -19,26 +19,30 @@ class VectorAllocator:
     """Hands out CPU interrupt vectors in aligned runs, as MSI wants them."""
 
     def __init__(self) -> None:
-        self._taken: set[int] = set()
+        self._taken: dict[int, object] = {}
+        """Vector to owner."""
         self._guard = threading.Lock()
 
-    def take(self, count: int) -> list[int]:
-        """``count`` consecutive free vectors starting at a multiple of the next power of two."""
+    def take(self, count: int, owner: object) -> list[int]:
+        """``count`` consecutive free vectors starting at a multiple of the next power of two.
+
+        ``owner`` is who gives them back.
+        """
         if count < 1:
             raise AccessError(f"a function needs 1 vector or more, not {count}")
         step = 1 << (count - 1).bit_length()
         with self._guard:
             for first in range(-(-FIRST_VECTOR // step) * step, VECTOR_COUNT - count + 1, step):
                 run = range(first, first + count)
-                if self._taken.isdisjoint(run):
-                    self._taken.update(run)
+                if self._taken.keys().isdisjoint(run):
+                    self._taken.update(dict.fromkeys(run, owner))
                     return list(run)
         raise StateError(f"no {count} consecutive interrupt vectors are free")
 
-    def give_back(self, vectors: list[int]) -> None:
-        """Free vectors."""
+    def give_back(self, owner: object) -> None:
+        """Free all that :meth:`take` gave to an owner."""
         with self._guard:
-            self._taken.difference_update(vectors)
+            self._taken = {vector: other for vector, other in self._taken.items() if other is not owner}
 
 
 class Guest:
@@ -55,8 +59,6 @@ class Guest:
         self.functions = dict(functions)
         self._ram = ram
         self._vectors = vectors
-        self._buffers: list[DmaBuffer] = []
-        self._owned: list[int] = []
         self.stopped = threading.Event()
         """Set when the program is stopped from outside."""
 
@@ -80,15 +82,13 @@ class Guest:
 
     def dma_alloc(self, size: int) -> DmaBuffer:
         """A page-aligned, zeroed DMA buffer of ``size`` bytes."""
-        buffer = DmaBuffer(self.bus, self._ram.take(size), size)
-        self._buffers.append(buffer)
+        buffer = DmaBuffer(self.bus, self._ram.take(size, self), size)
         buffer.write(bytes(size))
         return buffer
 
     def request_interrupts(self, function: Function, count: int = 1) -> list[int]:
         """Give a function ``count`` CPU vectors and program its MSI-X or MSI capability with them."""
-        vectors = self._vectors.take(count)
-        self._owned.extend(vectors)
+        vectors = self._vectors.take(count, self)
         for vector in vectors:
             self._drain(vector)
         function.enable_interrupts(vectors)
@@ -148,7 +148,5 @@ class Guest:
 
     def close(self) -> None:
         """Free buffers and vectors."""
-        while self._buffers:
-            self._ram.give_back(self._buffers.pop().address)
-        owned, self._owned = self._owned, []
-        self._vectors.give_back(owned)
+        self._ram.give_back(self)
+        self._vectors.give_back(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 
 from hdvlab.errors import AccessError, GuestMemoryError
@@ -48,11 +49,12 @@ class RamAllocator:
 
     def __init__(self, ram_size: int) -> None:
         self._end = min(ram_size, 0xC0000000)
-        self._taken: dict[int, int] = {}
+        self._taken: dict[int, tuple[int, object]] = {}
+        """Address to length and owner: one entry, so that a program stopped at any moment leaves none without one."""
         self._guard = threading.Lock()
 
-    def take(self, size: int) -> int:
-        """Guest-physical address of ``size`` free bytes, rounded up to pages.
+    def take(self, size: int, owner: object) -> int:
+        """Guest-physical address of ``size`` free bytes, rounded up to pages; ``owner`` is who gives them back.
 
         Raises
         ------
@@ -64,16 +66,16 @@ class RamAllocator:
         length = -(-size // PAGE_SIZE) * PAGE_SIZE
         with self._guard:
             place = self.START
-            for taken, taken_size in sorted(self._taken.items()):
+            for taken, (taken_size, _) in sorted(self._taken.items(), key=operator.itemgetter(0)):
                 if place + length <= taken:
                     break
                 place = taken + taken_size
             if place + length > self._end:
                 raise GuestMemoryError(f"no {size:#x} bytes of guest RAM are free; give the lab more: Lab(ram=...)")
-            self._taken[place] = length
+            self._taken[place] = (length, owner)
         return place
 
-    def give_back(self, address: int) -> None:
-        """Free what :meth:`take` gave."""
+    def give_back(self, owner: object) -> None:
+        """Free all that :meth:`take` gave to an owner."""
         with self._guard:
-            self._taken.pop(address, None)
+            self._taken = {place: entry for place, entry in self._taken.items() if entry[1] is not owner}

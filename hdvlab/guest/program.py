@@ -34,6 +34,7 @@ class Program:
         self.value: Any = None
         self.error: BaseException | None = None
         self.seconds = 0.0
+        self._returned = False
         self._guest = guest
         self._function = function
         self._arguments = arguments
@@ -49,9 +50,12 @@ class Program:
         self._thread.start()
 
     def _run(self) -> None:
-        with contextlib.suppress(GuestInterrupted, SystemExit):  # a stop may come when the function has ended already
+        try:
             self._begun.set()
             self._call()
+        except (GuestInterrupted, SystemExit):  # a stop may come before the function and behind its end
+            if not self._returned and self.error is None:
+                self.error = GuestInterrupted(f"{self.name} was stopped")
         while not self._done.is_set():
             with contextlib.suppress(GuestInterrupted, SystemExit), self._door:
                 _throw(threading.get_ident(), None)  # what is on its way would hit the interpreter's own code
@@ -60,7 +64,7 @@ class Program:
     def _call(self) -> None:
         began = time.perf_counter()
         try:
-            self.value = self._function(self._guest, *self._arguments)
+            self.value, self._returned = self._function(self._guest, *self._arguments), True
         except BaseException as error:
             stopped = isinstance(error, SystemExit) and self._guest.stopped.is_set()
             self.error = GuestInterrupted(f"{self.name} was stopped") if stopped else error

@@ -397,16 +397,3 @@ def test_a_bar_that_moves_under_another_threads_accesses_is_at_the_old_place_or_
             machine.config_write(0, 4, 2, MEMORY)
             moves += 1
         done.set()
-
-
-def test_narrow_writes_of_two_threads_to_one_bar_are_all_kept(machine: Machine) -> None:
-    machine.running(CallbackDevice((0xFF000000,)))
-    for round_ in range(1, 60):
-        with Threads() as threads:
-            threads.start(machine.config_write, 0, 0x13, 1, round_)
-            threads.start(machine.config_write, 0, 0x3C, 1, round_)
-            threads.start(machine.config_write, 0, 0x04, 1, round_ & 6)
-            threads.start(machine.config_write, 0, 0x05, 1, 0x04)
-        assert machine.config_read(0, 0x10)[1] == round_ << 24
-        assert machine.config_read(0, 0x3C, 1)[1] == round_
-        assert machine.config_read(0, 0x04, 2)[1] == 0x0400 | round_ & 6

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from hdvlab._core import ffi, lib
 from hdvlab.errors import HResult
+from hdvlab.hdv.structures import guid
 
 from .register_scaffold import RegisterDevice, register
-from .scaffold import S_OK, SLACK, CallbackDevice, Failure, Machine, Recording, Threads, code, resident
+from .scaffold import (
+    CLASS_ID,
+    S_OK,
+    SLACK,
+    CallbackDevice,
+    Failure,
+    Machine,
+    Recording,
+    Threads,
+    code,
+    happens,
+    resident,
+)
 
 
 def _held() -> dict[str, int]:
@@ -127,18 +141,26 @@ def test_a_thousand_hot_plugs_leave_nothing() -> None:
 
 
 def test_hosts_that_are_torn_down_while_devices_are_made_lose_none(machine: Machine) -> None:
-    def make(device: CallbackDevice, host: object) -> None:
-        while device.create(host) == S_OK:
-            device.calls.append(("created",))
-            device.instance_id = CallbackDevice.new_instance_id()
+    device, out = CallbackDevice(), ffi.new("void **")
+    class_id, table, create = guid(CLASS_ID), device.interface, lib.HdvCreateDeviceInstance
 
-    for _ in range(40):
-        out = ffi.new("void **")
+    def make(host: object, begun: threading.Event, made: list[int]) -> None:
+        handle = ffi.new("void **")
+        names = [guid(CallbackDevice.new_instance_id()) for _ in range(300)]
+        begun.set()
+        made.append(0)
+        for name in names:
+            if create(host, 1, class_id, name, table, ffi.NULL, handle):
+                break
+            made[0] += 1
+
+    for _ in range(200):
         assert code(lib.HdvInitializeDeviceHost(machine.system, out)) == S_OK
-        devices = [CallbackDevice(), CallbackDevice()]
+        begun = threading.Event()
+        made: list[int] = []
+        device.calls.clear()
         with Threads() as threads:
-            for device in devices:
-                threads.start(make, device, out[0])
+            threads.start(make, out[0], begun, made)
+            happens(begun)
             assert code(lib.HdvTeardownDeviceHost(out[0])) == S_OK
-        for device in devices:
-            assert device.names().count("created") == device.names().count("teardown")
+        assert device.names() == ["teardown"] * made[0]

@@ -11,7 +11,7 @@ from hdvlab._core import lib
 from hdvlab.errors import HResult
 
 from .register_scaffold import NARROW_LOW, ON_READ, ON_WRITE, RegisterDevice, failing, register, running
-from .scaffold import PLACE, S_OK, CallbackDevice, Machine, Threads, ones
+from .scaffold import PLACE, S_OK, CallbackDevice, Machine, ones
 
 DENIED, MISSING, INVALID = HResult.E_ACCESSDENIED, HResult.ERROR_NOT_FOUND, HResult.E_INVALIDARG
 Make = Callable[..., RegisterDevice]
@@ -364,26 +364,3 @@ def test_a_failing_author_fails_the_start(machine: Machine) -> None:
     assert machine.start() == HResult.E_OUTOFMEMORY
     assert device.names() == ["initialize", "teardown"]
     assert device.close() == S_OK  # type: ignore[attr-defined]
-
-
-def test_a_status_bit_that_is_set_while_the_guest_clears_another_is_not_lost(machine: Machine, make: Make) -> None:
-    import numpy as np
-
-    from hdvlab._core import ffi
-
-    device = make([register(0, 4, "w1c")])
-    word = np.frombuffer(ffi.buffer(device.values, 8), np.uint8)
-    count = 20_000
-
-    def guest() -> None:
-        access, value = machine.access(), 0x01
-        for _ in range(count):
-            lib.hdvlab_guest_write(machine.system, access, PLACE, 1, value)
-
-    with Threads() as threads:
-        thread = threads.start(guest)
-        number = 0
-        while thread.is_alive():
-            number = number + 1 & 0xFF
-            word[1] = number  # a byte that the guest's narrow write has no part in
-            assert word[1] == number

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import uuid
+import weakref
+
 import pytest
 
 from hdvlab import Bar, Device, Lab, Register
 from hdvlab.errors import AccessWarning, DeviceError, HdvError, HResult, StateError, UsageError
+from hdvlab.hdv import DeviceHost
+from hdvlab.systems import EmbeddedMachine
 
 
 class Living(Device):
@@ -195,6 +201,29 @@ def test_one_object_can_be_in_one_place_at_a_time(lab: Lab) -> None:
     assert lab["one"].bar0.CTRL.read() == 3
     lab.unplug("one")
     lab.plug(device, name="two")
+
+
+@pytest.mark.fault(40)
+def test_a_device_that_everybody_forgot_lives_until_its_teardown() -> None:
+    """The library has a pointer to it; its last callback must not find freed memory."""
+    steps: list[str] = []
+
+    class Forgotten(Living):
+        def teardown(self) -> None:
+            steps.append("teardown")
+
+    machine = EmbeddedMachine(1 << 20)
+    host = DeviceHost(machine.handle)
+    device: Device | None = Forgotten()
+    device.attach(host, uuid.uuid4(), "forgotten", lambda fault: None)
+    alive = weakref.ref(device)
+    device = None
+    gc.collect()
+    host.teardown()
+    machine.close()
+    assert steps == ["teardown"]
+    gc.collect()
+    assert alive() is None
 
 
 # ---- configuration strings -----------------------------------------------------------------------------------------

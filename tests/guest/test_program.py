@@ -258,8 +258,8 @@ def test_an_interrupt_left_by_one_program_is_not_the_next_ones(lab: Lab) -> None
 def test_vectors_run_out_with_a_message(lab: Lab) -> None:
     def driver(guest: Guest) -> None:
         for _ in range(256):
-            guest._owned.extend(guest._vectors.take(1))
+            guest._vectors.take(1, guest)
 
     with pytest.raises(StateError, match="no 1 consecutive interrupt vectors are free"):
         lab.run(driver)
-    assert lab.run(lambda guest: guest._vectors.take(64)).value[0] == 0x40, "all were given back"
+    assert lab.run(lambda guest: guest._vectors.take(64, guest)).value[0] == 0x40, "all were given back"

@@ -152,7 +152,7 @@ def test_a_stop_at_the_moment_of_the_end_leaves_nothing_behind(lab: Lab, blink: 
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
-        for _ in range(40):
+        for _ in range(60):
             program = lab.run(lambda guest: guest.dma_alloc(40 << 20).address, wait=False).program
             assert program is not None
             program.stop()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hdvlab import Bar, Device, Lab, MsiCapability, MsixCapability, Register
 from hdvlab.errors import AccessWarning, HResult, StateError
 from hdvlab.pci import BarDescription, CapabilityId, Command
-from hdvlab.systems.firmware import HIGH_WINDOW, LOW_WINDOW, Placement, is_present
+from hdvlab.systems.firmware import HIGH_WINDOW, LOW_WINDOW, Placement, is_present, size_bars
 
 Shape = tuple[int, int, bool]
 """log2 of the size, bits, prefetchable."""
@@ -95,6 +95,23 @@ def test_sizing_goes_over_config_space_as_a_real_machine_does_it(lab: Lab) -> No
     assert function.config_read(0x10) == LOW_WINDOW[0]
     assert function.config_read(0x18) | function.config_read(0x1C) << 32 == HIGH_WINDOW[0] | 0xC
     assert function.command == Command.MEMORY_SPACE | Command.BUS_MASTER
+
+
+def test_sizing_a_running_function_switches_decode_off_first_and_puts_the_bars_back(lab: Lab) -> None:
+    plugged = lab.plug(device_with({0: (12, 32, False), 2: (13, 64, False)}))
+    function = plugged.on()
+    placed = {index: bar.address for index, bar in function.bars.items()}
+    with lab.record() as run:
+        found = size_bars(function)
+    assert [(bar.index, bar.size, bar.bits, bar.address) for bar in found] == [
+        (0, 4096, 32, placed[0]),
+        (2, 8192, 64, placed[2]),
+    ]
+    frame = run.frame()
+    writes = frame[frame["kind"] == "config_write"]
+    assert (writes["address"].iloc[0], int(writes["value"].iloc[0]) & Command.MEMORY_SPACE) == (4, 0)
+    function.enable()
+    assert (plugged.bar0.LAST.read(), plugged.bar2.LAST.read()) == (0x1000, 0x1002)
 
 
 def test_a_bar_shows_its_type_before_anything_was_written_to_it(lab: Lab) -> None:

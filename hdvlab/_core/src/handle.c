@@ -70,6 +70,12 @@ void handle_retain(void *handle) {
     atomic_fetch_add_explicit(&entry_of(handle)->word, 1, memory_order_relaxed);
 }
 
+int handle_is(void *handle, enum handle_kind kind) {
+    struct entry *e = entry_of(handle);
+    uint64_t word = e ? atomic_load_explicit(&e->word, memory_order_relaxed) : 0;
+    return word & REFERENCES && word >> GENERATION_SHIFT == (uintptr_t)handle >> 32 && kind_of(word) == kind;
+}
+
 void handle_release(void *handle) {
     struct entry *e = entry_of(handle);
     if (!e)

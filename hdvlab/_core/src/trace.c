@@ -184,7 +184,10 @@ HRESULT hdvlab_trace_pin(HDVLAB_TRACE handle, uint32_t column, void **base) {
     return S_OK; /* the reference stays */
 }
 
-void hdvlab_trace_unpin(void *handle) { handle_release(handle); }
+void hdvlab_trace_unpin(void *handle) {
+    if (handle_is(handle, HANDLE_TRACE))
+        handle_release(handle);
+}
 
 HRESULT hdvlab_bench_rows(HDVLAB_TRACE handle, uint64_t count, BOOL complete, uint64_t *ns) {
     if (!ns)
