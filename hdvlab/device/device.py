@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 import uuid
 import weakref
@@ -357,14 +358,15 @@ class Device:
 
     def _answer(self, value: Any, width: int, handler: Callable[..., Any]) -> int:
         """What a read handler returned, if it is a number that fits; never truncated in silence."""
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << width:
-            return value
         name = getattr(handler, "__name__", "the handler")
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise DeviceError(f"{name} returned {value!r}; a read is answered by an int")
+        number = operator.index(value)  # numpy's integers too
+        if not 0 <= number < 1 << width:
             raise DeviceError(
-                f"{name} returned {value:#x}; a read of {width} bits is answered by 0 to {2**width - 1:#x}"
+                f"{name} returned {number:#x}; a read of {width} bits is answered by 0 to {2**width - 1:#x}"
             )
-        raise DeviceError(f"{name} returned {value!r}; a read is answered by an int")
+        return number
 
     def __repr__(self) -> str:
         state = "plugged in" if self._instance is not None else "not plugged in"

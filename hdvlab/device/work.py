@@ -12,24 +12,33 @@ from hdvlab.errors import HandleError, HResult, StateError, check
 
 
 class DeviceLock:
-    """Entered, its thread runs as if in a callback of the device: alone, and guarded against re-entry."""
+    """Entered, its thread runs as if in a callback of the device: alone, and guarded against re-entry.
+
+    A thread that is inside already, in a handler or in another ``with``, goes on as it is.
+    """
 
     def __init__(self, device: Any, cause: int = -1) -> None:
         self._device = device
         self._cause = cause
+        self._entered = False
 
     def __enter__(self) -> None:
+        if lib.hdvlab_device_inside(self._device) == 0:
+            return
         before = lib.hdvlab_cause()
         cause = before if before >= 0 else self._cause
         # In slices, so that Ctrl-C reaches a thread that waits for a device that hangs.
         while (hresult := lib.hdvlab_device_enter(self._device, 100, cause)) == HResult.ERROR_TIMEOUT.signed:
             pass
-        check(hresult, "lock", "the device is not running, or this thread is inside one of its callbacks already")
+        check(hresult, "lock", "the device is not running")
+        self._entered = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        lib.hdvlab_device_leave(self._device)
+        if self._entered:
+            self._entered = False
+            lib.hdvlab_device_leave(self._device)
 
 
 class Work:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hdvlab import Bar, Device, Field, Lab, Register
@@ -184,3 +185,18 @@ def test_a_write_whose_handler_raises_leaves_its_register_as_it_was(lab: Lab) ->
         plugged.bar0.KEEP.write(0xFFFF)
     assert plugged.bar0.KEEP.read() == 0xFF42
     assert plugged.bar0.OTHER.read() == 1, "what the handler did elsewhere is its own affair"
+
+
+def test_a_read_may_be_answered_with_a_number_of_numpy(lab: Lab) -> None:
+    class Numpy(Device):
+        vendor_id, device_id = 0x1234, 0x00AB
+
+        class bar0(Bar, size=4096):
+            SUM = Register(0x00, access="ro")
+
+        @bar0.SUM.on_read
+        def total(self) -> object:
+            return np.arange(5, dtype=np.uint32).sum()
+
+    assert lab.plug(Numpy).bar0.SUM.read() == 10
+    assert lab.faults == []

@@ -164,6 +164,15 @@ HRESULT hdvlab_device_enter(HDV_DEVICE handle, uint32_t wait_ms, int64_t cause) 
     return hr;
 }
 
+HRESULT hdvlab_device_inside(HDV_DEVICE handle) {
+    struct device *device = handle_acquire(handle, HANDLE_DEVICE);
+    if (!device)
+        return E_HANDLE;
+    int inside = atomic_load(&device->inside) == pthread_self();
+    handle_release(handle);
+    return inside ? S_OK : 1;
+}
+
 HRESULT hdvlab_device_leave(HDV_DEVICE handle) {
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
