@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from hdvlab import commands
-from hdvlab.commands.parser import HelpWanted, help_text, verb_parser
-from hdvlab.errors import HdvError
+from hdvlab.commands.parser import HelpWanted, Parser, help_text, verb_parser
+from hdvlab.errors import HdvError, UsageError
 
 #: Verbs that read their own arguments.
 _PROGRAMS = ("bench", "tour")
@@ -58,10 +58,19 @@ def _run(words: list[str]) -> int:
     parser = verb_parser(name, "shell")
     if name in _PROGRAMS:
         return _program(name, rest)
+    if name == "plot":
+        _check_order(rest, parser)
     options = vars(parser.parse_words(rest))
     if name == "doctor":
         return _program(name, [])
     return _COMMANDS[name](**options)
+
+
+def _check_order(words: list[str], parser: Parser) -> None:
+    """The file before the picture is the mistake that is made most."""
+    pictures = next(action.choices for action in parser._actions if action.dest == "kind") or ()
+    if len(words) > 1 and words[0] not in pictures and words[1] in pictures:
+        raise UsageError(f"the picture comes first: hdvlab plot {words[1]} {words[0]}")
 
 
 def _program(name: str, arguments: list[str]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import linecache
 import re
 import warnings
 from collections.abc import Sequence
@@ -11,14 +13,18 @@ from typing import TYPE_CHECKING
 
 from hdvlab.commands.location import Location, find
 from hdvlab.commands.number import Value
-from hdvlab.errors import AccessWarning, HResult, UsageError
+from hdvlab.errors import AccessWarning, HResult, TraceError, UsageError
 from hdvlab.guest import Function, GuestRegister
+from hdvlab.trace.tables import SourceLine
 
 if TYPE_CHECKING:
     from hdvlab.lab import Lab, Plugged
 
 #: Frames of these stand between a person and an access.
 _PACKAGES = ("hdvlab", "IPython", "ipykernel")
+
+#: What IPython makes of ``%hdv read CTRL``; a cell's lines are kept so.
+_CALL = re.compile(r"""get_ipython\(\)\.run_line_magic\('hdv', ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\)""")
 
 _WHY = {
     HResult.E_ACCESSDENIED: "the register is read-only",
@@ -81,7 +87,14 @@ def peek(lab: Lab, location: str, *, size: int | None = None) -> Value:
     size : int, optional
         Bytes.
     """
+    _check_no_value("peek", location)
     return _peek(lab, find(lab, location, size))
+
+
+def _check_no_value(verb: str, location: str) -> None:
+    name, equals, value = location.partition("=")
+    if equals:
+        raise UsageError(f"{verb} takes no value; write %hdv {verb} {name}, or %hdv write {name} {value or 1}")
 
 
 def poke(lab: Lab, settings: str | Sequence[str], *, size: int | None = None) -> Poked | Pokes:
@@ -94,7 +107,7 @@ def poke(lab: Lab, settings: str | Sequence[str], *, size: int | None = None) ->
     lab : Lab
         Where.
     settings : str or sequence of str
-        ``CTRL.EN=1``; several at once are done in their order.
+        ``CTRL.EN=1`` or ``CTRL.EN 1``; several of the first form are done in their order.
     size : int, optional
         Bytes.
 
@@ -105,6 +118,8 @@ def poke(lab: Lab, settings: str | Sequence[str], *, size: int | None = None) ->
     """
     text = settings if isinstance(settings, str) else " ".join(settings)
     pairs = re.sub(r"\s*=\s*", "=", text).split()
+    if len(pairs) == 2 and "=" not in text:
+        pairs = ["=".join(pairs)]
     done = tuple(_poke(lab, pair, size) for pair in pairs)
     return done[0] if len(done) == 1 else Pokes(done)
 
@@ -129,7 +144,12 @@ def _poke(lab: Lab, pair: str, size: int | None) -> Poked:
     return Poked(place.name, old, _peek(lab, place))
 
 
-def _persons(plugged: Plugged) -> Function:
+def _as_typed(line: str) -> str:
+    """A line as it was before IPython put its own call in the place of ``%hdv``."""
+    return _CALL.sub(lambda match: f"%hdv {ast.literal_eval(match[1])}", line)
+
+
+def _persons(lab: Lab, plugged: Plugged) -> Function:
     """The person's view of a device; its rows name the person's line, not the ones of this package."""
     theirs = plugged.on()
     number = theirs.source_of
@@ -138,7 +158,16 @@ def _persons(plugged: Plugged) -> Function:
         outside: FrameType | None = frame
         while outside is not None and outside.f_globals.get("__name__", "").partition(".")[0] in _PACKAGES:
             outside = outside.f_back
-        return 0 if outside is None or number is None else number(outside)
+        if outside is None or number is None:
+            return 0
+        code, line = outside.f_code, outside.f_lineno or 1
+        text = linecache.getline(code.co_filename, line, outside.f_globals).strip()
+        if (typed := _as_typed(text)) == text:
+            return number(outside)
+        try:
+            return lab.trace.add_source(SourceLine(code.co_filename, line, code.co_qualname, typed))
+        except TraceError:
+            return number(outside)  # which counts what cannot be written down
 
     mine = Function(theirs.bus, theirs.slot, theirs.name, theirs.maps, theirs.origin, source_of)
     for bar in theirs.bars.values():
@@ -154,8 +183,9 @@ def read(lab: Lab, location: str, *, size: int | None = None) -> Value:
     AccessWarning
         Nothing answered, and the value is all ones; why is in the message.
     """
+    _check_no_value("read", location)
     place = find(lab, location, size)
-    function = _persons(place.plugged)
+    function = _persons(lab, place.plugged)
     if place.bar is None:
         value = function.config_read(place.offset, place.size)
     elif place.register is not None and place.size == place.register.size:
@@ -167,17 +197,31 @@ def read(lab: Lab, location: str, *, size: int | None = None) -> Value:
     return Value(value, place.describe(value))
 
 
-def write(lab: Lab, location: str, value: str | int, *, size: int | None = None) -> None:
+def write(lab: Lab, location: str, value: str | int | None = None, *, size: int | None = None) -> None:
     """Write over the bus, as a driver would; a field by one read and one write of its register.
+
+    Parameters
+    ----------
+    lab : Lab
+        Where.
+    location : str
+        See :mod:`hdvlab.commands.location`; or with the value, ``CTRL.EN=1``.
+    value : str or int, optional
+        What; not given where ``location`` has it.
+    size : int, optional
+        Bytes.
 
     Warns
     -----
     AccessWarning
         It had no effect; why is in the message.
     """
-    place = find(lab, location, size)
-    number = place.parse_value(str(value))
-    function = _persons(place.plugged)
+    name, _, inside = location.partition("=")
+    if (value is None) == (inside == ""):
+        raise UsageError(f"write takes one value; write %hdv write {name} 1 or %hdv write {name}=1")
+    place = find(lab, name, size)
+    number = place.parse_value(inside or str(value))
+    function = _persons(lab, place.plugged)
     if place.bar is None:
         function.config_write(place.offset, number, place.size)
     elif place.register is not None and place.size == place.register.size:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from hdvlab.commands.number import parse_number, parse_size
+from hdvlab.commands.number import parse_count, parse_size, parse_slot
 
 _KINDS = "mmio, config, dma, interrupt, doorbell, memory, lifecycle, mark, fault, lost, or a single one like mmio_read"
 _MOMENT = "nanoseconds since the trace began, or a length of time like 1.5ms"
@@ -29,7 +29,7 @@ def plug(parser: argparse.ArgumentParser) -> None:
     _add(parser, "device", metavar="NAME", complete="pluggable",
          help="a class derived from Device, a device you made, or one that comes with hdvlab: edu")  # fmt: skip
     _add(parser, "--name", help="how the lab calls it; the class's name in lower case when not given")
-    _add(parser, "--slot", type=parse_number, metavar="N", help="1 to 31; the first free one when not given")
+    _add(parser, "--slot", type=parse_slot, metavar="N", help="0 to 31; the first free one from 1 when not given")
     _add(parser, "--config", action="append", default=[], metavar="KEY=VALUE", help="a setting for the device")
 
 
@@ -73,9 +73,8 @@ def peek(parser: argparse.ArgumentParser) -> None:
 
 
 def poke(parser: argparse.ArgumentParser) -> None:
-    _add(
-        parser, "settings", metavar="LOCATION=VALUE", nargs="+", complete="setting", help="CTRL.EN=1; several are fine"
-    )
+    _add(parser, "settings", metavar="LOCATION=VALUE", nargs="+", complete="setting",
+         help="CTRL.EN=1, several are fine; or CTRL.EN 1")  # fmt: skip
     _size(parser)
 
 
@@ -87,7 +86,8 @@ def read(parser: argparse.ArgumentParser) -> None:
 
 def write(parser: argparse.ArgumentParser) -> None:
     read(parser)
-    _add(parser, "value", metavar="VALUE", help="31, 0x1f, 0b1_1111, or what the field calls it")
+    _add(parser, "value", metavar="VALUE", nargs="?",
+         help="31, 0x1f, 0b1_1111, or what the field calls it; LOCATION=VALUE is fine too")  # fmt: skip
 
 
 def run(parser: argparse.ArgumentParser) -> None:
@@ -128,7 +128,7 @@ def mark(parser: argparse.ArgumentParser) -> None:
 
 
 def _rows(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "--last", type=parse_number, metavar="N", help="only the last N of the rows chosen")
+    _add(parser, "--last", type=parse_count, metavar="N", help="only the last N of the rows chosen")
     _add(parser, "--kind", action="append", default=[], metavar="KIND", complete="kind", help=_KINDS)
     _add(parser, "--device", metavar="DEVICE", complete="traced", help="only this device")
     _add(
@@ -194,7 +194,7 @@ def plot_file(parser: argparse.ArgumentParser) -> None:
     _kind_of_picture(parser)
     _file(parser)
     _picture(parser)
-    _add(parser, "-o", dest="output", metavar="PICTURE", required=True, help="a .png, .svg or .pdf file")
+    _add(parser, "-o", dest="output", metavar="OUT", required=True, help="a .png, .svg or .pdf file")
 
 
 def save(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hdvlab.lab import Lab
     from hdvlab.trace.trace import Trace
 
+_TABLES = (".csv", ".tsv", ".txt", ".json", ".xlsx")
 _ENDINGS = (".gz", ".txt", ".log", ".parquet", ".mmiotrace", ".hdv")
 
 
@@ -26,19 +27,36 @@ def save(source: Lab | Trace, path: str, *, run: str | None = None, namespace: M
     source : Lab or Trace
         What.
     path : str
-        Where to; it must not be there yet.
+        Where to; it must not be there yet. Without an ending (or with ``.hdv``) a directory.
     run : str, optional
         Only a named run, a loaded trace, or a variable that holds one.
     namespace : mapping, optional
         The person's variables.
     """
-    whole = trace_of(source, run, namespace)
     target = Path(path).expanduser()
+    _check_ending(target)
+    rows = trace_of(source, run, namespace)
+    whole = rows[: len(rows)]  # fixed: a device that is at work adds rows meanwhile
     try:
         written = whole.archive(target) if target.suffix == ".parquet" else whole.save(target)
     except OSError as error:
         raise _readable(error, target) from error
     return Text(f"{count(len(whole), 'row')} saved to {written}")
+
+
+def _check_ending(target: Path) -> None:
+    """Only what can be written: a directory of another tool's ending would be taken for that tool's file."""
+    ending = target.suffix
+    if ending in ("", ".parquet", ".hdv"):
+        return
+    name = target.name.removesuffix(ending)
+    if ending in _TABLES:
+        text = (
+            f"rows as text are df = %hdv trace, then df.to_csv({target.name!r}), or in a shell hdvlab trace FILE --csv"
+        )
+    else:
+        text = f"write {name} for a directory, or {name}.parquet for one file"
+    raise UsageError(f"{target}: a trace is not saved as {ending}; {text}")
 
 
 def open_file(path: str) -> Trace:

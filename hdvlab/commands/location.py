@@ -184,17 +184,19 @@ def completions(lab: Lab, full: bool = False) -> Iterable[str]:
 def _unknown(lab: Lab, text: str) -> str:
     known = list(completions(lab, full=True))
     device, dot, rest = text.partition(".")
+    if re.fullmatch(r"(\w+\.)?(bar\d|config)", text, re.IGNORECASE):
+        return f"{text} is no place by itself; write {text}+0x10"
     if dot and device in lab:
         name = rest.split(".")[0]
-        inside = [word.removeprefix(f"{device}.") for word in known if word.startswith(f"{device}.")]
+        inside = [
+            word.removeprefix(f"{device}.") for word in known if word.startswith(f"{device}.") and "+" not in word
+        ]
         return f"{device} has no register {name}; {nearest(rest, inside)}"
     for place in _registers(lab):
         register = place.register
         if dot and register is not None and register.name == device:
             fields = nearest(rest, register.fields) if register.fields else "it has none"
             return f"{device} has no field {rest}; {fields}"
-    if re.fullmatch(r"(\w+\.)?(bar\d|config)", text, re.IGNORECASE):
-        return f"{text} is no place by itself; write {text}+0x10"
     plain = [word for word in completions(lab) if "+" not in word]
     names = [place.register.name for place in _registers(lab) if place.register is not None]
     return f"no register {text}; {nearest(text, plain, names)}"

@@ -18,6 +18,8 @@ def _chosen(lab: Lab, device: str | None) -> list[Plugged]:
     if device is None:
         return devices
     chosen = [one for one in devices if device in (one.name, one.address)]
+    if not devices:
+        raise UsageError(f"no device {device} is plugged in; nothing is plugged in")
     if not chosen:
         raise UsageError(f"no device {device} is plugged in; {nearest(device, (one.name for one in devices))}")
     return chosen

@@ -24,6 +24,38 @@ def parse_number(text: str) -> int:
     return number
 
 
+def parse_count(text: str) -> int:
+    """A number of things, at least one.
+
+    Raises
+    ------
+    UsageError
+        It is no whole number, or less than 1.
+    """
+    if text.lstrip("-").isdigit() and int(text) < 1:
+        raise UsageError(f"{text} is too few; write a whole number from 1 on, such as 20")
+    try:
+        float(text)
+    except ValueError:
+        return parse_number(text)
+    if not text.isdigit():
+        raise UsageError(f"{text} is no whole number; write one from 1 on, such as 20")
+    return parse_number(text)
+
+
+def parse_slot(text: str) -> int:
+    """The number of a slot; which of them there are is the machine's matter.
+
+    Raises
+    ------
+    UsageError
+        It is no number, or a negative one.
+    """
+    if text.startswith("-"):
+        raise UsageError(f"slot {text}: slots are 0 to 31")
+    return parse_number(text)
+
+
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 
 

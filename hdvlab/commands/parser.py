@@ -10,7 +10,7 @@ from typing import Any, Literal, NoReturn
 
 from hdvlab.commands import arguments
 from hdvlab.commands.nearest import nearest
-from hdvlab.commands.number import parse_number, parse_size
+from hdvlab.commands.number import parse_count, parse_number, parse_size, parse_slot
 from hdvlab.errors import UsageError
 
 Door = Literal["magic", "cell", "shell"]
@@ -77,7 +77,7 @@ class Parser(argparse.ArgumentParser):
             raise UsageError(f"no {what.lower()} {value}; {nearest(str(value), map(str, choices))}")
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
-        if action.type not in (parse_number, parse_size):
+        if action.type not in (parse_count, parse_number, parse_size, parse_slot):
             return super()._get_value(action, arg_string)
         try:  # not by argparse, which would put its own words in the place of ours
             return action.type(arg_string)

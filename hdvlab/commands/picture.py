@@ -33,6 +33,7 @@ _TAKERS = {
     "by": ("latency",),
 }
 
+_ENDINGS = (".png", ".pdf", ".svg")
 _PLACE = re.compile(r"(?:(\w+)\.)?bar(\d)\+(\w+)", re.IGNORECASE)
 
 
@@ -90,10 +91,16 @@ def plot(
         if value not in (None, (), []) and kind not in _TAKERS[option]:
             word = "registers go" if option == "registers" else f"--{option} goes"
             raise UsageError(f"{word} with {' and '.join(_TAKERS[option])}, not with {kind}")
+    if output is not None and Path(output).suffix.lower() not in _ENDINGS:
+        raise UsageError(f"-o {output}: a picture is a png, pdf or svg; write {Path(output).with_suffix('.png')}")
     from hdvlab import plots
+    from hdvlab.analysis.selection import nanoseconds
 
+    first, end = _moment(start), _moment(stop)
+    if first is not None and end is not None and nanoseconds(end) <= nanoseconds(first):
+        raise UsageError(f"--stop {stop} is not after --start {start}; nothing lies between them")
     whole = trace_of(source, run, namespace)
-    options: dict[str, Any] = {"start": _moment(start), "stop": _moment(stop), "theme": theme}
+    options: dict[str, Any] = {"start": first, "stop": end, "theme": theme}
     if kind == "timeline":
         axes = plots.timeline(whole, devices=None if device is None else [device], **options)
     elif kind == "heatmap":

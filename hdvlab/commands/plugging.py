@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hdvlab.commands.nearest import nearest
+from hdvlab.commands.text import Text
 from hdvlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def plug(
         How the lab calls it: a class's name in lower case, or an object's own name, when not given. A device that
         already has the name gives its place up.
     slot : int, optional
-        1 to 31; the first free one when not given.
+        0 to 31; the first free one from 1 when not given.
     config : sequence of str
         ``key=value`` strings for the device.
     namespace : mapping, optional
@@ -56,11 +57,15 @@ def plug(
     return lab.plug(device, name=name, slot=slot, configuration=config)
 
 
-def unplug(lab: Lab, device: str) -> None:
+def unplug(lab: Lab, device: str) -> Text:
     """Take a device out of its slot."""
+    if not list(lab):
+        raise UsageError(f"no device {device} is plugged in; nothing is plugged in")
     if device not in lab:
         raise UsageError(f"no device {device} is plugged in; {nearest(device, (one.name for one in lab))}")
+    slot = lab[device].slot
     lab.unplug(device)
+    return Text(f"{device} is unplugged; slot {slot} is free")
 
 
 def library() -> list[str]:
@@ -117,4 +122,7 @@ def find_device(name: str, namespace: Mapping[str, Any]) -> Device | type[Device
     if found is not None:
         what = "is no device" if isinstance(found, type) else f"is {found!r:.40}, no device"
         raise UsageError(f"{name} {what}; derive a class from hdvlab.Device, or take one of {', '.join(known)}")
-    raise UsageError(f"no device {name}; {nearest(name, known)}")
+    hint = nearest(name, known)
+    if not hint.startswith("did you mean"):
+        hint = f"run the cell that defines the class first, or take one of {', '.join(known)}"
+    raise UsageError(f"no device {name}; {hint}")

@@ -65,7 +65,8 @@ def trace(
     device : str, optional
         Name of a device.
     register : str, optional
-        ``CTRL``, ``blink.CTRL`` or ``bar0+0x10``: accesses that touch it.
+        ``CTRL``, ``blink.CTRL`` or ``bar0+0x10``: accesses that touch it; in the middle of a register, those that
+        begin there.
     origin : str, optional
         ``guest``, ``user``, ``device`` …
     since : str, optional
@@ -149,10 +150,33 @@ def _touches(frame: Rows, tables: Tables, text: str) -> Array:
     first = frame["address"].to_numpy().astype(np.int64)
     after = first + frame["size"].to_numpy()
     touched = np.zeros(len(frame), dtype=bool)
+    if (match := _PLACE.fullmatch(text)) and (inside := _holder(tables, match)):
+        # The middle of a register: only accesses that begin there were meant.
+        index, offset = int(match["bar"]), parse_number(match["offset"])
+        touched = (bar == index) & (first == offset)
+        if match["device"]:
+            touched &= np.isin(device, _devices(tables, match["device"]))
+        if not touched.any():
+            raise UsageError(f"{text}: nothing begins at bar{index}+{offset:#x}; it is inside {inside}, write that")
+        return touched
     for number, index, start, stop in _places(tables, text):
         mine = np.ones(len(frame), dtype=bool) if number is None else device == number
         touched |= mine & (bar == index) & (first < stop) & (after > start)
     return touched
+
+
+def _holder(tables: Tables, match: re.Match[str]) -> str:
+    """The register that a place lies in the middle of; empty if it is where one begins, or in none."""
+    numbers = _devices(tables, match["device"]) if match["device"] else range(len(tables.devices))
+    offset, name = parse_number(match["offset"]), ""
+    for number in numbers:
+        bar = tables.devices[number].bars.get(int(match["bar"]))
+        for register in (bar.registers if bar is not None else None) or ():
+            if register.offset == offset:
+                return ""
+            if register.offset < offset < register.end:
+                name = register.name
+    return name
 
 
 def _places(tables: Tables, text: str) -> list[tuple[int | None, int, int, int]]:

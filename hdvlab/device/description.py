@@ -77,7 +77,10 @@ def _arguments_of(function: Callable[..., Any], allowed: tuple[int, ...], what: 
         raise RegisterError(
             f"{what} is async or has a yield, so calling it does nothing; use self.spawn in a plain one"
         )
-    parameters = list(inspect.signature(function).parameters.values())[1:]
+    everything = list(inspect.signature(function).parameters.values())
+    if not everything:
+        raise RegisterError(f"{what} needs self: def {what.rpartition('.')[2]}(self, ...)")
+    parameters = everything[1:]
     if any(p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters):
         raise RegisterError(f"{what} takes plain arguments only")
     required = sum(1 for p in parameters if p.default is p.empty)
@@ -154,6 +157,17 @@ def _check_beside(cls: type, msix: MsixCapability, registers: tuple[tuple[int, R
                 )
 
 
+def _check_places(cls: Any) -> None:
+    """Registers belong into a BAR, and a handler may not take the name of something that Device has."""
+    device = next(base for base in cls.__mro__ if base.__module__ == "hdvlab.device.device")
+    for name in dir(cls):
+        value = inspect.getattr_static(cls, name)
+        if isinstance(value, Register):
+            raise RegisterError(f"{cls.__name__}.{name} is in no BAR; put it into class bar0(Bar, size=4096): ...")
+        if getattr(value, HANDLES, None) and hasattr(device, name):
+            raise RegisterError(f"{cls.__name__}.{name} hides Device.{name}; give the handler another name")
+
+
 def describe(cls: Any) -> DeviceDescription:
     """Check a device class and describe it.
 
@@ -173,6 +187,7 @@ def describe(cls: Any) -> DeviceDescription:
             shown = hex(value) if isinstance(value, int) else repr(value)
             raise RegisterError(f"{cls.__name__}.{name} is {width} bits wide; {shown} does not fit")
     pnp_id = PnpId(**{name: getattr(cls, name) for name in widths})
+    _check_places(cls)
     bars = _bars_of(cls)
     registers = tuple((index, register) for index, bar in bars.items() for register in bar.map)
     handlers = _Handlers(cls, bars, registers)

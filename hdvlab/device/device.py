@@ -46,6 +46,11 @@ class Device:
             def ctrl(self, value):
                 self.bar0.COUNT += value & 1
 
+    Handlers are methods, one register each: ``@bar0.CTRL.on_write`` calls ``method(self, value)``, or
+    ``method(self, value, old)``, after the write was stored; ``@bar0.CTRL.on_read`` calls ``method(self)``, or
+    ``method(self, stored)``, whose int is the guest's answer; ``@bar0.on_read``, ``method(self, offset, size)``, and
+    ``@bar0.on_write``, ``method(self, offset, size, value)``, take what no register claims.
+
     Mistakes in the description are refused when the class is made. In an instance, ``self.bar0.CTRL`` is the stored
     value. Handlers run on the thread that carries the guest's access, one at a time per device.
 

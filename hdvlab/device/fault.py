@@ -57,6 +57,11 @@ class Fault:
         message = re.sub(r"0x[0-9a-fA-F]+|\d+", "#", self.message)[:80]
         return (self.operation, type(self.error).__name__, message, line)
 
+    def without_traceback(self) -> Fault:
+        """A fault that keeps nothing of the device alive; ``text`` still has the traceback."""
+        self.error.__traceback__ = self.error.__context__ = self.error.__cause__ = None
+        return self
+
     def __str__(self) -> str:
         times = f", {self.count} times" if self.count > 1 else ""
         return f"{self.device}: {self.operation} failed{times}: {type(self.error).__name__}: {self.message}"

@@ -13,7 +13,7 @@ from types import FrameType
 from hdvlab.errors import AccessError, AccessWarning, HResult, StateError
 from hdvlab.guest.bus import INTERRUPT_ADDRESS, Bus
 from hdvlab.guest.register import GuestBar
-from hdvlab.hdv.callbacks import reraise_interrupt
+from hdvlab.hdv.callbacks import reraise_interrupt, take_failure
 from hdvlab.pci import CapabilityId, Command, walk
 from hdvlab.registers import RegisterMap
 from hdvlab.trace.schema import Origin
@@ -24,7 +24,6 @@ _WHY = {
     HResult.E_ACCESSDENIED: "the register is read-only, so the write was dropped",
     HResult.E_INVALIDARG: "the register does not take accesses of that size or place",
     HResult.ERROR_INVALID_STATE: "the device is not running, or this is its own handler",
-    HResult.E_UNEXPECTED: "its handler failed; the traceback is in the lab's faults",
 }
 
 
@@ -93,11 +92,14 @@ class Function:
             The machine is off.
         """
         reraise_interrupt()
+        failure = take_failure()
         code = HResult(hresult & 0xFFFFFFFF) if hresult & 0xFFFFFFFF in HResult._value2member_map_ else None
         if code is HResult.E_HANDLE:
             raise StateError("the machine is off; start it first", None, f"{verb} of {what}")
         if self.origin is Origin.user:
             why = _WHY.get(code, "see the row's status") if code is not None else "see the row's status"
+            if failure:
+                why = f"its handler failed: {failure}; lab.faults has the traceback"
             answer = "answered all ones" if verb == "read" else "had no effect"
             symbol = HResult.symbol_of(hresult)
             warnings.warn(f"{verb} of {what} {answer}: {why} ({symbol})", AccessWarning, stacklevel=_depth())

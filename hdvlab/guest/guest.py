@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from hdvlab.errors import AccessError, GuestInterrupted, GuestTimeoutError, StateError, UsageError
 from hdvlab.guest.bus import FIRST_VECTOR, VECTOR_COUNT, Bus
 from hdvlab.guest.function import Function
 from hdvlab.guest.memory import DmaBuffer, RamAllocator
+from hdvlab.trace.schema import Origin
 
 _SLICE = 0.2
 
@@ -43,6 +46,15 @@ class VectorAllocator:
         """Free all that :meth:`take` gave to an owner."""
         with self._guard:
             self._taken = {vector: other for vector, other in self._taken.items() if other is not owner}
+
+
+class _CutOff:
+    """The bus of a program that was stopped and went on: nothing works."""
+
+    ram_size = 0
+
+    def __getattr__(self, name: str) -> Any:
+        raise GuestInterrupted("this program was stopped; it has no machine any more")
 
 
 class Guest:
@@ -145,6 +157,34 @@ class Guest:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             time.sleep(min(left, 0.05))
+
+    def cut_off(self) -> None:
+        """Take the machine away from a program that does not stop: whatever it tries fails from now on."""
+        bus: Any = _CutOff()
+        self.bus = bus
+        for function in self.functions.values():
+            function.bus = bus
+
+    def read(self, address: int, size: int = 4) -> int:
+        """Read 1, 2, 4 or 8 bytes at a guest-physical address, whatever is there."""
+        self._check(address, size)
+        pc = next((f.pc_of(sys._getframe(1)) for f in self.functions.values()), 0)
+        return self.bus.read(address, size, Origin.guest, pc)[0]
+
+    def write(self, address: int, value: int, size: int = 4) -> None:
+        """Write 1, 2, 4 or 8 bytes at a guest-physical address."""
+        self._check(address, size)
+        if not 0 <= value < 1 << 8 * size:
+            raise AccessError(f"{value:#x} does not fit {size} bytes")
+        pc = next((f.pc_of(sys._getframe(1)) for f in self.functions.values()), 0)
+        self.bus.write(address, size, value, Origin.guest, pc)
+
+    @staticmethod
+    def _check(address: int, size: int) -> None:
+        if size not in (1, 2, 4, 8):
+            raise AccessError(f"an access has 1, 2, 4 or 8 bytes, not {size}")
+        if not 0 <= address <= (1 << 64) - size:
+            raise AccessError(f"{address:#x} is no guest-physical address of 64 bits")
 
     def close(self) -> None:
         """Free buffers and vectors."""

@@ -104,7 +104,11 @@ class Program:
         while self.running:
             late = time.monotonic() - began
             if late > STOP_GRACE:
-                raise StateError(f"{self.name} does not stop; it is inside a call that Python cannot interrupt")
+                self._guest.cut_off()
+                raise StateError(
+                    f"{self.name} does not stop: it catches everything, or is in a call that Python cannot interrupt. "
+                    "It is cut off from the machine; restart the kernel to be rid of its thread"
+                )
             self._guest.bus.cancel()
             # SystemExit for a program that takes the first for one of its own errors: `except Exception: continue`.
             kind = GuestInterrupted if late < STOP_GRACE / 4 else SystemExit

@@ -161,6 +161,11 @@ class GuestBar:
             made = self._made[name] = GuestRegister(self, self.registers[name])
         return made
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in self.__dict__.get("registers", ()):
+            raise AccessError(f"an access is written {name}.write({value!r}); this would only name something {name}")
+        object.__setattr__(self, name, value)
+
     def __iter__(self) -> Iterator[GuestRegister]:
         return (getattr(self, register.name) for register in self.registers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any, Protocol
 
@@ -29,9 +30,18 @@ class DeviceCallbacks(Protocol):
 
 class _Interrupted(threading.local):
     error: BaseException | None = None
+    failure: str = ""
+    """What a device's code raised in the last access that it failed on this thread; not the exception, which would
+    keep the device alive."""
 
 
 _interrupted = _Interrupted()
+
+
+def take_failure() -> str:
+    """What a device's code raised on this thread since last asked, if anything: why an access just failed."""
+    failure, _interrupted.failure = _interrupted.failure, ""
+    return failure
 
 
 def reraise_interrupt() -> None:
@@ -52,6 +62,8 @@ def _failed(context: Any, operation: str, error: BaseException) -> int:
     if from_outside:
         _interrupted.error = error
         return HResult.E_ABORT.signed
+    with contextlib.suppress(Exception):  # its text is its author's
+        _interrupted.failure = f"{type(error).__name__}: {error}"
     owner: DeviceCallbacks = ffi.from_handle(context)
     return owner.on_failure(operation, error)
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from hdvlab.device import Device, Fault
-from hdvlab.errors import HResult, StateError, UsageError
+from hdvlab.errors import HdvError, HResult, StateError, UsageError
 from hdvlab.guest import Guest, Program
 from hdvlab.lab.plugged import Plugged
 from hdvlab.lab.power import Power
@@ -70,6 +70,7 @@ class Lab:
         self._plugged: dict[str, Plugged] = {}
         self._power: Power | None = None
         self._programs: list[Program] = []
+        self._refused: list[Fault] = []
         self.runs: dict[str, Run | Trace] = {}
         """Named recordings, by :meth:`record` and :meth:`run`, and traces loaded from files."""
 
@@ -128,8 +129,14 @@ class Lab:
                 self.start()
             else:
                 self._power.plug(one)
-        except BaseException:
+        except BaseException as error:
             del self._plugged[name]
+            self._refused.extend(fault.without_traceback() for fault in device.faults)
+            if isinstance(error, HdvError) and device.faults:
+                last = device.faults[-1]
+                gone = f"; the {name} that was there before is out" if before is not None else ""
+                reason = f"{name} is not plugged in, because its {last.operation} failed: {last.error}{gone}"
+                raise type(error)(reason, error.hresult) from None
             raise
         return one
 
@@ -200,7 +207,10 @@ class Lab:
         if self._power is None:
             raise StateError("the machine is off already")
         for program in self._programs:
-            program.stop()
+            try:
+                program.stop()
+            except StateError as error:  # cut off, so it is in nobody's way
+                print(error, file=sys.stderr)
         self._programs.clear()
         power = self._power
         try:
@@ -290,8 +300,8 @@ class Lab:
 
     @property
     def faults(self) -> list[Fault]:
-        """What failed in the plugged-in devices' code."""
-        return [fault for one in self for fault in one.device.faults]
+        """What failed in the devices' code, also of those that did not get in."""
+        return [*self._refused, *(fault for one in self for fault in one.device.faults)]
 
     def _report(self, fault: Fault) -> None:
         """A new fault: into the trace, and its traceback once to whoever looks."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hdvlab.device import Device
 from hdvlab.errors import AccessError, StateError
 from hdvlab.guest import Function, GuestBar
+from hdvlab.hdv.callbacks import take_failure
 from hdvlab.pci import BarDescription, lspci
 from hdvlab.registers import Field, Register, RegisterMap
 from hdvlab.trace.schema import Origin
@@ -116,7 +117,9 @@ class Plugged:
         if size in (1, 2, 4, 8) and not 0 <= value < 1 << 8 * size:
             raise AccessError(f"{value:#x} does not fit {size} bytes", None, f"poke BAR{bar}+{offset:#x}")
         machine = self._lab.machine
-        return machine.device_access(self.handle, True, bar, offset, size, value, Origin.user)[1]
+        hresult = machine.device_access(self.handle, True, bar, offset, size, value, Origin.user)[1]
+        take_failure()  # it is in the faults; a later access is not to be explained by it
+        return hresult
 
     def poke_field(self, register: Register, bar: int, field: Field | None, value: int) -> int:
         """Poke a register or one field of it; the other bits keep their stored values, write-1 bits are written 0."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hdvlab.trace.schema import Kind
+from hdvlab.trace.schema import E_PENDING, Kind
 from hdvlab.trace.trace import Trace
 
 if TYPE_CHECKING:
@@ -58,6 +58,11 @@ class Run:
         rows = f"{len(self):,} row{'' if len(self) == 1 else 's'}"
         counts = np.bincount(self.trace.columns()["kind"], minlength=len(Kind))
         kinds = ", ".join(f"{count:,} {Kind(kind).name}" for kind, count in enumerate(counts[: len(Kind)]) if count)
+        kind, status = (self.trace.columns()[name] for name in ("kind", "status"))
+        told = np.isin(kind, (Kind.fault, Kind.lost))  # they speak of other rows
+        failed = int(np.count_nonzero((status < 0) & (status != E_PENDING) & ~told))
+        if failed:
+            rows += f", {failed:,} failed"
         end = ""
         if self.program is not None:
             end = repr(self.program)[1:-1].removeprefix(self.program.name).replace(" returned None after", "")

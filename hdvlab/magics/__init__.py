@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hdvlab.magics.door import HdvMagics
 from hdvlab.magics.matcher import is_ours, matcher
+from hdvlab.magics.mistake import show_errors_in_full, show_errors_short
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -14,9 +15,10 @@ _NAME = "hdv"
 
 
 def load(shell: InteractiveShell) -> None:
-    """Register the magics and their completion. Loading twice is loading once."""
+    """Register the magics, their completion and how errors are shown. Loading twice is loading once."""
     unregister(shell)
     shell.register_magics(HdvMagics(shell))
+    show_errors_short(shell)
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(matcher(shell))
 
@@ -33,6 +35,7 @@ def unregister(shell: InteractiveShell) -> None:
     """Take the magics and their completion away; the lab stays."""
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop(_NAME, None)
+    show_errors_in_full(shell)
     shell.magics_manager.registry.pop(HdvMagics.__name__, None)
     if shell.Completer is not None:
         matchers = shell.Completer.custom_matchers

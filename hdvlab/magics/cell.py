@@ -37,7 +37,8 @@ class Cell:
         self._shell = shell
         # Lines have the numbers that the notebook shows: below the magic's own, and IPython cuts blank ones at the top.
         above = 1 + sum(1 for _ in itertools.takewhile(lambda line: not line.strip(), body.splitlines()))
-        source = "\n" * above + shell.transform_cell(body)
+        # The first is no blank one: the highlighter of kernels cuts those, and the excerpt would be of other lines.
+        source = f"# %%hdv {name}" + "\n" * above + shell.transform_cell(body)
         self.file: str = shell.compile.cache(source, shell.execution_count, raw_code=f"%%hdv {name}\n{body}")
         tree = ast.parse(source, self.file)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None

@@ -51,18 +51,74 @@ def in_own_frames(shell: InteractiveShell, error: BaseException, file: str) -> B
     return render_as(error, lines)
 
 
-def without_library(trace: TracebackType | None) -> TracebackType | None:
+def without_library(trace: TracebackType | None, library: tuple[str, ...] = _LIBRARY) -> TracebackType | None:
     """A traceback without the frames at its end that are the library's own."""
     frames = []
     while trace is not None:
         frames.append(trace)
         trace = trace.tb_next
-    while frames and frames[-1].tb_frame.f_globals.get("__name__", "").startswith(_LIBRARY):
+    while frames and frames[-1].tb_frame.f_globals.get("__name__", "").startswith(library):
         frames.pop()
     shorter = None
     for one in reversed(frames):
         shorter = TracebackType(shorter, one.tb_frame, one.tb_lasti, one.tb_lineno)
     return shorter
+
+
+def show_errors_short(shell: InteractiveShell) -> None:
+    """Show our errors in the person's cells with the person's own frames. ``%tb`` still shows all, ``%debug`` goes in.
+
+    A handler that the person has set stays: IPython has room for one.
+    """
+    if not shell.custom_exceptions:
+        shell.set_custom_exc((HdvError,), _show)
+
+
+def show_errors_in_full(shell: InteractiveShell) -> None:
+    """Take back :func:`show_errors_short`."""
+    if shell.custom_exceptions == (HdvError,):
+        shell.set_custom_exc((), None)
+
+
+def _show(
+    shell: InteractiveShell,
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+    tb_offset: int | None = None,
+) -> list[str]:
+    """What IPython calls for an error of ours; called as its method."""
+    if hasattr(error, "_render_traceback_"):
+        lines: list[str] = error._render_traceback_()
+    else:
+        short = without_library(trace, ("hdvlab", "contextlib"))
+        with _without_library_cause(error):
+            lines = shell.InteractiveTB.structured_traceback(kind, error, short or trace, tb_offset=tb_offset)
+    shell._showtraceback(kind, error, lines)
+    if shell.call_pdb:
+        shell.debugger(force=True)
+    return lines
+
+
+@contextmanager
+def _without_library_cause(error: BaseException) -> Iterator[None]:
+    """Inside, the error has no cause that only the library knows of; one from the person's own code stays."""
+    cause, suppressed = error.__cause__, error.__suppress_context__
+    reason = cause if cause is not None or suppressed else error.__context__
+    if reason is None or any(not name.startswith("hdvlab") for name in _modules(reason.__traceback__)):
+        yield
+        return
+    error.__cause__ = None  # sets __suppress_context__
+    try:
+        yield
+    finally:
+        error.__cause__, error.__suppress_context__ = cause, suppressed
+
+
+def _modules(trace: TracebackType | None) -> Iterator[str]:
+    while trace is not None:
+        yield trace.tb_frame.f_globals.get("__name__", "")
+        trace = trace.tb_next
 
 
 def misspelt(shell: InteractiveShell, error: SyntaxError) -> BaseException:

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from hdvlab.analysis.heat import df_heat
 from hdvlab.analysis.selection import Moment, device_name, df_window, find_device
 from hdvlab.plots.canvas import FONT_SIZE, MARGIN, axes_for, figure_of, height_points, note, nothing, title
+from hdvlab.plots.source import HasTrace, trace_of
 from hdvlab.plots.theme import Theme, get_theme
 from hdvlab.plots.time_axis import TimeAxis, duration
 from hdvlab.trace.trace import Trace
@@ -22,7 +23,7 @@ _BINS = 240
 
 
 def heatmap(
-    trace: Trace,
+    trace: Trace | HasTrace,
     *,
     device: int | str | None = None,
     bar: int | None = None,
@@ -39,7 +40,7 @@ def heatmap(
 
     Parameters
     ----------
-    trace : Trace
+    trace : Trace, Lab or Run
         What to draw.
     device : int or str, optional
         Device by number or name.
@@ -58,6 +59,7 @@ def heatmap(
     Axes
         y is the number of the row, x is time in the unit of the label. Colour is the number of accesses, logarithmic.
     """
+    trace = trace_of(trace)
     look = get_theme(theme)
     rows = df_window(trace.frame(), start, stop)
     number = None if device is None else find_device(trace.tables, device, rows)

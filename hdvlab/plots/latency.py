@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from hdvlab.analysis.latency import OTHERS, SATURATED_NS, df_durations, df_histogram, df_latency
 from hdvlab.analysis.selection import Moment, df_window
 from hdvlab.plots.canvas import FONT_SIZE, axes_for, legend, note, nothing, title
+from hdvlab.plots.source import HasTrace, trace_of
 from hdvlab.plots.theme import LineStyle, Look, Shade, Theme, get_theme
 from hdvlab.plots.time_axis import duration
 from hdvlab.trace.schema import Kind
@@ -26,7 +27,7 @@ _KINDS = {kind.name: kind for kind in Kind}
 
 
 def latency(
-    trace: Trace,
+    trace: Trace | HasTrace,
     *,
     by: Literal["kind", "register"] = "kind",
     start: Moment | None = None,
@@ -42,7 +43,7 @@ def latency(
 
     Parameters
     ----------
-    trace : Trace
+    trace : Trace, Lab or Run
         What to draw.
     by : {"kind", "register"}
         What a line stands for. By register, the five busiest are drawn, and one line for the others.
@@ -59,6 +60,7 @@ def latency(
     Axes
         x is nanoseconds, y the accesses in a bin; ten bins make a factor of ten.
     """
+    trace = trace_of(trace)
     look = get_theme(theme)
     durations = df_durations(df_window(trace.frame(), start, stop), trace.tables, by)
     if durations.empty:

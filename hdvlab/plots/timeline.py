@@ -14,6 +14,7 @@ from hdvlab.analysis.lanes import df_lanes, df_marks, lane_numbers
 from hdvlab.analysis.selection import READS, WRITES, Moment, device_name, df_window, find_devices
 from hdvlab.plots.canvas import MARGIN, axes_for, legend, note, nothing, title, width_points
 from hdvlab.plots.moments import draw_bands, draw_moments
+from hdvlab.plots.source import HasTrace, trace_of
 from hdvlab.plots.theme import Theme, get_theme
 from hdvlab.plots.time_axis import Array, TimeAxis, duration
 from hdvlab.plots.timeline_legend import handles
@@ -29,7 +30,7 @@ _LANE_INCHES = 0.42
 
 
 def timeline(
-    trace: Trace,
+    trace: Trace | HasTrace,
     *,
     ax: Axes | None = None,
     theme: Theme | str | None = None,
@@ -51,7 +52,7 @@ def timeline(
 
     Parameters
     ----------
-    trace : Trace
+    trace : Trace, Lab or Run
         What to draw.
     ax : Axes, optional
         Where; a new figure if not given.
@@ -70,6 +71,7 @@ def timeline(
     Axes
         y is the number of the lane, downward; x is time in the unit of the label.
     """
+    trace = trace_of(trace)
     look = get_theme(theme)
     rows = df_window(trace.frame(), start, stop)
     if devices is not None:

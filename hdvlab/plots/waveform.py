@@ -12,6 +12,7 @@ from hdvlab.analysis.signals import Signal, busiest_signals, find_signals
 from hdvlab.analysis.values import df_segments, df_values
 from hdvlab.plots.canvas import FONT_SIZE, MARGIN, axes_for, legend, note, nothing, title
 from hdvlab.plots.signal_rows import bus_row, legend_entries, line_row
+from hdvlab.plots.source import HasTrace, trace_of
 from hdvlab.plots.theme import Theme, get_theme
 from hdvlab.plots.time_axis import TimeAxis
 from hdvlab.trace.trace import Trace
@@ -21,7 +22,7 @@ _MOST_ROWS = 40
 
 
 def waveform(
-    trace: Trace,
+    trace: Trace | HasTrace,
     registers: Sequence[str] | None = None,
     *,
     start: Moment | None = None,
@@ -38,7 +39,7 @@ def waveform(
 
     Parameters
     ----------
-    trace : Trace
+    trace : Trace, Lab or Run
         What to draw.
     registers : sequence of str, optional
         ``"CTRL"``, ``"CTRL.EN"``, ``"0x10"`` or ``"BAR2+0x10"`` where nothing describes it, each with ``"device:"``
@@ -57,6 +58,7 @@ def waveform(
     Axes
         One row per signal, downward; x is time in the unit of the label.
     """
+    trace = trace_of(trace)
     look = get_theme(theme)
     rows = df_window(trace.frame(), None, stop)
     shown = df_window(rows, start)

@@ -36,7 +36,7 @@ def _listed(sizes: object, where: str) -> list[int]:
 
 
 class Register:
-    """One register of a BAR.
+    """One register of a BAR. Its behaviour, if it has any, is given with :meth:`on_write` and :meth:`on_read`.
 
     Parameters
     ----------

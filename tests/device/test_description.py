@@ -165,3 +165,38 @@ def test_a_handler_of_a_register_that_the_device_does_not_have_is_refused() -> N
 def test_device_itself_is_no_device() -> None:
     with pytest.raises(StateError, match="Device is to be subclassed"):
         Device()
+
+
+def test_a_register_outside_a_bar_is_refused() -> None:
+    with pytest.raises(RegisterError, match=r"Loose\.CTRL is in no BAR; put it into class bar0"):
+
+        class Loose(Device):
+            vendor_id, device_id = 0x1234, 0x0001
+            CTRL = Register(0x00)
+
+
+def test_a_handler_may_not_hide_what_a_device_has() -> None:
+    with pytest.raises(RegisterError, match=r"Hiding\.interrupt hides Device\.interrupt"):
+
+        class Hiding(Device):
+            vendor_id, device_id = 0x1234, 0x0001
+
+            class bar0(Bar, size=4096):
+                CTRL = Register(0x00)
+
+            @bar0.CTRL.on_write
+            def interrupt(self, value: int) -> None: ...
+
+
+def test_a_handler_without_self_is_refused() -> None:
+    with pytest.raises(RegisterError, match=r"needs self: def ctrl\(self, \.\.\.\)"):
+
+        class Selfless(Device):
+            vendor_id, device_id = 0x1234, 0x0001
+
+            class bar0(Bar, size=4096):
+                CTRL = Register(0x00)
+
+            @bar0.CTRL.on_read
+            def ctrl() -> int:  # type: ignore[misc]
+                return 0

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from hdvlab import Bar, Device, Lab, Register
-from hdvlab.errors import StateError
 
 from ..labs import PATIENCE, wait_for
 

@@ -3,6 +3,8 @@
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from IPython.core.formatters import DisplayFormatter
@@ -11,6 +13,7 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 
 from hdvlab import plots
+from hdvlab.errors import UsageError
 from hdvlab.plots.theme import DARK
 
 from .traces import session, trace_of
@@ -84,3 +87,13 @@ def test_words_are_in_the_colours_of_the_theme() -> None:
     legend = ax.get_legend()
     assert legend is not None
     assert all(same_color(text.get_color(), DARK.text) for text in legend.get_texts())
+
+
+@pytest.mark.parametrize("draw", [plots.timeline, plots.heatmap, plots.latency, plots.waveform])
+def test_a_picture_is_drawn_of_what_has_a_trace_and_of_nothing_else(draw: Callable[..., Axes]) -> None:
+    trace = session()
+    assert draw(SimpleNamespace(trace=trace)).get_title(loc="left") == draw(trace).get_title(loc="left")
+    with pytest.raises(UsageError, match="drawn of a trace, a lab or a run, not of Rows"):
+        draw(trace.frame())
+    with pytest.raises(UsageError, match=r"read it first: hdvlab\.read_trace"):
+        draw("run.mmiotrace")

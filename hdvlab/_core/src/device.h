@@ -109,6 +109,8 @@ HRESULT device_config_peek(struct device *device, uint32_t slot, uint8_t *config
 void tap_unclaimed(struct trace *trace, const HDVLAB_ACCESS *access, uint32_t kind, uint64_t address, uint32_t size,
                    uint64_t value, HRESULT status);
 
+/* memory.c: a row for an interrupt that a device raised and that has no message to be sent as; its value is the vector. */
+void interrupt_went_nowhere(HDV_DEVICE handle, uint32_t vector, HRESULT why);
 /* doorbell.c: true when a doorbell took the write. */
 int doorbell_ring(struct device *device, uint32_t bar, uint64_t offset, uint32_t size, uint64_t value);
 void doorbells_drop(struct device *device);

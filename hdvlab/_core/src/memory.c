@@ -74,6 +74,15 @@ HRESULT HdvDeliverGuestInterrupt(HDV_DEVICE requestor, UINT64 msiAddress, UINT32
     return hr;
 }
 
+void interrupt_went_nowhere(HDV_DEVICE handle, uint32_t vector, HRESULT why) {
+    struct device *device = handle_acquire(handle, HANDLE_DEVICE);
+    if (!device)
+        return;
+    struct row r = row_of(device, HDVLAB_INTERRUPT, 0, 4, vector);
+    trace_event(device->system->trace, &r, why);
+    handle_release(handle);
+}
+
 HRESULT HdvCreateGuestMemoryAperture(HDV_DEVICE requestor, UINT64 guestPhysicalAddress, UINT32 byteCount,
                                      BOOL writeProtected, PVOID *mappedAddress) {
     if (!mappedAddress)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "device.h"
 #include "handle.h"
 #include "register_file.h"
 
@@ -130,6 +131,8 @@ HRESULT hdvlab_register_file_interrupt(HDVLAB_REGISTER_FILE handle, uint32_t vec
     pthread_mutex_unlock(&file->message_lock);
     if (hr == 1) /* outside the lock: delivery is the machine's */
         hr = HdvDeliverGuestInterrupt(device, address, data);
+    else if (FAILED(hr) && device)
+        interrupt_went_nowhere(device, vector, hr);
     handle_release(handle);
     return hr;
 }

@@ -20,7 +20,7 @@ from hdvlab.devices.edu.registers import (
     IRQ_FACTORIAL,
     EduRegisters,
 )
-from hdvlab.errors import AccessError
+from hdvlab.errors import AccessError, UsageError
 from hdvlab.pci import MsiCapability
 
 _WORD = 0xFFFFFFFF
@@ -52,8 +52,16 @@ class Edu(Device):
         assert self.bar0.IDENTIFICATION == IDENTIFICATION
 
     def configure(self, configuration: dict[str, str]) -> None:
-        self.dma_mask = int(configuration.get("dma_mask", str(DMA_MASK)), 0)
-        self.dma_delay = float(configuration.get("dma_delay_ms", DMA_DELAY_NS / 1e6)) / 1e3
+        for key, text in configuration.items():
+            try:
+                if key == "dma_mask":
+                    self.dma_mask = int(text, 0)
+                elif key == "dma_delay_ms":
+                    self.dma_delay = float(text) / 1e3
+                else:
+                    raise UsageError(f"edu has no setting {key}; it has dma_mask and dma_delay_ms")
+            except ValueError as error:
+                raise error if isinstance(error, UsageError) else UsageError(f"{key}={text} is no number") from None
 
     # ---- liveness ----------------------------------------------------------------------------------------------
 

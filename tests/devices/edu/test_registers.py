@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hdvlab import Lab
 from hdvlab.devices.edu import Edu
-from hdvlab.errors import AccessWarning, DeviceError, HResult
+from hdvlab.errors import AccessError, AccessWarning
 from hdvlab.guest import GuestBar
 from hdvlab.pci import CapabilityId
 
@@ -151,9 +151,16 @@ def test_mask_and_delay_are_configured_by_strings(lab: Lab) -> None:
     assert (device.dma_delay, device.dma_mask) == (0.0025, 0xFFFF)
 
 
-@pytest.mark.parametrize("text", ["dma_mask=many", "dma_delay_ms=soon"])
-def test_configuration_that_is_no_number_fails_the_plugging(lab: Lab, text: str) -> None:
-    with pytest.raises(DeviceError) as caught:
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("dma_mask=many", "dma_mask=many is no number"),
+        ("dma_delay_ms=soon", "dma_delay_ms=soon is no number"),
+        ("delay=2", "edu has no setting delay; it has dma_mask and dma_delay_ms"),
+    ],
+)
+def test_configuration_that_cannot_be_used_fails_the_plugging_with_the_reason(lab: Lab, text: str, reason: str) -> None:
+    with pytest.raises(AccessError, match=reason):
         lab.plug(Edu, configuration=[text])
-    assert caught.value.hresult == HResult.E_UNEXPECTED
     assert "edu" not in lab
+    assert [str(fault.error) for fault in lab.faults] == [reason]
