@@ -96,6 +96,11 @@ def test_a_trace_is_converted(recording: str, tmp_path: Path) -> None:
             "hdvlab trace --help",
         ),
         (("plot", "timeline", "x"), "hdvlab plot needs -o: a .png, .svg or .pdf file", "hdvlab plot --help"),
+        (
+            ("plot", "run1", "timeline", "-o", "x.png"),
+            "the picture comes first: hdvlab plot timeline run1",
+            "hdvlab plot --help",
+        ),
         (("doctor", "x"), "'x' is one word too many", "hdvlab doctor --help"),
     ],
 )
@@ -128,3 +133,16 @@ def test_the_doctor_says_what_is_missing_and_how_to_get_it(tmp_path: Path) -> No
     assert "→ pip install" in done.stdout
     assert "absent  C compiler" in done.stdout
     assert "hdvlab does not work here yet: compiled library" in done.stdout
+
+
+def test_a_trace_is_not_converted_to_what_it_cannot_be(recording: str, tmp_path: Path) -> None:
+    done = hdvlab("convert", recording, "x.csv", folder=tmp_path)
+    assert done.returncode == 2
+    assert "in a shell hdvlab trace FILE --csv" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_of_plot_has_a_name_of_its_own_for_each_argument() -> None:
+    text = hdvlab("plot", "--help").stdout
+    assert "-o OUT" in text
+    assert "PICTURE FILE" in text

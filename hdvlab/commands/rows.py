@@ -153,7 +153,7 @@ def _touches(frame: Rows, tables: Tables, text: str) -> Array:
     if (match := _PLACE.fullmatch(text)) and (inside := _holder(tables, match)):
         # The middle of a register: only accesses that begin there were meant.
         index, offset = int(match["bar"]), parse_number(match["offset"])
-        touched = (bar == index) & (first == offset)
+        touched |= (bar == index) & (first == offset)
         if match["device"]:
             touched &= np.isin(device, _devices(tables, match["device"]))
         if not touched.any():

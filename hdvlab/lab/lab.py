@@ -95,7 +95,7 @@ class Lab:
         name : str, optional
             How the lab calls it; the class's name in lower case when not given.
         slot : int, optional
-            1 to 31; the first free one, or the one that the name had, when not given.
+            0 to 31; the first free one from 1, or the one that the name had, when not given.
         configuration : sequence of str
             ``key=value`` strings for :meth:`Device.configure`.
 

@@ -25,7 +25,7 @@ class Cell:
     body : str
         What stands below the ``%%hdv`` line.
     name : str
-        What the code is called where functions are named: in the trace's ``source`` column.
+        What the code is called where functions are named: in the trace's ``source`` column, and in an error's heading.
 
     Raises
     ------
@@ -37,7 +37,6 @@ class Cell:
         self._shell = shell
         # Lines have the numbers that the notebook shows: below the magic's own, and IPython cuts blank ones at the top.
         above = 1 + sum(1 for _ in itertools.takewhile(lambda line: not line.strip(), body.splitlines()))
-        # The first is no blank one: the highlighter of kernels cuts those, and the excerpt would be of other lines.
         source = f"# %%hdv {name}" + "\n" * above + shell.transform_cell(body)
         self.file: str = shell.compile.cache(source, shell.execution_count, raw_code=f"%%hdv {name}\n{body}")
         tree = ast.parse(source, self.file)
@@ -49,7 +48,8 @@ class Cell:
     def _compiled(self, tree: ast.Module | ast.Expression, name: str) -> CodeType:
         mode = "exec" if isinstance(tree, ast.Module) else "eval"
         code: CodeType = compile(tree, self.file, mode, dont_inherit=True)
-        return code.replace(co_name=name, co_qualname=name)
+        # The plain name stays <module>: by it inspect, and so the excerpt in a kernel, knows that all lines are meant.
+        return code.replace(co_qualname=name)
 
     def run(self) -> Any:
         """Execute it; the value of its last line if that is an expression."""

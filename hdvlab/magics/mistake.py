@@ -88,6 +88,7 @@ def _show(
     tb_offset: int | None = None,
 ) -> list[str]:
     """What IPython calls for an error of ours; called as its method."""
+    shell._get_exc_info((kind, error, trace))  # notes it where %tb and %debug look
     if hasattr(error, "_render_traceback_"):
         lines: list[str] = error._render_traceback_()
     else:

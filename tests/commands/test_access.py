@@ -107,3 +107,26 @@ def test_on_a_machine_that_is_off_only_peek_works(lab: Lab) -> None:
     for access in (lambda: commands.read(lab, "CTRL"), lambda: commands.poke(lab, "CTRL=1")):
         with pytest.raises(StateError, match="%hdv start"):
             access()
+
+
+@pytest.mark.parametrize("setting", ["CTRL.RATE 5", "CTRL.RATE=5", ["CTRL.RATE", "5"], "CTRL.RATE = 5"])
+def test_a_poke_is_written_with_or_without_an_equals_sign(lab: Lab, setting: str | list[str]) -> None:
+    commands.poke(lab, setting)
+    assert commands.peek(lab, "CTRL.RATE") == 5
+
+
+def test_a_write_is_written_with_or_without_an_equals_sign(lab: Lab) -> None:
+    commands.write(lab, "CTRL.RATE=5")
+    assert commands.peek(lab, "CTRL.RATE") == 5
+    commands.write(lab, "CTRL.RATE", 6)
+    assert commands.peek(lab, "CTRL.RATE") == 6
+    for location, value in (("CTRL", None), ("CTRL=1", "2"), ("CTRL=", None)):
+        with pytest.raises(UsageError, match="write takes one value; write %hdv write CTRL 1 or %hdv write CTRL=1"):
+            commands.write(lab, location, value)
+
+
+def test_looking_takes_no_value(lab: Lab) -> None:
+    with pytest.raises(UsageError, match=r"^peek takes no value; write %hdv peek CTRL, or %hdv write CTRL 1$"):
+        commands.peek(lab, "CTRL=")
+    with pytest.raises(UsageError, match=r"^read takes no value; write %hdv read CTRL, or %hdv write CTRL 5$"):
+        commands.read(lab, "CTRL=5")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import threading
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,37 @@ def test_what_cannot_be_read_or_written_is_one_of_our_errors(lab: Lab, tmp_path:
         commands.save(lab, "/proc/nowhere/x.parquet")
     with pytest.raises(UsageError, match="cannot be a run's name"):
         commands.load(lab, str(tmp_path / "nothing"), name="a b")
+
+
+def test_the_count_is_of_the_rows_in_the_file_while_more_come(lab: Lab, tmp_path: Path) -> None:
+    going, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        while not done.is_set():
+            lab.mark("tick")
+            going.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        assert going.wait(10)
+        for name in ("x", "x.parquet", "y", "y.parquet"):
+            said = commands.save(lab, str(tmp_path / name))
+            assert repr(said).startswith(f"{len(commands.open_file(str(tmp_path / name))):,} rows saved")
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("out.csv", r"not saved as .csv; rows as text are df = %hdv trace, then df.to_csv\('out.csv'\)"),
+        ("out.npz", r"not saved as .npz; write out for a directory, or out.parquet for one file"),
+    ],
+)
+def test_an_ending_that_means_something_else_is_refused(lab: Lab, tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        commands.save(lab, str(tmp_path / name))
+    assert not (tmp_path / name).exists()
+    assert "saved to" in commands.save(lab, str(tmp_path / "out.hdv"))

@@ -38,6 +38,8 @@ def test_every_spelling_finds_its_place(lab: Lab, text: str, expected: tuple[int
         ("blink.CUONT", "blink has no register CUONT; did you mean COUNT?"),
         ("nothing", "no register nothing; there is CTRL, COUNT, EVENTS, WIDE"),
         ("bar0", "bar0 is no place by itself; write bar0+0x10"),
+        ("blink.bar0", "blink.bar0 is no place by itself; write blink.bar0+0x10"),
+        ("blink.foo", "blink has no register foo; there is CTRL, CTRL.EN, CTRL.RATE, CTRL.MODE, COUNT, EVENTS, WIDE"),
         ("bar1+0", "blink has no bar1; there is bar0"),
         ("link.bar0+0", "no device link is plugged in; did you mean blink?"),
         ("bar0+0xffe", "bar0 of blink is 0x1000 bytes long; 0xffe/4 is outside it"),

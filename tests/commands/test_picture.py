@@ -26,7 +26,7 @@ def test_a_waveform_takes_registers_as_other_commands_do(lab: Lab, register: str
 def test_a_picture_is_written_where_one_says(lab: Lab, tmp_path: Path) -> None:
     commands.plot(lab, "timeline", device="blink", output=str(tmp_path / "x.png"))
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(UsageError, match="Format 'foo' is not supported"):
+    with pytest.raises(UsageError, match=r"a picture is a png, pdf or svg; write .*x\.png$"):
         commands.plot(lab, "timeline", output=str(tmp_path / "x.foo"))
     with pytest.raises(TraceError, match="No such file or directory"):
         commands.plot(lab, "timeline", output=str(tmp_path / "not" / "x.png"))
@@ -51,3 +51,9 @@ def test_an_option_of_another_picture_is_refused(lab: Lab, kind: str, options: d
 def test_a_stretch_is_given_in_words_or_nanoseconds(lab: Lab) -> None:
     commands.poke(lab, "CTRL.EN=1")
     assert commands.plot(lab, "timeline", start="0", stop="10s").has_data()
+
+
+def test_a_stretch_that_ends_before_it_begins_is_refused(lab: Lab) -> None:
+    for start, stop in (("20s", "10s"), ("5", "5"), ("1s", "3")):
+        with pytest.raises(UsageError, match=f"^--stop {stop} is not after --start {start}"):
+            commands.plot(lab, "timeline", start=start, stop=stop)

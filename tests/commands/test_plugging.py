@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hdvlab import Device, Lab, commands
+from hdvlab.commands.parser import HelpWanted, verb_parser
 from hdvlab.commands.plugging import library, pluggable
 from hdvlab.errors import UsageError
 
@@ -63,3 +64,24 @@ def test_unplug_names_the_nearest_device(lab: Lab) -> None:
 def test_the_library_is_pluggable_after_the_persons_own(blink: type[Device]) -> None:
     assert library() == ["edu"]
     assert pluggable({"Blink": blink, "_Hidden": blink, "x": 1, "Device": Device}) == ["Blink", "edu"]
+
+
+def test_plugging_what_is_nowhere_says_that_its_cell_was_not_run(lab: Lab) -> None:
+    with pytest.raises(UsageError) as error:
+        commands.plug(lab, "Nope", namespace={})
+    assert str(error.value) == "no device Nope; run the cell that defines the class first, or take one of edu"
+
+
+def test_unplug_confirms_and_says_when_there_is_nothing(lab: Lab) -> None:
+    assert repr(commands.unplug(lab, "blink")) == "blink is unplugged; slot 1 is free"
+    for look in (commands.unplug, commands.regs):
+        with pytest.raises(UsageError, match=r"^no device blink is plugged in; nothing is plugged in$"):
+            look(lab, "blink")
+
+
+def test_help_and_message_agree_on_the_slots(lab: Lab, blink: type[Device]) -> None:
+    assert commands.plug(lab, blink, name="zero", slot=0).address == "00:00.0"
+    with pytest.raises(UsageError, match="slots are 0 to 31"):
+        commands.plug(lab, blink, name="late", slot=32)
+    with pytest.raises(HelpWanted, match="0 to 31; the first free one from 1"):
+        verb_parser("plug").parse_words(["--help"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -92,6 +93,25 @@ def test_a_mistake_is_an_error_output_of_one_line(notebook: Notebook) -> None:
     assert error["ename"] == "UsageError"
     assert len(error["traceback"]) == 1
     assert "\n" not in error["traceback"][0]
+
+
+def test_a_failing_line_at_the_top_of_a_guest_cell_is_shown(notebook: Notebook) -> None:
+    notebook.run("%hdv plug edu --config dma_delay_ms=1")
+    (error,) = notebook.run("%%hdv guest\nx = 1\nedu.bar0.STAUS.write(1)")
+    text = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error["traceback"]))
+    assert "----> 3 edu.bar0.STAUS.write(1)" in text
+    assert error["ename"] == "NoSuchRegisterError"
+
+
+def test_an_error_of_ours_in_a_plain_cell_is_a_proper_short_error(notebook: Notebook) -> None:
+    (error,) = notebook.run("import hdvlab\nhdvlab.read_trace('nope')")
+    text = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error["traceback"]))
+    assert (error["type"], error["ename"]) == ("error", "TraceError")
+    assert error["evalue"] == "read nope: there is no such file; check the path"
+    assert "----> 2 hdvlab.read_trace('nope')" in text
+    assert "hdvlab/" not in text
+    reply = notebook.client.execute("hdvlab.read_trace('nope')", reply=True, timeout=PATIENCE)["content"]
+    assert (reply["status"], reply["ename"]) == ("error", "TraceError")
 
 
 def test_cells_record_and_run_as_the_guest(notebook: Notebook) -> None:

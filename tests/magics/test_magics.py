@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import sys
 import threading
 import warnings
 from pathlib import Path
@@ -162,7 +164,8 @@ def test_a_failing_recorded_cell_shows_its_own_lines_only(
     blinking: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = error_of(blinking, "%%hdv record\n\nfoo()", capsys)
-    assert "line 3, in record()\n" in text
+    assert "line 3\n" in text
+    assert "----> 3 foo()" in text
     assert "NameError: name 'foo' is not defined" in text
     assert "hdvlab/" not in text
 
@@ -208,10 +211,54 @@ def test_a_failing_guest_cell_shows_its_own_lines_only(
     blinking: InteractiveShell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = error_of(blinking, "%%hdv guest\nblink.bar0.CTRL.write(1)\n1 / 0", capsys)
-    assert "line 3, in guest()\n" in text
+    assert "line 3\n" in text
+    assert "----> 3 1 / 0" in text
     assert "ZeroDivisionError" in text
     assert "hdvlab/" not in text
     assert value_of(blinking, "%hdv peek COUNT") == 1
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("import hdvlab\nhdvlab.read_trace('nope')", "----> 2 hdvlab.read_trace('nope')"),
+        (
+            "from hdvlab import Bar, Device, Register\nclass A(Device):\n    class bar0(Bar, size=16):\n"
+            "        X = Register(0, fields={'F': (0, 40)})",
+            "----> 3     class bar0(Bar, size=16):",
+        ),
+    ],
+)
+def test_an_error_of_ours_in_any_cell_shows_the_persons_lines_only(
+    shell: InteractiveShell, cell: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = error_of(shell, cell, capsys)
+    assert shown in text
+    assert not re.search(r"hdvlab/|contextlib|FileNotFoundError|direct cause", text)
+    shell.run_cell("%tb")
+    assert "hdvlab/" in capsys.readouterr().out
+    assert isinstance(sys.last_value, HdvError)
+    shell.run_cell("%unload_ext hdvlab")
+    assert "hdvlab/" in error_of(shell, cell, capsys)
+
+
+def test_what_a_persons_own_code_caused_stays_in_view(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = "from hdvlab.errors import DeviceError\ntry:\n    1 / 0\nexcept ZeroDivisionError as error:\n"
+    text = error_of(shell, f"{cell}    raise DeviceError('broken') from error", capsys)
+    assert "----> 3     1 / 0" in text
+    assert "DeviceError: broken" in text
+
+
+def test_a_handler_of_errors_that_the_person_has_stays(shell: InteractiveShell) -> None:
+    value_of(shell, "%unload_ext hdvlab")
+    shell.set_custom_exc((KeyError,), lambda *_, **__: ["mine"])
+    try:
+        value_of(shell, "%load_ext hdvlab\n%unload_ext hdvlab")
+        assert shell.custom_exceptions == (KeyError,)
+    finally:
+        shell.set_custom_exc((), None)
 
 
 def test_a_driver_that_fails_shows_its_own_lines_only(
@@ -228,8 +275,7 @@ def test_a_driver_that_fails_shows_its_own_lines_only(
 def test_rows_of_read_and_write_name_the_persons_line(blinking: InteractiveShell) -> None:
     value_of(blinking, "def look():\n    %hdv read CTRL\nlook()\n%hdv write CTRL 1")
     sources = list(value_of(blinking, "%hdv trace --kind mmio")["source"])
-    assert sources[0].startswith("look:2 ")
-    assert sources[1].startswith("<module>:4 ")
+    assert sources == ["look:2 %hdv read CTRL", "<module>:4 %hdv write CTRL 1"]
 
 
 def test_a_driver_is_run_by_name(blinking: InteractiveShell) -> None:
