@@ -14,7 +14,7 @@ from hdvlab.hdv.structures import WideStrings, guid
 from hdvlab.trace.schema import Origin
 
 SLOT_COUNT: int = lib.HDVLAB_SLOT_COUNT
-_TIMEOUT = HResult.ERROR_TIMEOUT.signed
+_BUSY = HResult.ERROR_BUSY.signed
 #: How long an access of a person waits for a busy device before Ctrl-C is looked at, milliseconds.
 _PATIENCE_MS = 50
 
@@ -107,14 +107,14 @@ class EmbeddedMachine:
         """See :meth:`Bus.read`."""
         value = self._scratch.value
         hresult = lib.hdvlab_guest_load(self._handle, address, size, origin, pc, value)
-        while hresult == _TIMEOUT:  # the device serves another access; between tries Ctrl-C is answered
+        while hresult == _BUSY:  # the device serves another access; between tries Ctrl-C is answered
             hresult = lib.hdvlab_guest_load(self._handle, address, size, origin, pc, value)
         return value[0], hresult
 
     def write(self, address: int, size: int, value: int, origin: Origin, pc: int) -> int:
         """See :meth:`Bus.write`."""
         hresult: int = lib.hdvlab_guest_store(self._handle, address, size, origin, pc, value)
-        while hresult == _TIMEOUT:
+        while hresult == _BUSY:
             hresult = lib.hdvlab_guest_store(self._handle, address, size, origin, pc, value)
         return hresult
 
@@ -123,7 +123,7 @@ class EmbeddedMachine:
         scratch = self._scratch
         access, value = scratch.access, scratch.dword
         access.pc, access.origin = pc, origin
-        while (hresult := lib.hdvlab_guest_config_read(self._handle, access, slot, offset, size, value)) == _TIMEOUT:
+        while (hresult := lib.hdvlab_guest_config_read(self._handle, access, slot, offset, size, value)) == _BUSY:
             pass
         return value[0], hresult
 
@@ -131,7 +131,7 @@ class EmbeddedMachine:
         """See :meth:`Bus.config_write`."""
         access = self._scratch.access
         access.pc, access.origin = pc, origin
-        while (hresult := lib.hdvlab_guest_config_write(self._handle, access, slot, offset, size, value)) == _TIMEOUT:
+        while (hresult := lib.hdvlab_guest_config_write(self._handle, access, slot, offset, size, value)) == _BUSY:
             pass
         return int(hresult)
 
@@ -151,7 +151,7 @@ class EmbeddedMachine:
         scratch.value[0] = value
         while (
             hresult := lib.hdvlab_device_access(device, access, write, bar, offset, size, scratch.value)
-        ) == _TIMEOUT:
+        ) == _BUSY:
             pass
         reraise_interrupt()
         return scratch.value[0], hresult

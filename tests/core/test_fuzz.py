@@ -78,7 +78,7 @@ class Author(CallbackDevice):
             self.interrupt(0xFEE0_0000, self._random.randrange(256))
         elif choose < 0.15:
             address = PLACE + self._random.randrange(4) * SPREAD
-            books["access"] += self._machine.read(address, wait_ms=1)[0] not in (HResult.ERROR_TIMEOUT, GONE)
+            books["access"] += self._machine.read(address, wait_ms=1)[0] not in (HResult.ERROR_BUSY, GONE)
         elif choose < 0.16:
             assert code(lib.HdvTeardownDeviceHost(self._machine.host)) in (HResult.ERROR_INVALID_STATE, GONE)
             assert self._machine.stop() in (HResult.ERROR_INVALID_STATE, GONE)

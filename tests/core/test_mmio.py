@@ -112,7 +112,7 @@ def test_before_start_and_after_stop_registers_read_ones(machine: Machine) -> No
     machine.start()
     machine.stop()
     seen.append(machine.poke(device, False, 0, 0, 4))
-    assert seen == [(HResult.ERROR_TIMEOUT, 0xFFFFFFFF), (HResult.ERROR_INVALID_STATE, 0xFFFFFFFF)]
+    assert seen == [(HResult.ERROR_BUSY, 0xFFFFFFFF), (HResult.ERROR_INVALID_STATE, 0xFFFFFFFF)]
     assert machine.poke(device, True, 0, 0, 4)[0] == HResult.ERROR_INVALID_STATE
     assert "read" not in device.names()
 
@@ -281,11 +281,11 @@ def test_a_wait_that_is_too_long_ends_without_a_row(machine: Machine, recording:
         threads.start(machine.write, PLACE, 1)
         happens(inside)
         since = len(recording)
-        assert machine.read(PLACE, wait_ms=1) == (HResult.ERROR_TIMEOUT, 0xFFFFFFFF)
-        assert machine.write(PLACE, 1, wait_ms=1) == HResult.ERROR_TIMEOUT
-        assert code(lib.hdvlab_guest_load(machine.system, PLACE, 4, 0, 0, value)) == HResult.ERROR_TIMEOUT
-        assert code(lib.hdvlab_guest_store(machine.system, PLACE, 4, 0, 0, 1)) == HResult.ERROR_TIMEOUT
-        assert code(lib.hdvlab_device_enter(device.handle, 1, -1)) == HResult.ERROR_TIMEOUT
+        assert machine.read(PLACE, wait_ms=1) == (HResult.ERROR_BUSY, 0xFFFFFFFF)
+        assert machine.write(PLACE, 1, wait_ms=1) == HResult.ERROR_BUSY
+        assert code(lib.hdvlab_guest_load(machine.system, PLACE, 4, 0, 0, value)) == HResult.ERROR_BUSY
+        assert code(lib.hdvlab_guest_store(machine.system, PLACE, 4, 0, 0, 1)) == HResult.ERROR_BUSY
+        assert code(lib.hdvlab_device_enter(device.handle, 1, -1)) == HResult.ERROR_BUSY
         assert len(recording) == since
         proceed.set()
     assert device.names() == ["write"]

@@ -123,7 +123,7 @@ HRESULT hdvlab_system_remove_slot(HCS_SYSTEM system, uint32_t slot);
 typedef struct {
     uint64_t pc;     /* what the guest executes; 0 = unknown */
     uint8_t origin;  /* HDVLAB_GUEST ... */
-    uint32_t wait_ms; /* longest wait for a device that serves another access: ERROR_TIMEOUT and no row; 0 = for ever */
+    uint32_t wait_ms; /* longest wait for a device that serves another access: ERROR_BUSY and no row; 0 = for ever */
 } HDVLAB_ACCESS;
 
 HRESULT hdvlab_guest_config_read(HCS_SYSTEM system, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,

@@ -112,12 +112,18 @@ static HRESULT access_bus(HCS_SYSTEM handle, const HDVLAB_ACCESS *access, int wr
         hr = access_piece(machine, access, write, address, size, value);
     } else {
         uint64_t whole = 0;
+        HDVLAB_ACCESS patient = *access;
         for (uint32_t done = 0; done < size;) {
             uint32_t piece = 1;
             while ((address + done) % (piece * 2) == 0 && done + piece * 2 <= size)
                 piece *= 2;
             uint64_t part = write ? *value >> 8 * done & ones(piece) : 0;
-            HRESULT piece_hr = access_piece(machine, access, write, address + done, piece, &part);
+            HRESULT piece_hr = access_piece(machine, &patient, write, address + done, piece, &part);
+            if (!done && piece_hr == HRESULT_FROM_WIN32(ERROR_BUSY)) {
+                hr = piece_hr;
+                break; /* nothing has happened yet, so all of it may be tried again */
+            }
+            patient.wait_ms = 0; /* the other pieces belong to this one */
             hr = FAILED(hr) ? hr : piece_hr;
             whole |= (part & ones(piece)) << 8 * done;
             done += piece;

@@ -82,7 +82,7 @@ struct thread_context {
 };
 extern __thread struct thread_context thread_context;
 
-/* Waits its turn (wait_ms = 0: for ever) and arms the guard. S_OK, ERROR_INVALID_STATE on re-entry, ERROR_TIMEOUT. */
+/* Waits its turn (wait_ms = 0: for ever) and arms the guard. S_OK, ERROR_INVALID_STATE on re-entry, ERROR_BUSY. */
 HRESULT device_enter(struct device *device, uint32_t wait_ms);
 void device_leave(struct device *device);
 
@@ -105,6 +105,9 @@ HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, 
 /* All of it, without a row. */
 HRESULT device_config_peek(struct device *device, uint32_t slot, uint8_t *config);
 
+/* A row that begins and ends here, for an access that no callback served. */
+HRESULT tap_served(struct device *device, const HDVLAB_ACCESS *access, uint32_t kind, uint32_t bar, uint64_t offset,
+                   uint32_t size, uint64_t value, HRESULT status);
 /* An access nobody claimed: a row without a device. */
 void tap_unclaimed(struct trace *trace, const HDVLAB_ACCESS *access, uint32_t kind, uint64_t address, uint32_t size,
                    uint64_t value, HRESULT status);
@@ -112,7 +115,8 @@ void tap_unclaimed(struct trace *trace, const HDVLAB_ACCESS *access, uint32_t ki
 /* memory.c: a row for an interrupt that a device raised and that has no message to be sent as; its value is the vector. */
 void interrupt_went_nowhere(HDV_DEVICE handle, uint32_t vector, HRESULT why);
 /* doorbell.c: true when a doorbell took the write. */
-int doorbell_ring(struct device *device, uint32_t bar, uint64_t offset, uint32_t size, uint64_t value);
+int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset, uint32_t size,
+                  uint64_t value);
 void doorbells_drop(struct device *device);
 /* section.c: true when a section backs the range; then *status tells how it went. */
 int section_access(struct device *device, int write, uint32_t bar, uint64_t offset, uint32_t size, uint64_t *value,

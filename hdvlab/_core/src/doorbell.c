@@ -132,7 +132,8 @@ static void signal_event(int event) {
         (void)!write(event, &one, sizeof one);
 }
 
-int doorbell_ring(struct device *device, uint32_t bar, uint64_t offset, uint32_t size, uint64_t value) {
+int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset, uint32_t size,
+                  uint64_t value) {
     struct doorbell *best = NULL;
     int best_rank = -1;
     uint32_t code = (uint32_t)__builtin_ctz(size) + 1;
@@ -148,8 +149,10 @@ int doorbell_ring(struct device *device, uint32_t bar, uint64_t offset, uint32_t
             best_rank = rank;
         }
     }
-    if (best)
+    if (best) { /* the row first: what the signal leads to stands behind it */
+        tap_served(device, access, HDVLAB_DOORBELL, bar, offset, size, value, S_OK);
         signal_event(best->event);
+    }
     pthread_mutex_unlock(&device->tables_lock);
     return best != NULL;
 }

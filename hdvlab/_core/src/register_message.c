@@ -137,6 +137,13 @@ HRESULT hdvlab_register_file_interrupt(HDVLAB_REGISTER_FILE handle, uint32_t vec
     return hr;
 }
 
+/* The pending bits where the guest reads them, if there is such a place. Under message_lock. */
+static void show_msi_pending(struct register_file *file) {
+    uint32_t control = load(file->config + file->msi_offset + 2, 2);
+    if (control & MSI_MASKING)
+        memcpy(file->config + file->msi_offset + (control & MSI_64_BIT ? 20 : 16), &file->msi_pending, 4);
+}
+
 void message_unmasked(struct register_file *file) {
     HDV_DEVICE device = atomic_load(&file->device);
     if (!device)
@@ -154,12 +161,19 @@ void message_unmasked(struct register_file *file) {
         } else if (!is_msix && file->msi_pending >> vector & 1) {
             if ((hr = raise_msi(file, vector, &address, &data)) == 1) {
                 file->msi_pending &= ~(1u << vector);
-                uint32_t control = load(file->config + file->msi_offset + 2, 2);
-                memcpy(file->config + file->msi_offset + (control & MSI_64_BIT ? 20 : 16), &file->msi_pending, 4);
+                show_msi_pending(file);
             }
         }
         pthread_mutex_unlock(&file->message_lock);
-        if (hr == 1)
-            HdvDeliverGuestInterrupt(device, address, data);
+        if (hr != 1 || SUCCEEDED(HdvDeliverGuestInterrupt(device, address, data)))
+            continue;
+        pthread_mutex_lock(&file->message_lock); /* bus mastering is off: it stays pending until that changes, too */
+        if (is_msix) {
+            file->msix.pba[vector / 8] |= (uint8_t)(1u << vector % 8);
+        } else {
+            file->msi_pending |= 1u << vector;
+            show_msi_pending(file);
+        }
+        pthread_mutex_unlock(&file->message_lock);
     }
 }

@@ -27,7 +27,7 @@ HRESULT device_enter(struct device *device, uint32_t wait_ms) {
             until.tv_nsec -= 1000000000;
         }
         if (pthread_mutex_clocklock(&device->lock, CLOCK_MONOTONIC, &until))
-            return HRESULT_FROM_WIN32(ERROR_TIMEOUT);
+            return HRESULT_FROM_WIN32(ERROR_BUSY);
     }
     atomic_store_explicit(&device->inside, self, memory_order_relaxed);
     return S_OK;
@@ -66,14 +66,16 @@ static struct tapped tap_open(struct device *device, const HDVLAB_ACCESS *access
 
 /* Returns the status; a device that answers E_PENDING has answered all the same, and rows say so. */
 static HRESULT tap_close(const struct tapped *tapped, uint64_t value, HRESULT status) {
-    status = status == E_PENDING ? E_UNEXPECTED : status;
+    /* These two say that there is no answer yet; a device that returns one of them has given its answer. */
+    if (status == E_PENDING || status == HRESULT_FROM_WIN32(ERROR_BUSY))
+        status = E_UNEXPECTED;
     thread_context.depth--;
     thread_context.cause = tapped->outer_cause;
     trace_complete(tapped->trace, tapped->row, tapped->began_ns, value, -1, status);
     return status;
 }
 
-/* S_OK with the device entered, or the reason with a row that says so; ERROR_TIMEOUT leaves no row. */
+/* S_OK with the device entered, or the reason with a row that says so; ERROR_BUSY leaves no row. */
 static HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access, uint32_t kind, int bar,
                              uint64_t address, uint32_t size, uint64_t value) {
     HRESULT hr = device_enter(device, access->wait_ms);
@@ -81,7 +83,7 @@ static HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access,
         device_leave(device);
         hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     }
-    if (FAILED(hr) && hr != HRESULT_FROM_WIN32(ERROR_TIMEOUT)) {
+    if (FAILED(hr) && hr != HRESULT_FROM_WIN32(ERROR_BUSY)) {
         struct tapped tapped = tap_open(device, access, kind, bar, address, size, value);
         tap_close(&tapped, value, hr);
     }
@@ -93,8 +95,8 @@ static int fits_bar(const struct device *device, uint32_t bar, uint64_t offset, 
            device->bar_size[bar] >= size && offset <= device->bar_size[bar] - size;
 }
 
-static HRESULT refuse(struct device *device, const HDVLAB_ACCESS *access, uint32_t kind, uint32_t bar, uint64_t offset,
-                      uint32_t size, uint64_t value, HRESULT status) {
+HRESULT tap_served(struct device *device, const HDVLAB_ACCESS *access, uint32_t kind, uint32_t bar, uint64_t offset,
+                   uint32_t size, uint64_t value, HRESULT status) {
     struct tapped tapped = tap_open(device, access, kind, bar < HDV_PCI_BAR_COUNT ? (int)bar : -1, offset, size, value);
     tap_close(&tapped, value, status);
     return status;
@@ -107,7 +109,7 @@ static int through_section(struct device *device, const HDVLAB_ACCESS *access, i
         !section_access(device, write, bar, offset, size, value, status))
         return 0;
     if (device->system->record_sections || FAILED(*status))
-        refuse(device, access, write ? HDVLAB_MMIO_WRITE : HDVLAB_MMIO_READ, bar, offset, size, *value, *status);
+        tap_served(device, access, write ? HDVLAB_MMIO_WRITE : HDVLAB_MMIO_READ, bar, offset, size, *value, *status);
     return 1;
 }
 
@@ -116,7 +118,7 @@ HRESULT device_mmio_read(struct device *device, const HDVLAB_ACCESS *access, uin
     HRESULT hr;
     *value = ones(size);
     if (!fits_bar(device, bar, offset, size))
-        return refuse(device, access, HDVLAB_MMIO_READ, bar, offset, size, *value, E_INVALIDARG);
+        return tap_served(device, access, HDVLAB_MMIO_READ, bar, offset, size, *value, E_INVALIDARG);
     if (through_section(device, access, 0, bar, offset, size, value, &hr))
         return hr;
     hr = enter_running(device, access, HDVLAB_MMIO_READ, (int)bar, offset, size, *value);
@@ -137,13 +139,11 @@ HRESULT device_mmio_write(struct device *device, const HDVLAB_ACCESS *access, ui
     HRESULT hr;
     value &= ones(size);
     if (!fits_bar(device, bar, offset, size))
-        return refuse(device, access, HDVLAB_MMIO_WRITE, bar, offset, size, value, E_INVALIDARG);
+        return tap_served(device, access, HDVLAB_MMIO_WRITE, bar, offset, size, value, E_INVALIDARG);
     if (atomic_load_explicit(&device->doorbell_count, memory_order_acquire) &&
         atomic_load_explicit(&device->state, memory_order_relaxed) == DEVICE_RUNNING &&
-        doorbell_ring(device, bar, offset, size, value)) {
-        refuse(device, access, HDVLAB_DOORBELL, bar, offset, size, value, S_OK);
+        doorbell_ring(device, access, bar, offset, size, value))
         return S_OK;
-    }
     if (through_section(device, access, 1, bar, offset, size, &value, &hr))
         return hr;
     hr = enter_running(device, access, HDVLAB_MMIO_WRITE, (int)bar, offset, size, value);
