@@ -53,10 +53,11 @@ class BarState:
     _index: dict[str, int]
     _values: Any
 
-    def __init__(self, registers: RegisterMap, index: dict[str, int], values: Any) -> None:
+    def __init__(self, registers: RegisterMap, index: dict[str, int], values: Any, owner: Any) -> None:
         object.__setattr__(self, "_map", registers)
         object.__setattr__(self, "_index", index)
         object.__setattr__(self, "_values", values)
+        object.__setattr__(self, "_owner", owner)  # the register file: the values are its memory
 
     def _load(self, register: Register) -> int:
         return int(self._values[self._index[register.name]])

@@ -14,7 +14,7 @@ from hdvlab.device.bar_state import BarState
 from hdvlab.device.description import DeviceDescription, describe, fill_description
 from hdvlab.device.fault import Fault
 from hdvlab.device.work import DeviceLock, Work
-from hdvlab.errors import AccessError, DeviceError, HResult, StateError, check
+from hdvlab.errors import AccessError, DeviceError, HdvError, HResult, StateError, check
 from hdvlab.hdv import Aperture, DeviceHost, Doorbell, Section, memory
 from hdvlab.hdv.callbacks import callback_table
 from hdvlab.pci import MsiCapability
@@ -129,7 +129,7 @@ class Device:
         check(lib.hdvlab_register_file_values(self._file, values), "values")
         self._values = values[0]
         for index, bar in cls.description.bars.items():
-            vars(self)[f"bar{index}"] = BarState(bar.map, cls.description.index_of(index), self._values)
+            vars(self)[f"bar{index}"] = BarState(bar.map, cls.description.index_of(index), self._values, self._file)
         self._readers = {i: (getattr(self, h.name), h.arguments) for i, h in cls.description.readers.items()}
         self._writers = {i: (getattr(self, h.name), h.arguments) for i, h in cls.description.writers.items()}
         self._bar_readers = {i: getattr(self, h.name) for i, h in cls.description.bar_readers.items()}
@@ -272,8 +272,12 @@ class Device:
             raise StateError(f"{self._name} is plugged in already; make another one: {type(self).__name__}()")
         check(lib.hdvlab_register_file_reset(self._file), "reset")
         self._name, self._report = name, report
-        self._instance = host.create_device(self._file, self.class_id, instance_id)
-        _attached[id(self)] = self
+        _attached[id(self)] = self  # before the library has the pointer, whatever happens in between
+        try:
+            self._instance = host.create_device(self._file, self.class_id, instance_id)
+        except HdvError:
+            del _attached[id(self)]
+            raise
         self._work = Work(self._instance, self.on_failure)
         return self._instance
 

@@ -20,24 +20,31 @@ class DeviceLock:
     def __init__(self, device: Any, cause: int = -1) -> None:
         self._device = device
         self._cause = cause
-        self._entered = False
+        self._held = threading.local()
+        """``entered``: for each ``with`` that this thread is in, whether it was the one that entered."""
 
     def __enter__(self) -> None:
+        entered = self._held.__dict__.setdefault("entered", [])
         if lib.hdvlab_device_inside(self._device) == 0:
+            entered.append(False)
             return
         before = lib.hdvlab_cause()
         cause = before if before >= 0 else self._cause
-        # In slices, so that Ctrl-C reaches a thread that waits for a device that hangs.
-        while (hresult := lib.hdvlab_device_enter(self._device, 100, cause)) == HResult.ERROR_TIMEOUT.signed:
-            pass
-        check(hresult, "lock", "the device is not running")
-        self._entered = True
+        try:
+            # In slices, so that Ctrl-C reaches a thread that waits for a device that hangs.
+            while (hresult := lib.hdvlab_device_enter(self._device, 100, cause)) == HResult.ERROR_BUSY.signed:
+                pass
+            check(hresult, "lock", "the device is not running")
+            entered.append(True)
+        except BaseException:  # Ctrl-C may come when the device was entered already
+            if lib.hdvlab_device_inside(self._device) == 0:
+                lib.hdvlab_device_leave(self._device)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._entered:
-            self._entered = False
+        if self._held.entered.pop():
             lib.hdvlab_device_leave(self._device)
 
 

@@ -92,7 +92,7 @@ class Function:
             The machine is off.
         """
         reraise_interrupt()
-        failure = take_failure()
+        failure = take_failure(hresult)
         code = HResult(hresult & 0xFFFFFFFF) if hresult & 0xFFFFFFFF in HResult._value2member_map_ else None
         if code is HResult.E_HANDLE:
             raise StateError("the machine is off; start it first", None, f"{verb} of {what}")

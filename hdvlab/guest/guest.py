@@ -148,9 +148,10 @@ class Guest:
             except GuestTimeoutError:
                 if left <= _SLICE:
                     raise GuestTimeoutError(f"no interrupt on vector {number:#x} within {timeout:g} s") from None
-            except GuestInterrupted:  # every waiter is woken when one program is stopped
-                if self.stopped.is_set():
+            except GuestInterrupted:  # every waiter is woken when one program is stopped, and when power goes off
+                if self.stopped.is_set() or left <= 0:
                     raise
+                time.sleep(min(left, 0.01))
 
     def sleep(self, seconds: float) -> None:
         """Wait, stoppable from the notebook."""

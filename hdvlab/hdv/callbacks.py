@@ -30,18 +30,19 @@ class DeviceCallbacks(Protocol):
 
 class _Interrupted(threading.local):
     error: BaseException | None = None
-    failure: str = ""
-    """What a device's code raised in the last access that it failed on this thread; not the exception, which would
-    keep the device alive."""
+    failure: tuple[int, str] = (0, "")
+    """HRESULT and text of what a device's code raised in the last access that it failed on this thread; not the
+    exception, which would keep the device alive."""
 
 
 _interrupted = _Interrupted()
+_ACCESSES = ("ReadInterceptedMemory", "WriteInterceptedMemory", "WriteConfigSpace")
 
 
-def take_failure() -> str:
-    """What a device's code raised on this thread since last asked, if anything: why an access just failed."""
-    failure, _interrupted.failure = _interrupted.failure, ""
-    return failure
+def take_failure(hresult: int) -> str:
+    """What a device's code raised on this thread, if that is why an access just ended with ``hresult``."""
+    (known, text), _interrupted.failure = _interrupted.failure, (0, "")
+    return text if known == hresult else ""
 
 
 def reraise_interrupt() -> None:
@@ -62,13 +63,28 @@ def _failed(context: Any, operation: str, error: BaseException) -> int:
     if from_outside:
         _interrupted.error = error
         return HResult.E_ABORT.signed
-    with contextlib.suppress(Exception):  # its text is its author's
-        _interrupted.failure = f"{type(error).__name__}: {error}"
     owner: DeviceCallbacks = ffi.from_handle(context)
-    return owner.on_failure(operation, error)
+    hresult = owner.on_failure(operation, error)
+    if operation in _ACCESSES:
+        with contextlib.suppress(Exception):  # its text is its author's
+            _interrupted.failure = (hresult, f"{type(error).__name__}: {error}")
+    return hresult
 
 
-@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+def _outside_try(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """An exception that came before a callback's own ``try`` began: Ctrl-C, or the end of a guest program."""
+    _interrupted.error = error
+
+
+def _teardown_outside_try(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """The same, in the callback that must not be missed: there is no other after it."""
+    _interrupted.error = error
+    context = trace.tb_frame.f_locals.get("context")
+    if context is not None:
+        ffi.from_handle(context).on_teardown()
+
+
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
 def hdvlab_py_register_write(context: Any, index: int, value: int, old: int) -> int:
     try:
         ffi.from_handle(context).on_register_write(index, value, old)
@@ -77,7 +93,7 @@ def hdvlab_py_register_write(context: Any, index: int, value: int, old: int) -> 
     return 0
 
 
-@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
 def hdvlab_py_register_read(context: Any, index: int, stored: int, value: Any) -> int:
     try:
         value[0] = ffi.from_handle(context).on_register_read(index, stored)
@@ -86,7 +102,7 @@ def hdvlab_py_register_read(context: Any, index: int, stored: int, value: Any) -
     return 0
 
 
-@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
 def hdvlab_py_bar_read(context: Any, bar: int, offset: int, size: int, value: Any) -> int:
     try:
         value[0] = ffi.from_handle(context).on_bar_read(bar, offset, size)
@@ -95,7 +111,7 @@ def hdvlab_py_bar_read(context: Any, bar: int, offset: int, size: int, value: An
     return 0
 
 
-@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
 def hdvlab_py_bar_write(context: Any, bar: int, offset: int, size: int, value: int) -> int:
     try:
         ffi.from_handle(context).on_bar_write(bar, offset, size, value)
@@ -104,7 +120,7 @@ def hdvlab_py_bar_write(context: Any, bar: int, offset: int, size: int, value: i
     return 0
 
 
-@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
 def hdvlab_py_config_written(context: Any, offset: int, value: int) -> int:
     try:
         ffi.from_handle(context).on_config_written(offset, value)
@@ -113,7 +129,7 @@ def hdvlab_py_config_written(context: Any, offset: int, value: int) -> int:
     return 0
 
 
-@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
 def hdvlab_py_initialize(context: Any) -> int:
     try:
         ffi.from_handle(context).on_initialize()
@@ -122,7 +138,7 @@ def hdvlab_py_initialize(context: Any) -> int:
     return 0
 
 
-@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
 def hdvlab_py_set_configuration(context: Any, count: int, values: Any) -> int:
     try:
         ffi.from_handle(context).on_set_configuration([wide_string(values[i]) for i in range(count)])
@@ -131,7 +147,7 @@ def hdvlab_py_set_configuration(context: Any, count: int, values: Any) -> int:
     return 0
 
 
-@ffi.def_extern(error=HResult.E_UNEXPECTED.signed)
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
 def hdvlab_py_start(context: Any) -> int:
     try:
         ffi.from_handle(context).on_start()
@@ -140,7 +156,7 @@ def hdvlab_py_start(context: Any) -> int:
     return 0
 
 
-@ffi.def_extern()
+@ffi.def_extern(onerror=_outside_try)
 def hdvlab_py_stop(context: Any) -> None:
     try:
         ffi.from_handle(context).on_stop()
@@ -148,7 +164,7 @@ def hdvlab_py_stop(context: Any) -> None:
         _failed(context, "Stop", error)
 
 
-@ffi.def_extern()
+@ffi.def_extern(onerror=_teardown_outside_try)
 def hdvlab_py_teardown(context: Any) -> None:
     try:
         ffi.from_handle(context).on_teardown()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from hdvlab.device import Device, Fault
-from hdvlab.errors import HdvError, HResult, StateError, UsageError
+from hdvlab.errors import HdvError, HResult, StateError, TraceError, TraceLossWarning, UsageError
 from hdvlab.guest import Guest, Program
 from hdvlab.lab.plugged import Plugged
 from hdvlab.lab.power import Power
@@ -32,6 +35,20 @@ _OUTCOMES = {
     "Start": "the device stays off",
 }
 _FIRST_SLOT = 1  # slot 0 is where a real machine has its host bridge
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _alone(method: Callable[Concatenate[Lab, _P], _R]) -> Callable[Concatenate[Lab, _P], _R]:
+    """One thread at a time plugs, unplugs and switches the power of a lab."""
+
+    @functools.wraps(method)
+    def guarded(self: Lab, /, *arguments: _P.args, **named: _P.kwargs) -> _R:
+        with self._door:
+            return method(self, *arguments, **named)
+
+    return guarded
 
 
 class Lab:
@@ -71,11 +88,15 @@ class Lab:
         self._power: Power | None = None
         self._programs: list[Program] = []
         self._refused: list[Fault] = []
+        self._door = threading.RLock()
+        """Held by whoever plugs, unplugs, or switches the power."""
+        self._told_of_loss = False
         self.runs: dict[str, Run | Trace] = {}
         """Named recordings, by :meth:`record` and :meth:`run`, and traces loaded from files."""
 
     # ---- devices -----------------------------------------------------------------------------------------------
 
+    @_alone
     def plug(
         self,
         device: Device | type[Device],
@@ -152,10 +173,12 @@ class Lab:
         bars = {index: BarInfo(bar.bar_size, None, bar.map) for index, bar in device.description.bars.items()}
         return DeviceInfo(name, device.vendor_id, device.device_id, f"00:{slot:02x}.0", "", bars)
 
+    @_alone
     def unplug(self, name: str) -> None:
         """Take a device out; on a running machine it is stopped and torn down first."""
         one = self[name]
         if self._power is not None:
+            one.wait_idle()
             self._power.unplug(one)
         del self._plugged[name]
 
@@ -192,6 +215,7 @@ class Lab:
             raise StateError("the machine is off; start it: lab.start() or %hdv start")
         return self._power.machine
 
+    @_alone
     def start(self) -> None:
         """Power on: every device's Initialize, SetConfiguration, GetDetails and Start, then firmware places the BARs.
 
@@ -202,6 +226,7 @@ class Lab:
         machine = EmbeddedMachine(self._ram, self.trace.handle, self._record_sections)
         self._power = Power(machine, list(self), self._report, self.trace.source_of)
 
+    @_alone
     def stop(self) -> None:
         """Power off: guest programs are stopped, then every device gets Stop and Teardown. The trace stays."""
         if self._power is None:
@@ -211,6 +236,8 @@ class Lab:
                 program.stop()
             except StateError as error:  # cut off, so it is in nobody's way
                 print(error, file=sys.stderr)
+        for one in self:
+            one.wait_idle()
         self._programs.clear()
         power = self._power
         try:
@@ -266,15 +293,16 @@ class Lab:
         run = Run(self, name or program.name, program)
         if name:
             self.runs[name] = run
-        self._programs.append(program)
         program.on_end = run.end
         try:
             program.start()
+            self._programs.append(program)
             if wait:
                 program.result()
         except KeyboardInterrupt:
             program.stop()
             raise
+        self.warn_of_loss()
         return run
 
     def _guest(self) -> Guest:
@@ -297,6 +325,17 @@ class Lab:
             yield run
         finally:
             run.end()
+            self.warn_of_loss()
+
+    def warn_of_loss(self) -> None:
+        """Tell, once, that the recording has stopped: the disk is full, or it has as many rows as it may."""
+        if self._told_of_loss or not self.trace.stopped:
+            return
+        self._told_of_loss = True
+        try:
+            self.trace.check()
+        except TraceError as error:
+            warnings.warn(str(error), TraceLossWarning, stacklevel=3)
 
     @property
     def faults(self) -> list[Fault]:

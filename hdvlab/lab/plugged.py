@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from hdvlab._core import lib
 from hdvlab.device import Device
-from hdvlab.errors import AccessError, StateError
+from hdvlab.errors import AccessError, HResult, StateError
 from hdvlab.guest import Function, GuestBar
 from hdvlab.hdv.callbacks import take_failure
 from hdvlab.pci import BarDescription, lspci
@@ -71,6 +73,24 @@ class Plugged:
         for index, bar in function.bars.items():
             vars(self)[f"bar{index}"] = bar
 
+    def wait_idle(self, seconds: float = 5.0) -> None:
+        """Wait, stoppable with Ctrl-C, until no access is being served and nobody holds the device's lock.
+
+        Raises
+        ------
+        StateError
+            It is still busy after ``seconds``.
+        """
+        deadline = time.monotonic() + seconds
+        while (hresult := lib.hdvlab_device_enter(self.handle, 50, -1)) == HResult.ERROR_BUSY.signed:
+            if time.monotonic() > deadline:
+                raise StateError(
+                    f"{self.name} is busy: a handler does not return, or a thread holds its lock. "
+                    "End the guest program or the thread; if that is not possible, restart the kernel"
+                )
+        if hresult == 0:
+            lib.hdvlab_device_leave(self.handle)
+
     def power_off(self) -> None:
         """The machine is off, or the device is out of it."""
         self.handle = self.function = None
@@ -118,7 +138,7 @@ class Plugged:
             raise AccessError(f"{value:#x} does not fit {size} bytes", None, f"poke BAR{bar}+{offset:#x}")
         machine = self._lab.machine
         hresult = machine.device_access(self.handle, True, bar, offset, size, value, Origin.user)[1]
-        take_failure()  # it is in the faults; a later access is not to be explained by it
+        take_failure(hresult)  # it is in the faults; a later access is not to be explained by it
         return hresult
 
     def poke_field(self, register: Register, bar: int, field: Field | None, value: int) -> int:

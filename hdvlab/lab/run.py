@@ -57,7 +57,9 @@ class Run:
         name = self.name or "recording"
         rows = f"{len(self):,} row{'' if len(self) == 1 else 's'}"
         counts = np.bincount(self.trace.columns()["kind"], minlength=len(Kind))
-        kinds = ", ".join(f"{count:,} {Kind(kind).name}" for kind, count in enumerate(counts[: len(Kind)]) if count)
+        counts = counts[: len(Kind)]
+        counts[Kind.lost] = self.trace.columns()["value"][self.trace.columns()["kind"] == Kind.lost].sum()
+        kinds = ", ".join(f"{count:,} {Kind(kind).name}" for kind, count in enumerate(counts) if count)
         kind, status = (self.trace.columns()[name] for name in ("kind", "status"))
         told = np.isin(kind, (Kind.fault, Kind.lost))  # they speak of other rows
         failed = int(np.count_nonzero((status < 0) & (status != E_PENDING) & ~told))

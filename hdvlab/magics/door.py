@@ -63,11 +63,16 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         if BY_NAME[name].cell:
             raise UsageError(f"{name} is about a cell: write %%hdv {name} in its first line")
         with warnings_in_one_line():
-            if hasattr(self, f"_{name}"):
-                return getattr(self, f"_{name}")(namespace, **options)
-            if name in _WITH_NAMESPACE:
-                options["namespace"] = namespace
-            return getattr(commands, name)(commands.current_lab(), **options)
+            try:
+                if hasattr(self, f"_{name}"):
+                    return getattr(self, f"_{name}")(namespace, **options)
+                if name in _WITH_NAMESPACE:
+                    options["namespace"] = namespace
+                return getattr(commands, name)(commands.current_lab(), **options)
+            finally:
+                lab = commands.existing_lab()
+                if lab is not None:
+                    lab.warn_of_loss()
 
     def _status(self, namespace: Mapping[str, Any]) -> Any:
         return commands.status(commands.existing_lab())

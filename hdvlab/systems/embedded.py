@@ -149,9 +149,7 @@ class EmbeddedMachine:
         access = scratch.access
         access.pc, access.origin = pc, origin
         scratch.value[0] = value
-        while (
-            hresult := lib.hdvlab_device_access(device, access, write, bar, offset, size, scratch.value)
-        ) == _BUSY:
+        while (hresult := lib.hdvlab_device_access(device, access, write, bar, offset, size, scratch.value)) == _BUSY:
             pass
         reraise_interrupt()
         return scratch.value[0], hresult

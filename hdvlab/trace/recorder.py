@@ -33,6 +33,7 @@ class Recorder(MappedTrace):
     def __init__(self, native: NativeTrace, tables: Tables, writer: TablesWriter) -> None:
         super().__init__(native, tables)
         self._writer = writer
+        self._creator = os.getpid()
         self._register_lock = threading.Lock()
         self._source_numbers: dict[SourceLine, int] = {}
         # id(code) and the place in it, to the number: comparing code objects themselves is slow. Those that are known
@@ -224,7 +225,12 @@ class Recorder(MappedTrace):
         self._native.set_time(t_ns)
 
     def close(self) -> None:
-        """End the recording in good order. Frames and the recorder as a trace stay good; a temporary path goes."""
+        """End the recording in good order. Frames and the recorder as a trace stay good; a temporary path goes.
+
+        Does nothing in a child that was forked: the recording is its parent's.
+        """
+        if os.getpid() != self._creator:
+            return
         with self._lock:
             if not self._native.is_closed:
                 self._native.finish()

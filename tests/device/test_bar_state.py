@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 from typing import Any
 
@@ -119,3 +120,13 @@ def test_the_device_and_the_guest_see_the_same_registers_and_the_devices_use_lea
     state.COUNT = 44
     assert len(lab.trace) == rows
     assert plugged.bar0.COUNT.read() == 44
+
+
+def test_stored_values_stay_readable_when_the_device_is_forgotten() -> None:
+    kept = []
+    for _ in range(50):
+        state = Blink().bar0
+        state.CTRL = 3
+        kept.append(state)
+    gc.collect()
+    assert [int(state.CTRL) for state in kept] == [3] * 50

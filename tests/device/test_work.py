@@ -275,3 +275,22 @@ def test_work_asked_for_while_the_device_stops_does_not_begin(lab: Lab) -> None:
     assert lab["late"].device.join_work() == []
     assert begun == []
     assert lab.faults == []
+
+
+def test_one_lock_object_may_be_entered_twice(lab: Lab, device: Worker) -> None:
+    lock = device.lock
+    seen: list[int] = []
+
+    def outside() -> None:
+        with device.lock:
+            seen.append(device.bar0.COUNT)
+
+    with lock:
+        with lock:
+            pass
+        other = threading.Thread(target=outside)
+        other.start()
+        other.join(0.2)
+        device.bar0.COUNT = 7
+    other.join(5)
+    assert seen == [7], "the inner exit let another thread in"

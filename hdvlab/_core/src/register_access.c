@@ -117,11 +117,8 @@ static HRESULT write_register(struct register_file *file, uint32_t index, uint64
     if (r->flags & HDVLAB_REGISTER_ON_WRITE) {
         uint64_t kept = old & ~bytes & ~(r->write_one_to_clear | r->write_one_to_set);
         HRESULT hr = file->call.register_write(file->context, index, (value & bytes) | kept, old);
-        uint64_t changed = old ^ stored, now = atomic_load_explicit(&file->values[index], memory_order_relaxed);
-        while (FAILED(hr) && /* dropped; what others changed meanwhile stays */
-               !atomic_compare_exchange_weak_explicit(&file->values[index], &now, (now & ~changed) | (old & changed),
-                                                      memory_order_relaxed, memory_order_relaxed))
-            ;
+        if (FAILED(hr)) /* dropped, and with it what the handler did to this register before it failed */
+            atomic_store_explicit(&file->values[index], old, memory_order_relaxed);
         return hr;
     }
     return r->write_mask | r->write_one_to_clear | r->write_one_to_set ? S_OK : E_ACCESSDENIED;
