@@ -106,6 +106,7 @@ HRESULT hdvlab_bench_rows(void *, uint64_t, int32_t, uint64_t *);
 HRESULT hdvlab_device_set_index(void *, uint16_t);
 HRESULT hdvlab_device_enter(void *, uint32_t, int64_t);
 HRESULT hdvlab_device_leave(void *);
+HRESULT hdvlab_device_wait_idle(void *, uint32_t);
 HRESULT hdvlab_device_inside(void *);
 int64_t hdvlab_cause(void);
 void hdvlab_set_cause(int64_t);

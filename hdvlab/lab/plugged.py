@@ -82,14 +82,13 @@ class Plugged:
             It is still busy after ``seconds``.
         """
         deadline = time.monotonic() + seconds
-        while (hresult := lib.hdvlab_device_enter(self.handle, 50, -1)) == HResult.ERROR_BUSY.signed:
+        # One call that enters and leaves, so that Ctrl-C between two of them finds nothing held.
+        while lib.hdvlab_device_wait_idle(self.handle, 50) == HResult.ERROR_BUSY.signed:
             if time.monotonic() > deadline:
                 raise StateError(
                     f"{self.name} is busy: a handler does not return, or a thread holds its lock. "
                     "End the guest program or the thread; if that is not possible, restart the kernel"
                 )
-        if hresult == 0:
-            lib.hdvlab_device_leave(self.handle)
 
     def power_off(self) -> None:
         """The machine is off, or the device is out of it."""

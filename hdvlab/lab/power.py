@@ -7,7 +7,7 @@ from types import FrameType
 
 from hdvlab._core import lib
 from hdvlab.device import Fault
-from hdvlab.errors import check
+from hdvlab.errors import HdvError, HResult, check
 from hdvlab.guest import Function, Guest, RamAllocator, VectorAllocator
 from hdvlab.hdv import DeviceHost
 from hdvlab.lab.plugged import Plugged
@@ -97,7 +97,11 @@ class Power:
 
     def unplug(self, one: Plugged) -> None:
         """Hot unplug: Stop, Teardown, and the BARs' places are free again."""
-        self.machine.remove_slot(one.slot)
+        try:
+            self.machine.remove_slot(one.slot)
+        except HdvError as error:  # Ctrl-C may have come between this and what follows: then it is out already
+            if error.hresult != HResult.ERROR_NOT_FOUND:
+                raise
         if one.function is not None:
             for bar in one.function.bars.values():
                 self._placement.release(bar.address)

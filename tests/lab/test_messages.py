@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hdvlab import Bar, Device, Lab, MsixCapability, Register
+from hdvlab._core import lib
 from hdvlab.errors import (
     AccessError,
     AccessWarning,
@@ -252,3 +253,16 @@ def test_a_forked_child_that_closes_the_lab_leaves_the_recording_alone(lab: Lab)
     assert os.waitpid(child, 0)[1] == 0
     assert lab.trace.mark("after") == before + 1
     assert open_trace(lab.trace.path).is_live  # type: ignore[attr-defined]
+
+
+def test_ctrl_c_while_waiting_for_a_device_leaves_it_to_others(lab: Lab) -> None:
+    one = lab.plug(Faulty)
+    for round_ in range(60):
+        timer = threading.Timer(0.002 + round_ * 1e-5, signal.raise_signal, (signal.SIGINT,))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            while True:
+                one.wait_idle()
+        timer.join()
+        assert lib.hdvlab_device_inside(one.handle) == 1, "this thread left it"
+    lab.unplug("faulty")

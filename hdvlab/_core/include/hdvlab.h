@@ -159,6 +159,8 @@ HRESULT hdvlab_device_set_index(HDV_DEVICE device, uint16_t index); /* the numbe
 /* Runs device code outside a callback as if in one: waits its turn, arms the re-entrancy guard. */
 HRESULT hdvlab_device_enter(HDV_DEVICE device, uint32_t wait_ms, int64_t cause);
 HRESULT hdvlab_device_leave(HDV_DEVICE device);
+/* Waits until nobody is inside: S_OK, or ERROR_BUSY after wait_ms (0 = for ever). Holds nothing when it returns. */
+HRESULT hdvlab_device_wait_idle(HDV_DEVICE device, uint32_t wait_ms);
 /* S_OK when this thread is in one of the device's callbacks or has entered it, else 1 (S_FALSE). */
 HRESULT hdvlab_device_inside(HDV_DEVICE device);
 /* The row being served on this thread, -1 = none. Work that goes on elsewhere takes it along. */

@@ -164,6 +164,17 @@ HRESULT hdvlab_device_enter(HDV_DEVICE handle, uint32_t wait_ms, int64_t cause) 
     return hr;
 }
 
+HRESULT hdvlab_device_wait_idle(HDV_DEVICE handle, uint32_t wait_ms) {
+    struct device *device = handle_acquire(handle, HANDLE_DEVICE);
+    if (!device)
+        return E_HANDLE;
+    HRESULT hr = device_enter(device, wait_ms);
+    if (hr == S_OK)
+        device_leave(device);
+    handle_release(handle);
+    return hr;
+}
+
 HRESULT hdvlab_device_inside(HDV_DEVICE handle) {
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
