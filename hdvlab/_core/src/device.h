@@ -60,6 +60,7 @@ struct device {
     struct section *sections;
     struct aperture *apertures;
     _Atomic uint32_t doorbell_count, section_count, aperture_count;
+    void *elsewhere; /* what a system whose machine is elsewhere knows it by */
     struct device *next; /* in its host */
 };
 
@@ -68,6 +69,7 @@ struct host {
     struct system *system;
     struct device *devices; /* under the system's lock */
     int torn_down;          /* likewise: takes no devices any more */
+    void *elsewhere;        /* as in struct device */
     struct host *next;
 };
 

@@ -43,41 +43,28 @@ static int is_event(int fd) {
     return readlink(path, target, sizeof target - 1) < 0 || !strcmp(target, "anon_inode:[eventfd]");
 }
 
-HRESULT HdvRegisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 BarOffset, UINT64 TriggerValue,
-                            UINT64 Flags, HANDLE DoorbellEvent) {
-    struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
-    if (!device)
-        return E_HANDLE;
-    uint32_t flags = (uint32_t)Flags, bar = (uint32_t)BarIndex;
-    uint64_t value = flags & ANY_VALUE ? 0 : TriggerValue;
-    HRESULT hr = check_place(device, bar, BarOffset, flags);
+static HRESULT register_doorbell(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags64,
+                                 HANDLE event_handle) {
+    uint32_t flags = (uint32_t)flags64;
+    HRESULT hr = check_place(device, bar, offset, flags);
     if (hr == S_OK && atomic_load(&device->state) >= DEVICE_STOPPED)
         hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
-    struct doorbell *doorbell = NULL;
+    if (FAILED(hr))
+        return hr;
+    /* A copy of the descriptor: the caller may close its own at any time. */
+    struct doorbell *doorbell = calloc(1, sizeof *doorbell);
+    int event = fcntl((int)(intptr_t)event_handle, F_DUPFD_CLOEXEC, 3);
+    if (event < 0)
+        hr = errno == EMFILE ? HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA) : E_HANDLE;
+    else if (!doorbell)
+        hr = E_OUTOFMEMORY;
+    else if (!is_event(event))
+        hr = E_HANDLE;
     if (hr == S_OK) {
-        /* A copy of the descriptor: the caller may close its own at any time. */
-        doorbell = calloc(1, sizeof *doorbell);
-        int event = fcntl((int)(intptr_t)DoorbellEvent, F_DUPFD_CLOEXEC, 3);
-        if (event < 0)
-            hr = errno == EMFILE ? HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA) : E_HANDLE;
-        else if (!doorbell)
-            hr = E_OUTOFMEMORY;
-        else if (!is_event(event))
-            hr = E_HANDLE;
-        if (FAILED(hr)) {
-            if (event >= 0)
-                close(event);
-            free(doorbell);
-            doorbell = NULL;
-        } else {
-            *doorbell = (struct doorbell){.bar = bar, .flags = flags, .offset = BarOffset, .value = value,
-                                          .event = event};
-        }
-    }
-    if (doorbell) {
+        *doorbell = (struct doorbell){.bar = bar, .flags = flags, .offset = offset, .value = value, .event = event};
         pthread_mutex_lock(&device->tables_lock);
         for (struct doorbell *d = device->doorbells; d && hr == S_OK; d = d->next)
-            if (same(d, bar, BarOffset, value, flags))
+            if (same(d, bar, offset, value, flags))
                 hr = HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
         if (hr == S_OK && atomic_load(&device->doorbell_count) >= DOORBELL_QUOTA)
             hr = HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA);
@@ -87,14 +74,46 @@ HRESULT HdvRegisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex,
             atomic_fetch_add_explicit(&device->doorbell_count, 1, memory_order_release);
         }
         pthread_mutex_unlock(&device->tables_lock);
-        if (FAILED(hr)) {
-            close(doorbell->event);
-            free(doorbell);
-        }
     }
-    tap(device, HDVLAB_DOORBELL_REGISTER, bar, BarOffset, value, hr);
+    if (FAILED(hr)) {
+        if (event >= 0)
+            close(event);
+        free(doorbell);
+    }
+    return hr;
+}
+
+HRESULT HdvRegisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 BarOffset, UINT64 TriggerValue,
+                            UINT64 Flags, HANDLE DoorbellEvent) {
+    struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
+    if (!device)
+        return E_HANDLE;
+    uint64_t value = Flags & ANY_VALUE ? 0 : TriggerValue;
+    const struct system_ops *ops = device->system->ops;
+    HRESULT hr = (ops->register_doorbell ? ops->register_doorbell : register_doorbell)(
+        device, (uint32_t)BarIndex, BarOffset, value, Flags, DoorbellEvent);
+    tap(device, HDVLAB_DOORBELL_REGISTER, (uint32_t)BarIndex, BarOffset, value, hr);
     handle_release(requestor);
     return hr;
+}
+
+static HRESULT unregister_doorbell(struct device *device, uint32_t bar, uint64_t offset, uint64_t value,
+                                   uint64_t flags) {
+    struct doorbell *found = NULL;
+    pthread_mutex_lock(&device->tables_lock);
+    for (struct doorbell **d = &device->doorbells; *d; d = &(*d)->next)
+        if (same(*d, bar, offset, value, (uint32_t)flags)) {
+            found = *d;
+            *d = found->next;
+            atomic_fetch_sub(&device->doorbell_count, 1);
+            break;
+        }
+    pthread_mutex_unlock(&device->tables_lock);
+    if (!found)
+        return HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
+    close(found->event);
+    free(found);
+    return S_OK;
 }
 
 HRESULT HdvUnregisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 BarOffset,
@@ -102,24 +121,11 @@ HRESULT HdvUnregisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarInde
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
         return E_HANDLE;
-    uint32_t flags = (uint32_t)Flags, bar = (uint32_t)BarIndex;
-    uint64_t value = flags & ANY_VALUE ? 0 : TriggerValue;
-    struct doorbell *found = NULL;
-    pthread_mutex_lock(&device->tables_lock);
-    for (struct doorbell **d = &device->doorbells; *d; d = &(*d)->next)
-        if (same(*d, bar, BarOffset, value, flags)) {
-            found = *d;
-            *d = found->next;
-            atomic_fetch_sub(&device->doorbell_count, 1);
-            break;
-        }
-    pthread_mutex_unlock(&device->tables_lock);
-    HRESULT hr = found ? S_OK : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
-    tap(device, HDVLAB_DOORBELL_UNREGISTER, bar, BarOffset, value, hr);
-    if (found) {
-        close(found->event);
-        free(found);
-    }
+    uint64_t value = Flags & ANY_VALUE ? 0 : TriggerValue;
+    const struct system_ops *ops = device->system->ops;
+    HRESULT hr = (ops->unregister_doorbell ? ops->unregister_doorbell : unregister_doorbell)(
+        device, (uint32_t)BarIndex, BarOffset, value, Flags);
+    tap(device, HDVLAB_DOORBELL_UNREGISTER, (uint32_t)BarIndex, BarOffset, value, hr);
     handle_release(requestor);
     return hr;
 }

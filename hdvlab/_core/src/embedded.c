@@ -24,7 +24,8 @@ int embedded_ram_offset(const struct embedded *machine, uint64_t gpa, uint64_t b
     return 0;
 }
 
-static HRESULT read_memory(struct system *system, uint64_t gpa, uint64_t bytes, void *buffer) {
+static HRESULT read_memory(struct system *system, struct device *requestor, uint64_t gpa, uint64_t bytes, void *buffer) {
+    (void)requestor; /* every device may reach all of RAM */
     struct embedded *machine = (struct embedded *)system;
     uint64_t offset;
     if (!embedded_ram_offset(machine, gpa, bytes, &offset))
@@ -33,7 +34,9 @@ static HRESULT read_memory(struct system *system, uint64_t gpa, uint64_t bytes, 
     return S_OK;
 }
 
-static HRESULT write_memory(struct system *system, uint64_t gpa, uint64_t bytes, const void *buffer) {
+static HRESULT write_memory(struct system *system, struct device *requestor, uint64_t gpa, uint64_t bytes,
+                            const void *buffer) {
+    (void)requestor;
     struct embedded *machine = (struct embedded *)system;
     uint64_t offset;
     if (!embedded_ram_offset(machine, gpa, bytes, &offset))
@@ -48,7 +51,8 @@ static HRESULT locate_memory(struct system *system, uint64_t gpa, uint64_t bytes
     return embedded_ram_offset(machine, gpa, bytes, offset) ? S_OK : HRESULT_FROM_WIN32(ERROR_NOACCESS);
 }
 
-static HRESULT deliver_interrupt(struct system *system, uint64_t address, uint32_t data) {
+static HRESULT deliver_interrupt(struct system *system, struct device *requestor, uint64_t address, uint32_t data) {
+    (void)requestor;
     struct embedded *machine = (struct embedded *)system;
     if (address < INTERRUPT_WINDOW || address >= INTERRUPT_WINDOW_END || address & 3)
         return HRESULT_FROM_WIN32(ERROR_NOACCESS); /* never a plain write to RAM */
@@ -153,7 +157,7 @@ HRESULT hdvlab_guest_ram_read(HCS_SYSTEM handle, uint64_t address, uint64_t size
     HRESULT hr;
     struct embedded *machine = buffer ? embedded_acquire(handle, &hr) : (hr = E_POINTER, NULL);
     if (machine) {
-        hr = read_memory(&machine->system, address, size, buffer);
+        hr = read_memory(&machine->system, NULL, address, size, buffer);
         handle_release(handle);
     }
     return hr;
@@ -163,7 +167,7 @@ HRESULT hdvlab_guest_ram_write(HCS_SYSTEM handle, uint64_t address, uint64_t siz
     HRESULT hr;
     struct embedded *machine = buffer ? embedded_acquire(handle, &hr) : (hr = E_POINTER, NULL);
     if (machine) {
-        hr = write_memory(&machine->system, address, size, buffer);
+        hr = write_memory(&machine->system, NULL, address, size, buffer);
         handle_release(handle);
     }
     return hr;

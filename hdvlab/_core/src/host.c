@@ -42,6 +42,11 @@ HRESULT HdvInitializeDeviceHostEx(HCS_SYSTEM computeSystem, HDV_DEVICE_HOST_FLAG
         return E_OUTOFMEMORY;
     }
     host->system = system; /* and its reference */
+    HRESULT hr = system->ops->host_open ? system->ops->host_open(system, host) : S_OK;
+    if (FAILED(hr)) {
+        handle_retire(host->handle, HANDLE_HOST);
+        return hr;
+    }
     pthread_mutex_lock(&system->lock);
     host->next = system->hosts;
     system->hosts = host;
@@ -53,6 +58,18 @@ HRESULT HdvInitializeDeviceHostEx(HCS_SYSTEM computeSystem, HDV_DEVICE_HOST_FLAG
 static int is_complete(const HDV_PCI_DEVICE_INTERFACE *i) {
     return i->Initialize && i->Teardown && i->SetConfiguration && i->GetDetails && i->Start && i->Stop &&
            i->ReadConfigSpace && i->WriteConfigSpace && i->ReadInterceptedMemory && i->WriteInterceptedMemory;
+}
+
+/* The end of a device that nobody was told of: no Teardown. */
+static void forget_device(struct host *host, struct device *device) {
+    pthread_mutex_lock(&host->system->lock);
+    for (struct device **d = &host->devices; *d; d = &(*d)->next)
+        if (*d == device) {
+            *d = device->next;
+            break;
+        }
+    pthread_mutex_unlock(&host->system->lock);
+    handle_retire(device->handle, HANDLE_DEVICE);
 }
 
 HRESULT HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE deviceType, const GUID *deviceClassId,
@@ -92,11 +109,14 @@ HRESULT HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE devic
         if (hr == S_OK) {
             device->next = host->devices;
             host->devices = device;
-            *deviceHandle = device->handle;
         }
         pthread_mutex_unlock(&system->lock);
         if (FAILED(hr))
             destroy_device(device);
+        else if (system->ops->device_open && FAILED(hr = system->ops->device_open(system, host, device)))
+            forget_device(host, device);
+        else
+            *deviceHandle = device->handle;
     }
     handle_release(deviceHostHandle);
     return hr;
@@ -123,6 +143,8 @@ HRESULT HdvTeardownDeviceHost(HDV_HOST deviceHostHandle) {
         host->devices = NULL;
         host->torn_down = 1;
         pthread_mutex_unlock(&system->lock);
+        if (system->ops->host_close)
+            system->ops->host_close(system, host);
         while (devices) {
             struct device *next = devices->next;
             device_tear_down(devices);

@@ -38,8 +38,8 @@ static HRESULT copy(HDV_DEVICE handle, uint64_t gpa, uint32_t bytes, void *to, c
     int64_t began = 0, payload = -1, row = trace_begin(system->trace, &r, &began);
     HRESULT hr = may_access(device, gpa, bytes);
     if (hr == S_OK && bytes)
-        hr = to ? system->ops->read_memory(system, gpa, bytes, to)
-                : system->ops->write_memory(system, gpa, bytes, from);
+        hr = to ? system->ops->read_memory(system, device, gpa, bytes, to)
+                : system->ops->write_memory(system, device, gpa, bytes, from);
     if (hr == S_OK && row >= 0) {
         const void *moved = to ? to : from;
         memcpy(&r.value, moved, bytes < 8 ? bytes : 8);
@@ -68,7 +68,7 @@ HRESULT HdvDeliverGuestInterrupt(HDV_DEVICE requestor, UINT64 msiAddress, UINT32
     int64_t began = 0, row = trace_begin(system->trace, &r, &began);
     HRESULT hr = may_access(device, msiAddress, 4); /* a message is a memory write of the device */
     if (hr == S_OK)
-        hr = system->ops->deliver_interrupt(system, msiAddress, msiData);
+        hr = system->ops->deliver_interrupt(system, device, msiAddress, msiData);
     trace_complete(system->trace, row, began, msiData, -1, hr);
     handle_release(requestor);
     return hr;
@@ -83,27 +83,20 @@ void interrupt_went_nowhere(HDV_DEVICE handle, uint32_t vector, HRESULT why) {
     handle_release(handle);
 }
 
-HRESULT HdvCreateGuestMemoryAperture(HDV_DEVICE requestor, UINT64 guestPhysicalAddress, UINT32 byteCount,
-                                     BOOL writeProtected, PVOID *mappedAddress) {
-    if (!mappedAddress)
-        return E_POINTER;
-    struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
-    if (!device)
-        return E_HANDLE;
+static HRESULT create_aperture(struct device *device, uint64_t gpa, uint32_t bytes, BOOL writeProtected,
+                               void **mappedAddress) {
     struct system *system = device->system;
     int fd = -1;
     uint64_t offset = 0;
-    HRESULT hr = byteCount ? may_access(device, guestPhysicalAddress, byteCount) : E_INVALIDARG;
-    if (hr == S_OK)
-        hr = system->ops->locate_memory(system, guestPhysicalAddress, byteCount, &fd, &offset);
+    HRESULT hr = system->ops->locate_memory(system, gpa, bytes, &fd, &offset);
     struct aperture *aperture = hr == S_OK ? calloc(1, sizeof *aperture) : NULL;
     if (hr == S_OK && !aperture)
         hr = E_OUTOFMEMORY;
     if (hr == S_OK) {
         uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), start = offset & ~(page - 1);
-        aperture->gpa = guestPhysicalAddress;
-        aperture->bytes = byteCount;
-        aperture->map_bytes = offset - start + byteCount;
+        aperture->gpa = gpa;
+        aperture->bytes = bytes;
+        aperture->map_bytes = offset - start + bytes;
         aperture->map = mmap(NULL, aperture->map_bytes, writeProtected ? PROT_READ : PROT_READ | PROT_WRITE,
                              MAP_SHARED, fd, (off_t)start);
         aperture->address = (char *)aperture->map + (offset - start);
@@ -126,6 +119,21 @@ HRESULT HdvCreateGuestMemoryAperture(HDV_DEVICE requestor, UINT64 guestPhysicalA
     }
     if (FAILED(hr))
         free(aperture);
+    return hr;
+}
+
+HRESULT HdvCreateGuestMemoryAperture(HDV_DEVICE requestor, UINT64 guestPhysicalAddress, UINT32 byteCount,
+                                     BOOL writeProtected, PVOID *mappedAddress) {
+    if (!mappedAddress)
+        return E_POINTER;
+    struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
+    if (!device)
+        return E_HANDLE;
+    struct system *system = device->system;
+    HRESULT hr = byteCount ? may_access(device, guestPhysicalAddress, byteCount) : E_INVALIDARG;
+    if (hr == S_OK)
+        hr = (system->ops->create_aperture ? system->ops->create_aperture : create_aperture)(
+            device, guestPhysicalAddress, byteCount, writeProtected, mappedAddress);
     struct row r = row_of(device, HDVLAB_APERTURE_MAP, guestPhysicalAddress, byteCount, writeProtected ? 1 : 0);
     trace_event(system->trace, &r, hr);
     handle_release(requestor);
@@ -139,6 +147,8 @@ HRESULT HdvDestroyGuestMemoryAperture(HDV_DEVICE requestor, PVOID mappedAddress)
     if (!device)
         return E_HANDLE;
     struct aperture *found = NULL;
+    HRESULT hr = device->system->ops->destroy_aperture ? device->system->ops->destroy_aperture(device, mappedAddress)
+                                                       : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
     pthread_mutex_lock(&device->tables_lock);
     for (struct aperture **a = &device->apertures; *a; a = &(*a)->next)
         if ((*a)->address == mappedAddress) {
@@ -148,7 +158,8 @@ HRESULT HdvDestroyGuestMemoryAperture(HDV_DEVICE requestor, PVOID mappedAddress)
             break;
         }
     pthread_mutex_unlock(&device->tables_lock);
-    HRESULT hr = found ? S_OK : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
+    if (found)
+        hr = S_OK;
     struct row r = row_of(device, HDVLAB_APERTURE_UNMAP, found ? found->gpa : 0, found ? found->bytes : 0, 0);
     trace_event(device->system->trace, &r, hr);
     if (found) {

@@ -66,56 +66,71 @@ static HRESULT make(const struct device *device, uint32_t bar, uint64_t offset, 
     return S_OK;
 }
 
+static HRESULT create_section(struct device *device, uint32_t bar, uint64_t offset_pages, uint64_t pages, int flags,
+                              HANDLE file, uint64_t file_offset_pages) {
+    struct section *section = NULL;
+    int state = atomic_load(&device->state); /* from Start on: that is where a device lays out its BARs */
+    if (state != DEVICE_STARTING && state != DEVICE_RUNNING)
+        return HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    HRESULT hr = make(device, bar, offset_pages, pages, flags, (int)(intptr_t)file, file_offset_pages, &section);
+    if (FAILED(hr))
+        return hr;
+    pthread_mutex_lock(&device->tables_lock);
+    for (struct section *s = device->sections; s; s = s->next)
+        if (s->bar == bar && section->offset < s->offset + s->length && s->offset < section->offset + section->length)
+            hr = HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
+    if (hr == S_OK) {
+        section->next = device->sections;
+        device->sections = section;
+        atomic_fetch_add_explicit(&device->section_count, 1, memory_order_release);
+    }
+    pthread_mutex_unlock(&device->tables_lock);
+    if (FAILED(hr))
+        drop(section);
+    return hr;
+}
+
 HRESULT HdvCreateSectionBackedMmioRange(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR barIndex, UINT64 offsetInPages,
                                         UINT64 lengthInPages, HDV_MMIO_MAPPING_FLAGS MappingFlags,
                                         HANDLE sectionHandle, UINT64 sectionOffsetInPages) {
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
         return E_HANDLE;
-    uint32_t bar = (uint32_t)barIndex;
-    struct section *section = NULL;
-    int state = atomic_load(&device->state); /* from Start on: that is where a device lays out its BARs */
-    HRESULT hr = state == DEVICE_STARTING || state == DEVICE_RUNNING ? S_OK : HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
-    if (hr == S_OK)
-        hr = make(device, bar, offsetInPages, lengthInPages, MappingFlags, (int)(intptr_t)sectionHandle,
-                  sectionOffsetInPages, &section);
-    if (hr == S_OK) {
-        pthread_mutex_lock(&device->tables_lock);
-        for (struct section *s = device->sections; s; s = s->next)
-            if (s->bar == bar && section->offset < s->offset + s->length && s->offset < section->offset + section->length)
-                hr = HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
-        if (hr == S_OK) {
-            section->next = device->sections;
-            device->sections = section;
-            atomic_fetch_add_explicit(&device->section_count, 1, memory_order_release);
-        }
-        pthread_mutex_unlock(&device->tables_lock);
-        if (FAILED(hr))
-            drop(section);
-    }
-    tap(device, HDVLAB_SECTION_MAP, bar, offsetInPages * PAGE, lengthInPages * PAGE, hr);
+    const struct system_ops *ops = device->system->ops;
+    HRESULT hr = (ops->create_section ? ops->create_section : create_section)(
+        device, (uint32_t)barIndex, offsetInPages, lengthInPages, MappingFlags, sectionHandle, sectionOffsetInPages);
+    tap(device, HDVLAB_SECTION_MAP, (uint32_t)barIndex, offsetInPages * PAGE, lengthInPages * PAGE, hr);
     handle_release(requestor);
     return hr;
 }
 
-HRESULT HdvDestroySectionBackedMmioRange(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR barIndex, UINT64 offsetInPages) {
-    struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
-    if (!device)
-        return E_HANDLE;
+static HRESULT destroy_section(struct device *device, uint32_t bar, uint64_t offset_pages, uint64_t *pages) {
     struct section *found = NULL;
     pthread_mutex_lock(&device->tables_lock);
     for (struct section **s = &device->sections; *s; s = &(*s)->next)
-        if ((*s)->bar == (uint32_t)barIndex && (*s)->offset / PAGE == offsetInPages) {
+        if ((*s)->bar == bar && (*s)->offset / PAGE == offset_pages) {
             found = *s;
             *s = found->next;
             atomic_fetch_sub(&device->section_count, 1);
             break;
         }
     pthread_mutex_unlock(&device->tables_lock);
-    HRESULT hr = found ? S_OK : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
-    tap(device, HDVLAB_SECTION_UNMAP, (uint32_t)barIndex, offsetInPages * PAGE, found ? found->length : 0, hr);
-    if (found)
-        drop(found);
+    if (!found)
+        return HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
+    *pages = found->length / PAGE;
+    drop(found);
+    return S_OK;
+}
+
+HRESULT HdvDestroySectionBackedMmioRange(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR barIndex, UINT64 offsetInPages) {
+    struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
+    if (!device)
+        return E_HANDLE;
+    const struct system_ops *ops = device->system->ops;
+    uint64_t pages = 0;
+    HRESULT hr = (ops->destroy_section ? ops->destroy_section : destroy_section)(device, (uint32_t)barIndex,
+                                                                                 offsetInPages, &pages);
+    tap(device, HDVLAB_SECTION_UNMAP, (uint32_t)barIndex, offsetInPages * PAGE, pages * PAGE, hr);
     handle_release(requestor);
     return hr;
 }

@@ -9,11 +9,12 @@ enum system_state { SYSTEM_OFF, SYSTEM_BUSY, SYSTEM_RUNNING, SYSTEM_STOPPED };
 struct system_ops {
     void (*destroy)(struct system *system);
     /* All or nothing; ERROR_NOACCESS when the range is not wholly RAM. gpa + bytes does not wrap. */
-    HRESULT (*read_memory)(struct system *system, uint64_t gpa, uint64_t bytes, void *buffer);
-    HRESULT (*write_memory)(struct system *system, uint64_t gpa, uint64_t bytes, const void *buffer);
+    HRESULT (*read_memory)(struct system *system, struct device *requestor, uint64_t gpa, uint64_t bytes, void *buffer);
+    HRESULT (*write_memory)(struct system *system, struct device *requestor, uint64_t gpa, uint64_t bytes,
+                            const void *buffer);
     /* File descriptor and offset behind a range of RAM that is contiguous in it. */
     HRESULT (*locate_memory)(struct system *system, uint64_t gpa, uint64_t bytes, int *fd, uint64_t *offset);
-    HRESULT (*deliver_interrupt)(struct system *system, uint64_t address, uint32_t data);
+    HRESULT (*deliver_interrupt)(struct system *system, struct device *requestor, uint64_t address, uint32_t data);
     /* A slot's BARs or command register may have changed. */
     void (*remap)(struct system *system);
     /* Whoever waits in the guest is to give up. */
@@ -23,6 +24,21 @@ struct system_ops {
                         uint32_t *mask, uint32_t *bits);
     /* and what it keeps of a write, which comes as a whole dword. */
     void (*config_keep)(struct system *system, uint32_t slot, struct device *device, uint32_t dword, uint32_t value);
+
+    /* For a system whose machine is elsewhere (another library, another process); NULL = the machine is here.
+     * A host or device is told of before its handle is given out, and of its end before its last reference goes. */
+    HRESULT (*host_open)(struct system *system, struct host *host);
+    void (*host_close)(struct system *system, struct host *host); /* every device has had its Teardown on return */
+    HRESULT (*device_open)(struct system *system, struct host *host, struct device *device);
+    /* These take the place of the device's own tables. The tap has a row for each all the same. */
+    HRESULT (*create_aperture)(struct device *device, uint64_t gpa, uint32_t bytes, BOOL write_protected, void **address);
+    HRESULT (*destroy_aperture)(struct device *device, void *address);
+    HRESULT (*register_doorbell)(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags,
+                                 HANDLE event);
+    HRESULT (*unregister_doorbell)(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags);
+    HRESULT (*create_section)(struct device *device, uint32_t bar, uint64_t offset_pages, uint64_t pages, int flags,
+                              HANDLE section, uint64_t section_offset_pages);
+    HRESULT (*destroy_section)(struct device *device, uint32_t bar, uint64_t offset_pages, uint64_t *pages);
 };
 
 struct slot {
