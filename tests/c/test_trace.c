@@ -1,7 +1,9 @@
 /* The recording, as far as it rests on the system's files: creating, growing, mapping, sealing, reading back. */
 #include "machine.h"
 
+#include <sched.h>
 #include <string.h>
+#include <time.h>
 
 #define MAX_ROWS 4096
 #define CHUNK 64
@@ -134,4 +136,43 @@ TEST(time_goes_on_between_rows) {
         GIVES(hdvlab_trace_close(trace), S_OK);
         scratch_remove(path);
     }
+}
+
+#define KILLED_AFTER 500
+
+CHILD(records_until_it_is_killed, path) {
+    HDVLAB_TRACE trace = NULL;
+    int64_t row = 0;
+    if (FAILED(hdvlab_trace_create(path, MAX_ROWS, CHUNK, HDVLAB_CLOCK_AUTO, &trace)))
+        return;
+    for (uint32_t i = 0; i < KILLED_AFTER; i++)
+        (void)hdvlab_trace_mark(trace, HDVLAB_MARK, HDVLAB_NO_DEVICE, -1, S_OK, &i, sizeof i, &row);
+    for (;;)
+        sched_yield();
+}
+
+TEST(a_killed_writer_is_known_to_be_gone_and_its_rows_are_there) {
+    const char *path = scratch_path();
+    HDVLAB_TRACE reader = NULL;
+    HDVLAB_TRACE_STATE state;
+    uint64_t rows = 0;
+    HANDLE process = process_start("records_until_it_is_killed", path);
+    time_t deadline = time(NULL) + 20;
+    while (FAILED(hdvlab_trace_attach(path, &reader)) && time(NULL) < deadline)
+        sched_yield();
+    while (reader && SUCCEEDED(hdvlab_trace_committed(reader, 0, &rows)) && rows < KILLED_AFTER && time(NULL) < deadline)
+        sched_yield();
+    EQUAL(rows, KILLED_AFTER);
+    if (reader)
+        GIVES(hdvlab_trace_state(reader, &state), S_OK);
+    CHECK(reader && state.live);
+    process_end(process);
+    NEED(reader);
+    GIVES(hdvlab_trace_state(reader, &state), S_OK);
+    EQUAL(state.live, 0);
+    EQUAL(state.closed, 0);
+    EQUAL(rows_of(reader), KILLED_AFTER);
+    EQUAL(((const uint64_t *)column_of(reader, "value"))[KILLED_AFTER - 1], KILLED_AFTER - 1);
+    GIVES(hdvlab_trace_close(reader), S_OK);
+    scratch_remove(path);
 }
