@@ -58,9 +58,9 @@ static int be_child(const char *name, const char *argument) {
     for (struct child *child = first_child; child; child = child->next)
         if (!strcmp(child->name, name)) {
             child->run(argument);
-            return 0;
+            return failures != 0;
         }
-    return 1;
+    return 2;
 }
 
 int main(int count, char **arguments) {

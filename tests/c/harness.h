@@ -30,7 +30,8 @@ void test_unequal(const char *file, int line, const char *expression, uint64_t v
     __attribute__((constructor)) static void add_##name(void) { test_add(&test_##name); }                              \
     static void name(void)
 
-/* What another process of this program does, until it is killed or returns. */
+/* What another process of this program does, until it is killed or returns: PROGRAM --child NAME ARGUMENT. Its exit
+ * status says whether all its checks held. */
 struct child {
     const char *name;
     void (*run)(const char *argument);

@@ -55,3 +55,22 @@ def test_native(program: Path, name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_windows(under_wine: dict[str, str], name: str) -> None:
     assert under_wine[name] == f"ok {name}"
+
+
+def test_a_trace_recorded_on_linux_is_read_on_windows(
+    program: Path, windows_program: Path, wine: Wine, tmp_path: Path
+) -> None:
+    run(program, "--child", "records_some_rows", tmp_path / "trace")
+    assert wine.run(windows_program, ["--child", "reads_those_rows", _windows(tmp_path / "trace")]) == (0, "")
+
+
+def test_a_trace_recorded_on_windows_is_read_on_linux(
+    program: Path, windows_program: Path, wine: Wine, tmp_path: Path
+) -> None:
+    assert wine.run(windows_program, ["--child", "records_some_rows", _windows(tmp_path / "trace")]) == (0, "")
+    run(program, "--child", "reads_those_rows", tmp_path / "trace")
+
+
+def _windows(path: Path) -> str:
+    """Wine's name for a file of this system."""
+    return "Z:" + str(path).replace("/", "\\")

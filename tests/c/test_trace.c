@@ -176,3 +176,38 @@ TEST(a_killed_writer_is_known_to_be_gone_and_its_rows_are_there) {
     GIVES(hdvlab_trace_close(reader), S_OK);
     scratch_remove(path);
 }
+
+#define MOVED 100
+
+/* These two by turns on two systems: test_programs.py has one record what the other reads. */
+CHILD(records_some_rows, path) {
+    HDVLAB_TRACE trace = NULL;
+    int64_t row = 0;
+    GIVES(hdvlab_trace_create(path, MAX_ROWS, CHUNK, HDVLAB_CLOCK_AUTO, &trace), S_OK);
+    NEED(trace);
+    for (uint32_t i = 0; i < MOVED; i++)
+        GIVES(hdvlab_trace_mark(trace, HDVLAB_MARK, (uint16_t)i, -1, E_FAIL, &i, sizeof i, &row), S_OK);
+    GIVES(hdvlab_trace_close(trace), S_OK);
+}
+
+CHILD(reads_those_rows, path) {
+    HDVLAB_TRACE trace = NULL;
+    HDVLAB_TRACE_STATE state;
+    uint32_t sealed = 0, rows = 0;
+    GIVES(hdvlab_trace_attach(path, &trace), S_OK);
+    NEED(trace);
+    GIVES(hdvlab_trace_state(trace, &state), S_OK);
+    EQUAL(state.closed, 1);
+    EQUAL(state.live, 0);
+    EQUAL(rows_of(trace), MOVED);
+    for (uint32_t i = 0; i < MOVED; i++) {
+        EQUAL(((const uint64_t *)column_of(trace, "value"))[i], i);
+        EQUAL(((const uint16_t *)column_of(trace, "device"))[i], i);
+        GIVES(((const int32_t *)column_of(trace, "status"))[i], E_FAIL);
+    }
+    for (uint64_t chunk = 0; chunk * CHUNK < MOVED; chunk++) {
+        GIVES(hdvlab_trace_verify(trace, chunk, &sealed, &rows), S_OK);
+        EQUAL(sealed, 1);
+    }
+    GIVES(hdvlab_trace_close(trace), S_OK);
+}
