@@ -4,11 +4,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
+#include <string.h>
 
 #include "compute_document.h"
 #include "device.h"
 #include "handle.h"
+#include "platform.h"
 
 enum operation_state { IDLE, QUEUED, RUNNING, DONE };
 
@@ -41,12 +42,8 @@ HCS_OPERATION HcsCreateOperation(const void *context, HCS_OPERATION_COMPLETION c
     struct operation *o = calloc(1, sizeof *o);
     if (!o)
         return NULL;
-    pthread_condattr_t monotonic;
     pthread_mutex_init(&o->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&o->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    platform_condition_init(&o->changed);
     o->type = HcsOperationTypeNone;
     o->result = HCS_E_OPERATION_NOT_STARTED;
     o->id = atomic_fetch_add(&last_id, 1) + 1;
@@ -130,8 +127,16 @@ UINT64 HcsGetOperationId(HCS_OPERATION operation) {
 static HRESULT give(const WCHAR *document, PWSTR *out) {
     if (!out || !document)
         return S_OK;
-    *out = wide_copy(document);
-    return *out ? S_OK : HCS_E_OPERATION_RESULT_ALLOCATION_FAILED;
+    size_t bytes = (wide_length(document) + 1) * sizeof *document;
+#ifdef _WIN32
+    *out = LocalAlloc(0, bytes);
+#else
+    *out = malloc(bytes);
+#endif
+    if (!*out)
+        return HCS_E_OPERATION_RESULT_ALLOCATION_FAILED;
+    memcpy(*out, document, bytes);
+    return S_OK;
 }
 
 static HRESULT result_of(struct operation *o, PWSTR *document) {
@@ -159,7 +164,6 @@ HRESULT HcsWaitForOperationResult(HCS_OPERATION operation, DWORD timeoutMs, PWST
     if (!o)
         return E_HANDLE;
     int64_t end = monotonic_ns() + (int64_t)timeoutMs * 1000000;
-    struct timespec until = {end / 1000000000, end % 1000000000};
     int late = 0;
     HRESULT hr = S_OK;
     while ((o->state == QUEUED || o->state == RUNNING) && !late && hr == S_OK)
@@ -168,7 +172,7 @@ HRESULT HcsWaitForOperationResult(HCS_OPERATION operation, DWORD timeoutMs, PWST
         else if (timeoutMs == INFINITE)
             pthread_cond_wait(&o->changed, &o->lock);
         else
-            late = pthread_cond_timedwait(&o->changed, &o->lock, &until) == ETIMEDOUT;
+            late = platform_wait_until(&o->changed, &o->lock, end) == ETIMEDOUT;
     if (hr == S_OK)
         hr = o->state == QUEUED || o->state == RUNNING ? HCS_E_OPERATION_TIMEOUT : result_of(o, resultDocument);
     leave(o);

@@ -57,8 +57,8 @@ HRESULT slot_settings_read(struct reading *r, const struct place *place, struct 
     HRESULT hr = schema_object(&inner, place, value, flexible_io_device);
     if (hr == S_OK && slot->hosting == HOSTING_ANY) { /* said so, or by default, as in the schema */
         struct place model = {.outer = place, .name = "HostingModel"};
-        hr = schema_error(r, &model, value, "\"Internal\" (the default) is Hyper-V's own: expected \"External\" or "
-                                            "\"ExternalRestricted\"");
+        hr = schema_refuse(r, &model, HCS_E_INVALID_JSON, "\"Internal\", the default, is a device of Hyper-V's own: "
+                                                          "expected \"External\" or \"ExternalRestricted\"");
     }
     return hr;
 }

@@ -8,6 +8,7 @@
 
 #include "compute_system.h"
 #include "handle.h"
+#include "platform.h"
 
 static void *serve(void *argument);
 
@@ -22,13 +23,11 @@ static void drop(struct job *job) {
 
 /* A thread for the first job of `compute`, or for this one that needs none. */
 static int begin_thread(struct compute *compute, struct job *job) {
-    pthread_attr_t detached;
     pthread_t thread;
-    pthread_attr_init(&detached);
-    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-    int error = pthread_create(&thread, &detached, serve, compute ? compute->first : job);
-    pthread_attr_destroy(&detached);
-    return !error;
+    if (platform_thread_start(&thread, serve, compute ? compute->first : job))
+        return 0;
+    pthread_detach(thread);
+    return 1;
 }
 
 HRESULT compute_submit(struct job *job) {

@@ -9,11 +9,11 @@
 #define CONFIG_COMMAND 0x04u
 #define CONFIG_BAR0 0x10u
 
-struct window {
+struct range {
     uint64_t low, high;
 };
-static const struct window window_32 = {0xE0000000ull, 0xFEC00000ull};
-static const struct window window_64 = {0x8000000000ull, 0x10000000000ull};
+static const struct range low_range = {0xE0000000ull, 0xFEC00000ull};
+static const struct range high_range = {0x8000000000ull, 0x10000000000ull};
 
 static const HDVLAB_ACCESS guest = {.origin = HDVLAB_GUEST};
 
@@ -37,12 +37,12 @@ static uint64_t taken_until(struct system *system, uint32_t slot, uint32_t bar, 
 }
 
 static HRESULT place(struct system *system, uint32_t slot, uint32_t bar, uint64_t size, int wide, uint64_t *base) {
-    const struct window *window = wide ? &window_64 : &window_32;
+    const struct range *range = wide ? &high_range : &low_range;
     uint64_t step = size < PAGE ? PAGE : size, end; /* pages of their own, so that one BAR can be mapped without another */
-    *base = (window->low + step - 1) / step * step;
-    while (*base < window->high && (end = taken_until(system, slot, bar, *base, step)))
+    *base = (range->low + step - 1) / step * step;
+    while (*base < range->high && (end = taken_until(system, slot, bar, *base, step)))
         *base = (end + step - 1) / step * step;
-    return *base < window->high && step <= window->high - *base ? S_OK : HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA);
+    return *base < range->high && step <= range->high - *base ? S_OK : HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA);
 }
 
 /* One BAR: *width becomes 2 for a 64-bit one; *base stays 0 for one that is not implemented. */

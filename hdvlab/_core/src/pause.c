@@ -1,17 +1,13 @@
 /* A paused system: guests' accesses to devices wait. Rows, doorbells and sections of the tap look at one atomic. */
 #include <errno.h>
-#include <time.h>
 
 #include "handle.h"
+#include "platform.h"
 #include "system.h"
 
 void system_pause_init(struct system *system) {
-    pthread_condattr_t monotonic;
     pthread_mutex_init(&system->pause_lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&system->resumed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    platform_condition_init(&system->resumed);
 }
 
 void system_pause_destroy(struct system *system) {
@@ -37,12 +33,11 @@ void system_set_paused(struct system *system, int paused) {
 
 HRESULT system_wait_resumed(struct system *system, uint32_t wait_ms) {
     int64_t end = monotonic_ns() + (int64_t)wait_ms * 1000000;
-    struct timespec until = {end / 1000000000, end % 1000000000};
     int late = 0, paused;
     pthread_mutex_lock(&system->pause_lock);
     while ((paused = atomic_load(&system->paused)) == PAUSED && !late)
         if (wait_ms)
-            late = pthread_cond_timedwait(&system->resumed, &system->pause_lock, &until) == ETIMEDOUT;
+            late = platform_wait_until(&system->resumed, &system->pause_lock, end) == ETIMEDOUT;
         else
             pthread_cond_wait(&system->resumed, &system->pause_lock);
     pthread_mutex_unlock(&system->pause_lock);
