@@ -23,6 +23,7 @@ typedef int64_t INT64, LONG64, LONGLONG;
 typedef uintptr_t ULONG_PTR, SIZE_T;
 typedef void VOID, *PVOID;
 typedef void *HANDLE; /* a file descriptor, cast: events are eventfds, sections are memfds or files */
+typedef WCHAR *LPWSTR, *PWSTR;
 typedef const WCHAR *LPCWSTR, *PCWSTR;
 
 typedef struct _GUID {
@@ -58,15 +59,19 @@ typedef struct _GUID {
 #define E_OUTOFMEMORY ((HRESULT)0x8007000E)
 #define E_INVALIDARG ((HRESULT)0x80070057)
 #define HRESULT_FROM_WIN32(code) ((HRESULT)(0x80070000u | (code)))
+#define ERROR_NOT_SUPPORTED 0x32u
 #define ERROR_DISK_FULL 0x70u
 #define ERROR_BUSY 0xAAu
 #define ERROR_ALREADY_EXISTS 0xB7u
 #define ERROR_ARITHMETIC_OVERFLOW 0x216u
 #define ERROR_NOACCESS 0x3E6u
 #define ERROR_NOT_FOUND 0x490u
+#define ERROR_CANCELLED 0x4C7u
 #define ERROR_TIMEOUT 0x5B4u
 #define ERROR_NOT_ENOUGH_QUOTA 0x718u
 #define ERROR_INVALID_STATE 0x139Fu
+#define INFINITE 0xFFFFFFFFu
+#define GENERIC_ALL 0x10000000u
 
 #endif
 

@@ -70,6 +70,7 @@ struct host {
     struct system *system;
     struct device *devices; /* under the system's lock */
     int torn_down;          /* likewise: takes no devices any more */
+    int restricted;         /* a proxy's: serves slots of hosting model ExternalRestricted */
     void *elsewhere;        /* as in struct device */
     struct host *next;
 };
