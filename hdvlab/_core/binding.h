@@ -37,6 +37,8 @@ HRESULT HdvDestroyGuestMemoryAperture(void *, void *);
 HRESULT HdvDeliverGuestInterrupt(void *, uint64_t, uint32_t);
 HRESULT HdvRegisterDoorbell(void *, int, uint64_t, uint64_t, uint64_t, void *);
 HRESULT HdvUnregisterDoorbell(void *, int, uint64_t, uint64_t, uint64_t);
+HRESULT HdvRegisterDoorbellPage(void *, int, uint64_t, void *);
+HRESULT HdvUnregisterDoorbellPage(void *, int, uint64_t);
 HRESULT HdvCreateSectionBackedMmioRange(void *, int, uint64_t, uint64_t, int, void *, uint64_t);
 HRESULT HdvDestroySectionBackedMmioRange(void *, int, uint64_t);
 

@@ -16,7 +16,7 @@ enum device_state { DEVICE_CREATED, DEVICE_INITIALIZED, DEVICE_STARTING, DEVICE_
 struct doorbell {
     struct doorbell *next;
     uint32_t bar;
-    uint32_t flags;
+    uint32_t flags; /* HDV_DOORBELL_FLAGS, or DOORBELL_PAGE alone */
     uint64_t offset, value;
     int event;
 };

@@ -36,6 +36,8 @@ struct system_ops {
     HRESULT (*register_doorbell)(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags,
                                  HANDLE event);
     HRESULT (*unregister_doorbell)(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags);
+    HRESULT (*register_doorbell_page)(struct device *device, uint32_t bar, uint64_t page, HANDLE event);
+    HRESULT (*unregister_doorbell_page)(struct device *device, uint32_t bar, uint64_t page);
     HRESULT (*create_section)(struct device *device, uint32_t bar, uint64_t offset_pages, uint64_t pages, int flags,
                               HANDLE section, uint64_t section_offset_pages);
     HRESULT (*destroy_section)(struct device *device, uint32_t bar, uint64_t offset_pages, uint64_t *pages);
