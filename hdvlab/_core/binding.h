@@ -89,6 +89,9 @@ HRESULT hdvlab_system_stop(void *);
 HRESULT hdvlab_system_close(void *);
 HRESULT hdvlab_system_add_slot(void *, uint32_t, const GUID *, const GUID *, uint32_t, const uint16_t *const *);
 HRESULT hdvlab_system_remove_slot(void *, uint32_t);
+enum { HDVLAB_MEMORY_READ, HDVLAB_MEMORY_WRITE, ... };
+HRESULT hdvlab_memory_map(void *, uint64_t, uint64_t, void *, uint64_t, uint32_t);
+HRESULT hdvlab_memory_unmap(void *, uint64_t, uint64_t);
 HRESULT hdvlab_guest_config_read(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t *);
 HRESULT hdvlab_guest_config_write(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t);
 HRESULT hdvlab_guest_config_peek(void *, uint32_t, uint8_t *);
@@ -106,6 +109,8 @@ HRESULT hdvlab_bench_rows(void *, uint64_t, int32_t, uint64_t *);
 
 // devices
 HRESULT hdvlab_device_set_index(void *, uint16_t);
+HRESULT hdvlab_aperture_hold(void *, void *, void **);
+HRESULT hdvlab_aperture_release(void *);
 HRESULT hdvlab_device_enter(void *, uint32_t, int64_t);
 HRESULT hdvlab_device_leave(void *);
 HRESULT hdvlab_device_wait_idle(void *, uint32_t);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "aperture.h"
 #include "hdvlab.h"
 #include "trace.h"
 
@@ -28,15 +29,6 @@ struct section {
     uint64_t offset, length, file_offset; /* bytes */
     int fd;
     uint8_t *map; /* NULL where the file may shrink under us: then every access goes through the descriptor */
-};
-
-struct aperture {
-    struct aperture *next;
-    void *address; /* what the device got */
-    void *map;
-    size_t map_bytes;
-    uint64_t gpa;
-    uint32_t bytes;
 };
 
 struct device {
@@ -114,7 +106,9 @@ HRESULT tap_served(struct device *device, const HDVLAB_ACCESS *access, uint32_t 
 void tap_unclaimed(struct trace *trace, const HDVLAB_ACCESS *access, uint32_t kind, uint64_t address, uint32_t size,
                    uint64_t value, HRESULT status);
 
-/* memory.c: a row for an interrupt that a device raised and that has no message to be sent as; its value is the vector. */
+/* memory.c: the rules every access of a device to guest memory keeps, on whatever thread. */
+HRESULT memory_may_access(struct device *device, uint64_t gpa, uint32_t bytes);
+/* A row for an interrupt that a device raised and that has no message to be sent as; its value is the vector. */
 void interrupt_went_nowhere(HDV_DEVICE handle, uint32_t vector, HRESULT why);
 /* doorbell.c: true when a doorbell took the write. */
 int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset, uint32_t size,
@@ -124,7 +118,6 @@ void doorbells_drop(struct device *device);
 int section_access(struct device *device, int write, uint32_t bar, uint64_t offset, uint32_t size, uint64_t *value,
                    HRESULT *status);
 void sections_drop(struct device *device);
-void apertures_drop(struct device *device);
 
 static inline uint64_t ones(uint32_t size) { return size >= 8 ? UINT64_MAX : (1ull << 8 * size) - 1; }
 

@@ -29,8 +29,8 @@ static HRESULT read_memory(struct system *system, struct device *requestor, uint
     struct embedded *machine = (struct embedded *)system;
     uint64_t offset;
     if (!embedded_ram_offset(machine, gpa, bytes, &offset))
-        return HRESULT_FROM_WIN32(ERROR_NOACCESS);
-    memcpy(buffer, machine->ram + offset, bytes);
+        return memory_map_copy(system->memory, gpa, bytes, buffer, NULL);
+    memcpy(buffer, machine->ram + offset, bytes); /* its own RAM never goes away: no lock */
     return S_OK;
 }
 
@@ -40,15 +40,9 @@ static HRESULT write_memory(struct system *system, struct device *requestor, uin
     struct embedded *machine = (struct embedded *)system;
     uint64_t offset;
     if (!embedded_ram_offset(machine, gpa, bytes, &offset))
-        return HRESULT_FROM_WIN32(ERROR_NOACCESS);
+        return memory_map_copy(system->memory, gpa, bytes, NULL, buffer);
     memcpy(machine->ram + offset, buffer, bytes);
     return S_OK;
-}
-
-static HRESULT locate_memory(struct system *system, uint64_t gpa, uint64_t bytes, int *fd, uint64_t *offset) {
-    struct embedded *machine = (struct embedded *)system;
-    *fd = machine->ram_fd;
-    return embedded_ram_offset(machine, gpa, bytes, offset) ? S_OK : HRESULT_FROM_WIN32(ERROR_NOACCESS);
 }
 
 static HRESULT deliver_interrupt(struct system *system, struct device *requestor, uint64_t address, uint32_t data) {
@@ -88,7 +82,6 @@ static const struct system_ops embedded_ops = {
     .destroy = destroy,
     .read_memory = read_memory,
     .write_memory = write_memory,
-    .locate_memory = locate_memory,
     .deliver_interrupt = deliver_interrupt,
     .remap = embedded_remap,
     .cancel = cancel,
@@ -110,7 +103,16 @@ static HRESULT make_ram(struct embedded *machine) {
     if (ram == MAP_FAILED)
         return E_OUTOFMEMORY;
     machine->ram = ram;
-    return S_OK;
+    struct memory_map *map;
+    if (FAILED(memory_map_create(&map)))
+        return E_OUTOFMEMORY;
+    machine->system.memory = map;
+    uint64_t low = machine->ram_bytes < LOW_MEMORY_END ? machine->ram_bytes : LOW_MEMORY_END;
+    HRESULT hr = memory_map_add_own(map, 0, low, machine->ram_fd, 0, machine->ram);
+    if (hr == S_OK && machine->ram_bytes > low)
+        hr = memory_map_add_own(map, HIGH_MEMORY_START, machine->ram_bytes - low, machine->ram_fd, low,
+                                machine->ram + low);
+    return hr;
 }
 
 HRESULT hdvlab_embedded_create(uint64_t ram_bytes, BOOL record_sections, HDVLAB_TRACE trace, HCS_SYSTEM *system) {

@@ -9,6 +9,7 @@
 HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_TRACE trace) {
     system->ops = ops;
     pthread_mutex_init(&system->lock, NULL);
+    graveyard_init(&system->dead_apertures);
     if (trace) {
         if (!(system->trace = handle_acquire(trace, HANDLE_TRACE)))
             return E_HANDLE;
@@ -24,6 +25,8 @@ void system_destroy(struct system *system) {
         free(system->slots[i].configuration);
     if (system->trace_handle)
         handle_release(system->trace_handle);
+    graveyard_destroy(&system->dead_apertures);
+    memory_map_destroy(system->memory);
     pthread_mutex_destroy(&system->lock);
 }
 
