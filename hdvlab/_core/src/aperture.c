@@ -3,8 +3,6 @@
 #include "aperture.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "device.h"
 #include "handle.h"
@@ -16,11 +14,9 @@
 struct aperture {
     struct aperture *next;
     void *address; /* what the device got */
-    void *map;
-    size_t map_bytes;
+    struct window window;
     uint64_t gpa;
     uint32_t bytes;
-    int write_protected;
     _Atomic uint32_t references; /* the table's or the graveyard's, and one for each hold */
 };
 
@@ -30,30 +26,11 @@ static void tap(const struct device *device, uint32_t kind, uint64_t gpa, uint32
     trace_event(device->system->trace, &r, hr);
 }
 
-/* ---- pages: all that is asked of the operating system ------------------------------------------------------------- */
-
-static int map_pages(struct aperture *a, int fd, uint64_t offset) {
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), start = offset & ~(page - 1);
-    a->map_bytes = offset - start + a->bytes;
-    a->map = mmap(NULL, a->map_bytes, a->write_protected ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                  (off_t)start);
-    a->address = (char *)a->map + (offset - start);
-    return a->map != MAP_FAILED;
-}
-
-/* In place and in one step: no moment in which an access would fault. */
-static void replace_by_zeros(const struct aperture *a) {
-    (void)!mmap(a->map, a->map_bytes, a->write_protected ? PROT_READ : PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-}
-
-static void unmap_pages(const struct aperture *a) { munmap(a->map, a->map_bytes); }
-
 static void let_go(void *object) {
     struct aperture *aperture = object;
     if (atomic_fetch_sub(&aperture->references, 1) > 1)
         return;
-    unmap_pages(aperture);
+    platform_window_unmap(&aperture->window);
     free(aperture);
 }
 
@@ -61,7 +38,7 @@ static void let_go(void *object) {
 
 /* Takes over the table's reference. */
 static void bury(struct system *system, struct aperture *aperture) {
-    replace_by_zeros(aperture);
+    (void)platform_window_deaden(&aperture->window);
     struct graveyard *dead = &system->dead_apertures;
     struct aperture *oldest = NULL;
     aperture->next = NULL;
@@ -147,12 +124,12 @@ static HRESULT create_held(struct device *device, const struct memory_place *pla
         return E_OUTOFMEMORY;
     aperture->gpa = gpa;
     aperture->bytes = bytes;
-    aperture->write_protected = write_protected != 0;
     atomic_init(&aperture->references, 1);
-    if (!map_pages(aperture, place->fd, place->offset)) {
+    if (platform_window_map(place->memory, place->offset, bytes, !write_protected, &aperture->window)) {
         free(aperture);
         return E_OUTOFMEMORY;
     }
+    aperture->address = aperture->window.address;
     HRESULT hr = S_OK;
     pthread_mutex_lock(&device->tables_lock);
     if (atomic_load(&device->state) != DEVICE_RUNNING) { /* meanwhile: nobody would end this one */
@@ -229,7 +206,7 @@ HRESULT HdvDestroyGuestMemoryAperture(HDV_DEVICE requestor, PVOID mappedAddress)
     tap(device, HDVLAB_APERTURE_UNMAP, found ? found->gpa : 0, found ? found->bytes : 0, 0, hr);
     if (found) {
         if (atomic_load(&found->references) > 1)
-            replace_by_zeros(found); /* somebody holds the address, but not the guest's memory */
+            (void)platform_window_deaden(&found->window); /* somebody holds the address, but not the guest's memory */
         let_go(found);
     }
     handle_release(requestor);

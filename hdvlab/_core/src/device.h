@@ -8,6 +8,7 @@
 
 #include "aperture.h"
 #include "hdvlab.h"
+#include "platform.h"
 #include "trace.h"
 
 struct system;
@@ -19,7 +20,7 @@ struct doorbell {
     uint32_t bar;
     uint32_t flags; /* HDV_DOORBELL_FLAGS, or DOORBELL_PAGE alone */
     uint64_t offset, value;
-    int event;
+    HANDLE event;
 };
 
 struct section {
@@ -27,8 +28,9 @@ struct section {
     uint32_t bar;
     int writable;
     uint64_t offset, length, file_offset; /* bytes */
-    int fd;
-    uint8_t *map; /* NULL where the file may shrink under us: then every access goes through the descriptor */
+    HANDLE file;
+    struct window window;
+    uint8_t *map; /* the window's address; NULL where the file may shrink under us: then every access is read or written */
 };
 
 struct device {

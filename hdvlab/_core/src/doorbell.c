@@ -1,11 +1,5 @@
 /* Doorbells: a guest write that matches, or falls into a page that has one, signals an event and goes no further. */
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "device.h"
 #include "handle.h"
@@ -39,13 +33,6 @@ static HRESULT check_place(const struct device *device, uint32_t bar, uint64_t o
     return S_OK;
 }
 
-/* A pipe would raise SIGPIPE, a file would grow: only eventfds. Without /proc nobody can tell them apart. */
-static int is_event(int fd) {
-    char path[32], target[32] = "";
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    return readlink(path, target, sizeof target - 1) < 0 || !strcmp(target, "anon_inode:[eventfd]");
-}
-
 static HRESULT add(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint32_t flags,
                    HANDLE event_handle) {
     HRESULT hr = check_place(device, bar, offset, flags);
@@ -53,15 +40,9 @@ static HRESULT add(struct device *device, uint32_t bar, uint64_t offset, uint64_
         hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     if (FAILED(hr))
         return hr;
-    /* A copy of the descriptor: the caller may close its own at any time. */
+    HANDLE event = NO_HANDLE;
     struct doorbell *doorbell = calloc(1, sizeof *doorbell);
-    int event = fcntl((int)(intptr_t)event_handle, F_DUPFD_CLOEXEC, 3);
-    if (event < 0)
-        hr = errno == EMFILE ? HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA) : E_HANDLE;
-    else if (!doorbell)
-        hr = E_OUTOFMEMORY;
-    else if (!is_event(event))
-        hr = E_HANDLE;
+    hr = doorbell ? platform_event_copy(event_handle, &event) : E_OUTOFMEMORY;
     if (hr == S_OK) {
         *doorbell = (struct doorbell){.bar = bar, .flags = flags, .offset = offset, .value = value, .event = event};
         pthread_mutex_lock(&device->tables_lock);
@@ -78,8 +59,7 @@ static HRESULT add(struct device *device, uint32_t bar, uint64_t offset, uint64_
         pthread_mutex_unlock(&device->tables_lock);
     }
     if (FAILED(hr)) {
-        if (event >= 0)
-            close(event);
+        platform_close(event);
         free(doorbell);
     }
     return hr;
@@ -117,7 +97,7 @@ static HRESULT take_away(struct device *device, uint32_t bar, uint64_t offset, u
     pthread_mutex_unlock(&device->tables_lock);
     if (!found)
         return HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
-    close(found->event);
+    platform_close(found->event);
     free(found);
     return S_OK;
 }
@@ -172,14 +152,6 @@ HRESULT HdvUnregisterDoorbellPage(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR Bar
     return hr;
 }
 
-static void signal_event(int event) {
-    uint64_t one = 1;
-    struct pollfd ready = {.fd = event, .events = POLLOUT};
-    /* A full counter is already signalled: never wait for room on the guest's thread. */
-    if (poll(&ready, 1, 0) == 1 && ready.revents & POLLOUT)
-        (void)!write(event, &one, sizeof one);
-}
-
 int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset, uint32_t size,
                   uint64_t value) {
     struct doorbell *best = NULL;
@@ -201,7 +173,7 @@ int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t b
     }
     if (best) { /* the row first: what the signal leads to stands behind it */
         tap_served(device, access, HDVLAB_DOORBELL, bar, offset, size, value, S_OK);
-        signal_event(best->event);
+        platform_event_signal(best->event);
     }
     pthread_mutex_unlock(&device->tables_lock);
     return best != NULL;
@@ -215,7 +187,7 @@ void doorbells_drop(struct device *device) {
     pthread_mutex_unlock(&device->tables_lock);
     while (doorbell) {
         struct doorbell *next = doorbell->next;
-        close(doorbell->event);
+        platform_close(doorbell->event);
         free(doorbell);
         doorbell = next;
     }

@@ -2,14 +2,10 @@
 #include "memory_map.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "handle.h"
 #include "system.h"
@@ -19,12 +15,11 @@
 #define REGION_BYTES_MAX (8ull << 40)
 
 struct backing {
-    int fd;
+    HANDLE file;
     uint64_t offset, bytes;
-    uint8_t *base; /* NULL where the file may shrink under us: then every access goes through the descriptor */
-    int borrowed;  /* somebody else's descriptor and mapping */
-    dev_t file_system;
-    ino_t file;
+    struct window window;
+    uint8_t *base; /* NULL where the file may shrink under us: then every access is read or written */
+    int borrowed;  /* somebody else's object and mapping */
 };
 
 struct region {
@@ -40,67 +35,52 @@ struct memory_map {
     _Atomic uint32_t more;
 };
 
-/* ---- the file behind a region: all that is asked of the operating system ------------------------------------------ */
+/* ---- the file behind a region ------------------------------------------------------------------------------------- */
 
 static void backing_close(struct backing *b) {
     if (b->borrowed)
         return;
-    if (b->base)
-        munmap(b->base, b->bytes);
-    close(b->fd);
+    platform_window_unmap(&b->window);
+    platform_close(b->file);
 }
 
 static HRESULT backing_open(HANDLE file, uint64_t offset, uint64_t bytes, uint32_t flags, struct backing *b) {
-    struct stat is;
-    int fd = (int)(intptr_t)file;
-    if (fstat(fd, &is))
-        return E_HANDLE;
-    if (!S_ISREG(is.st_mode) || (uint64_t)is.st_size < offset + bytes)
-        return E_INVALIDARG;
-    int mode = fcntl(fd, F_GETFL) & O_ACCMODE;
-    if ((flags & HDVLAB_MEMORY_READ && mode == O_WRONLY) || (flags & HDVLAB_MEMORY_WRITE && mode == O_RDONLY))
-        return E_ACCESSDENIED;
-    *b = (struct backing){.offset = offset, .bytes = bytes, .file_system = is.st_dev, .file = is.st_ino};
-    if ((b->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0) /* the caller may close its own at any time */
-        return HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA);
-    int seals = fcntl(b->fd, F_GET_SEALS);
-    if (seals < 0 || !(seals & F_SEAL_SHRINK) || mode == O_WRONLY)
-        return S_OK;
-    int protection = flags & HDVLAB_MEMORY_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
-    void *base = mmap(NULL, bytes, protection, MAP_SHARED | MAP_NORESERVE, b->fd, (off_t)offset);
-    if (base == MAP_FAILED) {
-        HRESULT hr = errno == EACCES || errno == EPERM ? E_ACCESSDENIED : E_OUTOFMEMORY; /* EPERM: sealed */
-        close(b->fd);
+    struct section_source source;
+    HRESULT hr = platform_section_copy(file, flags & HDVLAB_MEMORY_WRITE, offset + bytes, &source);
+    if (FAILED(hr))
         return hr;
+    *b = (struct backing){.file = source.section, .offset = offset, .bytes = bytes};
+    if (source.may_shrink)
+        return S_OK;
+    int error = platform_window_map(source.section, offset, bytes, flags & HDVLAB_MEMORY_WRITE, &b->window);
+    if (error) {
+        platform_close(source.section);
+        return error == EACCES || error == EPERM ? E_ACCESSDENIED : E_OUTOFMEMORY; /* EPERM: sealed */
     }
-    b->base = base;
+    b->base = b->window.address;
     return S_OK;
 }
 
 /* Whether the bytes can be had now, so that a copy which could only half succeed is not begun. */
 static int backing_has(const struct backing *b, uint64_t from, uint64_t bytes) {
-    struct stat is;
-    return b->base || (!fstat(b->fd, &is) && (uint64_t)is.st_size >= b->offset + from + bytes);
+    return b->base || platform_file_bytes(b->file) >= b->offset + from + bytes;
 }
 
 static HRESULT backing_copy(const struct backing *b, uint64_t at, uint64_t bytes, void *to, const void *from) {
-    if (b->base) {
-        if (to)
-            memcpy(to, b->base + at, bytes);
-        else
-            memcpy(b->base + at, from, bytes);
+    if (!b->base) {
+        for (uint64_t done = 0, moved; done < bytes; done += moved) { /* the system may move less at a time */
+            uint64_t place = b->offset + at + done;
+            moved = to ? platform_file_read(b->file, place, (char *)to + done, bytes - done)
+                       : platform_file_write(b->file, place, (const char *)from + done, bytes - done);
+            if (!moved) /* cut short, or no space, in this very moment */
+                return HRESULT_FROM_WIN32(ERROR_NOACCESS);
+        }
         return S_OK;
     }
-    for (uint64_t done = 0; done < bytes;) { /* the kernel moves 2 GiB at most at a time */
-        off_t place = (off_t)(b->offset + at + done);
-        ssize_t moved = to ? pread(b->fd, (char *)to + done, bytes - done, place)
-                           : pwrite(b->fd, (const char *)from + done, bytes - done, place);
-        if (moved < 0 && errno == EINTR)
-            continue;
-        if (moved <= 0) /* cut short, or no space, in this very moment */
-            return HRESULT_FROM_WIN32(ERROR_NOACCESS);
-        done += (uint64_t)moved;
-    }
+    if (to)
+        memcpy(to, b->base + at, bytes);
+    else
+        memcpy(b->base + at, from, bytes);
     return S_OK;
 }
 
@@ -161,7 +141,7 @@ static HRESULT insert(struct memory_map *map, const struct region *new) {
         const struct region *before = map->regions[index - 1];
         const struct backing *a = &before->backing, *b = &new->backing;
         if (!a->borrowed && before->gpa == new->gpa && before->last == new->last && before->flags == new->flags &&
-            a->offset == b->offset && a->file_system == b->file_system && a->file == b->file)
+            a->offset == b->offset && platform_is_same_object(a->file, b->file))
             return 1; /* the very same again */
         if (before->last >= new->gpa)
             return HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
@@ -182,10 +162,10 @@ static HRESULT insert(struct memory_map *map, const struct region *new) {
     return S_OK;
 }
 
-HRESULT memory_map_add_own(struct memory_map *map, uint64_t gpa, uint64_t bytes, int fd, uint64_t file_offset,
+HRESULT memory_map_add_own(struct memory_map *map, uint64_t gpa, uint64_t bytes, HANDLE memory, uint64_t offset,
                            uint8_t *base) {
     struct region own = {.gpa = gpa, .last = gpa + bytes - 1, .flags = HDVLAB_MEMORY_READ | HDVLAB_MEMORY_WRITE,
-                         .backing = {.fd = fd, .offset = file_offset, .bytes = bytes, .base = base, .borrowed = 1}};
+                         .backing = {.file = memory, .offset = offset, .bytes = bytes, .base = base, .borrowed = 1}};
     return insert(map, &own);
 }
 
@@ -229,8 +209,8 @@ HRESULT memory_map_locate(struct memory_map *map, uint64_t gpa, uint64_t bytes, 
     const struct region *region = find(map, gpa);
     if (!region || !bytes || bytes - 1 > region->last - gpa)
         return HRESULT_FROM_WIN32(ERROR_NOACCESS);
-    *place = (struct memory_place){.fd = region->backing.fd, .offset = region->backing.offset + (gpa - region->gpa),
-                                   .flags = region->flags, .stable = region->backing.base != NULL};
+    *place = (struct memory_place){.memory = region->backing.file,
+                                   .offset = region->backing.offset + (gpa - region->gpa), .flags = region->flags, .stable = region->backing.base != NULL};
     return S_OK;
 }
 

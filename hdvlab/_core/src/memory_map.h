@@ -8,7 +8,7 @@
 struct memory_map;
 
 struct memory_place {
-    int fd; /* good until memory_map_let_go */
+    HANDLE memory; /* good until memory_map_let_go */
     uint64_t offset;
     uint32_t flags;
     int stable; /* the file cannot shrink: its pages may be mapped */
@@ -17,7 +17,7 @@ struct memory_place {
 HRESULT memory_map_create(struct memory_map **map);
 void memory_map_destroy(struct memory_map *map);
 /* The machine's own RAM, which stays its own and is not to be unmapped. `base` is where it is mapped here. */
-HRESULT memory_map_add_own(struct memory_map *map, uint64_t gpa, uint64_t bytes, int fd, uint64_t file_offset,
+HRESULT memory_map_add_own(struct memory_map *map, uint64_t gpa, uint64_t bytes, HANDLE memory, uint64_t offset,
                            uint8_t *base);
 /* Copies out of (`to`) or into (`from`) regions that lie side by side, all or nothing. ERROR_NOACCESS: not wholly RAM,
  * or the file behind it has been cut; E_ACCESSDENIED: against a region's flags. */
