@@ -111,6 +111,7 @@ HRESULT hdvlab_bench_rows(void *, uint64_t, int32_t, uint64_t *);
 HRESULT hdvlab_device_set_index(void *, uint16_t);
 HRESULT hdvlab_aperture_hold(void *, void *, void **);
 HRESULT hdvlab_aperture_release(void *);
+HRESULT hdvlab_device_set_concurrent(void *, int32_t);
 HRESULT hdvlab_device_enter(void *, uint32_t, int64_t);
 HRESULT hdvlab_device_leave(void *);
 HRESULT hdvlab_device_wait_idle(void *, uint32_t);

@@ -177,7 +177,12 @@ HRESULT hdvlab_device_set_index(HDV_DEVICE device, uint16_t index); /* the numbe
 typedef void *HDVLAB_APERTURE;
 HRESULT hdvlab_aperture_hold(HDV_DEVICE device, PVOID mappedAddress, HDVLAB_APERTURE *hold);
 HRESULT hdvlab_aperture_release(HDVLAB_APERTURE hold);
-/* Runs device code outside a callback as if in one: waits its turn, arms the re-entrancy guard. */
+/* By default a device is in one callback at a time. A concurrent one may be in several callbacks for config space and BARs
+ * at once, on different guest threads; lifecycle callbacks, config writes of less than a dword and hdvlab_device_enter
+ * still have it alone. A thread never comes into a device that it is in already. To be set before the device is powered
+ * on; from then on, also in its Initialize: ERROR_INVALID_STATE. */
+HRESULT hdvlab_device_set_concurrent(HDV_DEVICE device, BOOL concurrent);
+/* Runs device code outside a callback as if in one: waits its turn, alone, arms the re-entrancy guard. */
 HRESULT hdvlab_device_enter(HDV_DEVICE device, uint32_t wait_ms, int64_t cause);
 HRESULT hdvlab_device_leave(HDV_DEVICE device);
 /* Waits until nobody is inside: S_OK, or ERROR_BUSY after wait_ms (0 = for ever). Holds nothing when it returns. */

@@ -43,6 +43,10 @@ struct device {
     _Atomic int state;
     pthread_mutex_t lock;        /* serialises callbacks */
     _Atomic(pthread_t) inside;   /* thread that holds it, for the re-entrancy guard; 0 = none */
+    int concurrent;              /* accesses share it (device_shared.c); set before its power-on, never after */
+    pthread_mutex_t sharers_lock;
+    pthread_cond_t sharer_left;
+    uint32_t sharers;
     int entered;                 /* by hdvlab_device_enter, which is what hdvlab_device_leave may end */
     int64_t outer_cause;         /* of the thread that did */
     HDV_PCI_PNP_ID pnp_id;
@@ -71,16 +75,32 @@ struct host {
 #define COMMAND_MEMORY 0x2u
 #define COMMAND_BUS_MASTER 0x4u
 
+/* A callback of a concurrent device that this thread is in. */
+struct inside {
+    const struct device *device; /* NULL = it is the only one in its device */
+    struct inside *outer;
+};
+
 /* What this thread does on behalf of whom. */
 struct thread_context {
     int64_t cause;
     int depth; /* callbacks this thread is in */
+    struct inside *shared; /* those of them that share their device */
 };
 extern __thread struct thread_context thread_context;
 
 /* Waits its turn (wait_ms = 0: for ever) and arms the guard. S_OK, ERROR_INVALID_STATE on re-entry, ERROR_BUSY. */
 HRESULT device_enter(struct device *device, uint32_t wait_ms);
 void device_leave(struct device *device);
+
+/* device_shared.c: the same for an access to a concurrent device, with others. */
+void device_shared_init(struct device *device);
+void device_shared_destroy(struct device *device);
+int device_is_shared_here(const struct device *device);
+HRESULT device_enter_shared(struct device *device, uint32_t wait_ms, struct inside *inside);
+void device_leave_shared(struct device *device, struct inside *inside);
+/* With device->lock: true once nobody shares it any more; deadline_ns 0 = waits for ever. */
+int device_becomes_alone(struct device *device, int64_t deadline_ns);
 
 /* Lifecycle, each a row: called with no lock held. A device that fails its power-on is torn down. */
 HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *configuration);

@@ -19,6 +19,7 @@ static void destroy_device(void *object) {
     apertures_drop(device);
     pthread_mutex_destroy(&device->lock);
     pthread_mutex_destroy(&device->tables_lock);
+    device_shared_destroy(device);
     handle_release(device->system->handle);
     free(device);
 }
@@ -96,6 +97,7 @@ HRESULT HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE devic
         device->index = HDVLAB_NO_DEVICE;
         pthread_mutex_init(&device->lock, NULL);
         pthread_mutex_init(&device->tables_lock, NULL);
+        device_shared_init(device);
         handle_retain(system->handle);
         pthread_mutex_lock(&system->lock);
         if (host->torn_down) /* meanwhile: nobody would tear this one down */
@@ -201,7 +203,7 @@ HRESULT hdvlab_device_inside(HDV_DEVICE handle) {
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
         return E_HANDLE;
-    int inside = atomic_load(&device->inside) == pthread_self();
+    int inside = atomic_load(&device->inside) == pthread_self() || device_is_shared_here(device);
     handle_release(handle);
     return inside ? S_OK : 1;
 }

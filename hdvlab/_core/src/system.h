@@ -48,8 +48,8 @@ struct slot {
     uint32_t configuration_count;
     LPCWSTR *configuration; /* one allocation */
     _Atomic(HDV_DEVICE) device; /* NULL until the slot is powered on */
-    _Atomic uint32_t bar[6];    /* addresses as the guest wrote them; written with the device entered */
-    uint8_t interrupt_line;     /* only with the device entered */
+    _Atomic uint32_t bar[6];    /* addresses as the guest wrote them */
+    _Atomic uint8_t interrupt_line;
 };
 
 struct system {
