@@ -102,6 +102,7 @@ HRESULT hdvlab_guest_store(void *, uint64_t, uint32_t, uint32_t, uint64_t, uint6
 HRESULT hdvlab_guest_ram_read(void *, uint64_t, uint64_t, void *);
 HRESULT hdvlab_guest_ram_write(void *, uint64_t, uint64_t, const void *);
 HRESULT hdvlab_guest_wait_interrupt(void *, uint8_t, int64_t, uint32_t *);
+HRESULT hdvlab_guest_bind_interrupts(void *, uint32_t, uint32_t, void *const *);
 HRESULT hdvlab_guest_cancel(void *);
 HRESULT hdvlab_device_access(void *, const HDVLAB_ACCESS *, int32_t, uint32_t, uint64_t, uint32_t, uint64_t *);
 HRESULT hdvlab_bench_guest_reads(void *, uint64_t, uint32_t, uint64_t, uint64_t *);

@@ -161,6 +161,11 @@ HRESULT hdvlab_guest_ram_read(HCS_SYSTEM system, uint64_t address, uint64_t size
 HRESULT hdvlab_guest_ram_write(HCS_SYSTEM system, uint64_t address, uint64_t size, const void *buffer);
 /* Takes one pending interrupt of the vector. ERROR_TIMEOUT; E_ABORT when cancelled or powered off. */
 HRESULT hdvlab_guest_wait_interrupt(HCS_SYSTEM system, uint8_t vector, int64_t timeout_ns, uint32_t *pending);
+/* From now on vector start + i, as it arrives, signals events[i] too, of which a copy is kept: one event may serve several
+ * vectors, and none makes the device wait, also when nobody takes its signals. events NULL, or an entry of NULL or -1, ends
+ * what was bound there. All or nothing: E_INVALIDARG: no vector, or one beyond 255; E_HANDLE: not an event;
+ * ERROR_NOT_ENOUGH_QUOTA. Once it returns no event bound before is signalled. */
+HRESULT hdvlab_guest_bind_interrupts(HCS_SYSTEM system, uint32_t start, uint32_t count, const HANDLE *events);
 HRESULT hdvlab_guest_cancel(HCS_SYSTEM system);
 /* A person's way past the bus to one device, whatever the command register says. */
 HRESULT hdvlab_device_access(HDV_DEVICE device, const HDVLAB_ACCESS *access, BOOL write, uint32_t bar, uint64_t offset,

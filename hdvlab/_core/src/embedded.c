@@ -49,6 +49,8 @@ static HRESULT deliver_interrupt(struct system *system, struct device *requestor
     pthread_mutex_lock(&machine->interrupt_lock);
     if (machine->pending[data & 0xFF] < UINT32_MAX)
         machine->pending[data & 0xFF]++;
+    if (machine->event[data & 0xFF] != NO_HANDLE)
+        platform_event_signal(machine->event[data & 0xFF]);
     pthread_cond_broadcast(&machine->interrupt_arrived);
     pthread_mutex_unlock(&machine->interrupt_lock);
     return S_OK;
@@ -57,6 +59,7 @@ static HRESULT deliver_interrupt(struct system *system, struct device *requestor
 static void destroy(struct system *system) {
     struct embedded *machine = (struct embedded *)system;
     system_destroy(system);
+    interrupt_events_close(machine);
     platform_window_unmap(&machine->ram_window);
     platform_close(machine->ram_memory);
     pthread_mutex_destroy(&machine->interrupt_lock);
@@ -114,6 +117,7 @@ HRESULT hdvlab_embedded_create(uint64_t ram_bytes, BOOL record_sections, HDVLAB_
     if (!machine)
         return E_OUTOFMEMORY;
     machine->ram_memory = NO_HANDLE;
+    interrupt_events_init(machine);
     machine->ram_bytes = ram_bytes;
     machine->system.record_sections = record_sections != 0;
     pthread_mutex_init(&machine->interrupt_lock, NULL);
