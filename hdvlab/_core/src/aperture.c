@@ -166,7 +166,7 @@ HRESULT HdvCreateGuestMemoryAperture(HDV_DEVICE requestor, UINT64 guestPhysicalA
         return E_POINTER;
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(requestor);
     const struct system *system = device->system;
     HRESULT hr = byteCount ? memory_may_access(device, guestPhysicalAddress, byteCount) : E_INVALIDARG;
     if (hr == S_OK)
@@ -192,7 +192,7 @@ HRESULT HdvDestroyGuestMemoryAperture(HDV_DEVICE requestor, PVOID mappedAddress)
         return E_POINTER;
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(requestor);
     HRESULT hr = device->system->ops->destroy_aperture ? device->system->ops->destroy_aperture(device, mappedAddress)
                                                        : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
     pthread_mutex_lock(&device->tables_lock);
@@ -218,7 +218,7 @@ HRESULT hdvlab_aperture_hold(HDV_DEVICE handle, PVOID mappedAddress, HDVLAB_APER
         return E_POINTER;
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HRESULT hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
     pthread_mutex_lock(&device->tables_lock);
     struct aperture *found = *find(device, mappedAddress);
@@ -235,4 +235,4 @@ HRESULT hdvlab_aperture_hold(HDV_DEVICE handle, PVOID mappedAddress, HDVLAB_APER
     return hr;
 }
 
-HRESULT hdvlab_aperture_release(HDVLAB_APERTURE hold) { return handle_retire(hold, HANDLE_APERTURE) ? S_OK : E_HANDLE; }
+HRESULT hdvlab_aperture_release(HDVLAB_APERTURE hold) { return handle_retire(hold, HANDLE_APERTURE) ? S_OK : handle_refusal(hold); }

@@ -66,7 +66,7 @@ int device_becomes_alone(struct device *device, int64_t deadline_ns) {
 HRESULT hdvlab_device_set_concurrent(HDV_DEVICE handle, BOOL concurrent) {
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HRESULT hr = device_enter(device, 0); /* from its own Initialize: ERROR_INVALID_STATE */
     if (hr == S_OK) {
         if (atomic_load(&device->state) == DEVICE_CREATED)

@@ -74,7 +74,7 @@ HRESULT HdvRegisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex,
                             UINT64 Flags, HANDLE DoorbellEvent) {
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(requestor);
     uint64_t value = Flags & ANY_VALUE ? 0 : TriggerValue;
     const struct system_ops *ops = device->system->ops;
     HRESULT hr = (ops->register_doorbell ? ops->register_doorbell : register_doorbell)(
@@ -112,7 +112,7 @@ HRESULT HdvUnregisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarInde
                               UINT64 TriggerValue, UINT64 Flags) {
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(requestor);
     uint64_t value = Flags & ANY_VALUE ? 0 : TriggerValue;
     const struct system_ops *ops = device->system->ops;
     HRESULT hr = (ops->unregister_doorbell ? ops->unregister_doorbell : unregister_doorbell)(
@@ -126,7 +126,7 @@ HRESULT HdvRegisterDoorbellPage(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIn
                                 HANDLE DoorbellEvent) {
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(requestor);
     const struct system_ops *ops = device->system->ops;
     HRESULT hr = PageIndex > UINT64_MAX / PAGE      ? E_INVALIDARG
                  : ops->register_doorbell_page ? ops->register_doorbell_page(device, (uint32_t)BarIndex, PageIndex,
@@ -141,7 +141,7 @@ HRESULT HdvRegisterDoorbellPage(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIn
 HRESULT HdvUnregisterDoorbellPage(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 PageIndex) {
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(requestor);
     const struct system_ops *ops = device->system->ops;
     HRESULT hr = PageIndex > UINT64_MAX / PAGE        ? HRESULT_FROM_WIN32(ERROR_NOT_FOUND)
                  : ops->unregister_doorbell_page ? ops->unregister_doorbell_page(device, (uint32_t)BarIndex, PageIndex)

@@ -136,7 +136,7 @@ HRESULT hdvlab_embedded_create(uint64_t ram_bytes, BOOL record_sections, HDVLAB_
 
 struct embedded *embedded_acquire(HCS_SYSTEM handle, HRESULT *hr) {
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
-    *hr = system ? S_OK : E_HANDLE;
+    *hr = system ? S_OK : handle_refusal(handle);
     if (system && system->ops != &embedded_ops) {
         handle_release(handle);
         *hr = E_NOTIMPL;

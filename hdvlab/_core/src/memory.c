@@ -26,7 +26,7 @@ static HRESULT copy(HDV_DEVICE handle, uint64_t gpa, uint32_t bytes, void *to, c
         return E_POINTER;
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(handle);
     struct system *system = device->system;
     struct row r = row_of(device, to ? HDVLAB_DMA_READ : HDVLAB_DMA_WRITE, gpa, bytes, 0);
     int64_t began = 0, payload = -1, row = trace_begin(system->trace, &r, &began);
@@ -56,7 +56,7 @@ HRESULT HdvWriteGuestMemory(HDV_DEVICE requestor, UINT64 guestPhysicalAddress, U
 HRESULT HdvDeliverGuestInterrupt(HDV_DEVICE requestor, UINT64 msiAddress, UINT32 msiData) {
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(requestor);
     struct system *system = device->system;
     struct row r = row_of(device, HDVLAB_INTERRUPT, msiAddress, 4, msiData);
     int64_t began = 0, row = trace_begin(system->trace, &r, &began);

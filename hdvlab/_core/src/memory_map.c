@@ -219,7 +219,7 @@ HRESULT memory_map_locate(struct memory_map *map, uint64_t gpa, uint64_t bytes, 
 /* The system with a reference and a map to change, or why not. */
 static struct system *acquire(HCS_SYSTEM handle, HRESULT *hr) {
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
-    *hr = system ? S_OK : E_HANDLE;
+    *hr = system ? S_OK : handle_refusal(handle);
     if (system && !system->memory) { /* the machine is elsewhere */
         handle_release(handle);
         *hr = E_NOTIMPL;

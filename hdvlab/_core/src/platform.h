@@ -98,6 +98,8 @@ static inline int64_t monotonic_ns(void) {
 int64_t platform_wall_ns(void); /* since 1970 */
 int platform_trusts_tsc(void);  /* the system itself tells time by it */
 
+/* Calls these around every fork of the process, where there are forks: the last one in the child. */
+void platform_on_fork(void (*before)(void), void (*after)(void), void (*child)(void));
 /* A thread that takes no signals: those are the interpreter's. */
 int platform_thread_start(pthread_t *thread, void *(*work)(void *), void *argument);
 /* As pthread_mutex_clocklock, pthread_cond_clockwait: ETIMEDOUT once monotonic_ns() is past the deadline. A condition

@@ -215,6 +215,10 @@ int platform_trusts_tsc(void) {
     return known && (!strcmp(name, "tsc\n") || !strcmp(name, "kvm-clock\n"));
 }
 
+void platform_on_fork(void (*before)(void), void (*after)(void), void (*child)(void)) {
+    (void)pthread_atfork(before, after, child);
+}
+
 int platform_thread_start(pthread_t *thread, void *(*work)(void *), void *argument) {
     sigset_t all, before;
     sigfillset(&all);

@@ -12,7 +12,7 @@ HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_
     graveyard_init(&system->dead_apertures);
     if (trace) {
         if (!(system->trace = handle_acquire(trace, HANDLE_TRACE)))
-            return E_HANDLE;
+            return handle_refusal(trace);
         system->trace_handle = trace; /* and its reference */
         if (!system->trace->writable)
             return E_ACCESSDENIED;
@@ -144,7 +144,7 @@ static void power_off_all(struct system *system) {
 HRESULT hdvlab_system_start(HCS_SYSTEM handle) {
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     int before;
     HRESULT hr = claim(system, SYSTEM_OFF, &before);
     if (hr == S_OK) {
@@ -168,7 +168,7 @@ HRESULT hdvlab_system_start(HCS_SYSTEM handle) {
 HRESULT hdvlab_system_stop(HCS_SYSTEM handle) {
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     int before;
     HRESULT hr = claim(system, SYSTEM_RUNNING, &before);
     if (hr == S_OK) {
@@ -182,7 +182,7 @@ HRESULT hdvlab_system_stop(HCS_SYSTEM handle) {
 HRESULT hdvlab_system_close(HCS_SYSTEM handle) {
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     int before;
     HRESULT hr = claim(system, -1, &before); /* not from a callback, not while another thread starts or plugs */
     if (hr == S_OK) {
@@ -229,7 +229,7 @@ HRESULT hdvlab_system_add_slot(HCS_SYSTEM handle, uint32_t number, const GUID *d
         return E_INVALIDARG;
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     int before;
     HRESULT hr = claim(system, -1, &before);
     if (hr == S_OK) {
@@ -268,7 +268,7 @@ HRESULT hdvlab_system_remove_slot(HCS_SYSTEM handle, uint32_t number) {
         return E_INVALIDARG;
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     int before;
     HRESULT hr = claim(system, -1, &before);
     if (hr == S_OK) {
