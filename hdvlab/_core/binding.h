@@ -37,6 +37,8 @@ HRESULT HdvDestroyGuestMemoryAperture(void *, void *);
 HRESULT HdvDeliverGuestInterrupt(void *, uint64_t, uint32_t);
 HRESULT HdvRegisterDoorbell(void *, int, uint64_t, uint64_t, uint64_t, void *);
 HRESULT HdvUnregisterDoorbell(void *, int, uint64_t, uint64_t, uint64_t);
+HRESULT HdvRegisterDoorbellPage(void *, int, uint64_t, void *);
+HRESULT HdvUnregisterDoorbellPage(void *, int, uint64_t);
 HRESULT HdvCreateSectionBackedMmioRange(void *, int, uint64_t, uint64_t, int, void *, uint64_t);
 HRESULT HdvDestroySectionBackedMmioRange(void *, int, uint64_t);
 
@@ -125,6 +127,9 @@ HRESULT hdvlab_system_record(void *, void *);
 HRESULT hdvlab_system_slot(void *, const GUID *, uint32_t *);
 HRESULT hdvlab_system_device(void *, uint32_t, void **);
 HRESULT hdvlab_guest_place_bars(void *, uint32_t, uint64_t *);
+enum { HDVLAB_MEMORY_READ, HDVLAB_MEMORY_WRITE, ... };
+HRESULT hdvlab_memory_map(void *, uint64_t, uint64_t, void *, uint64_t, uint32_t);
+HRESULT hdvlab_memory_unmap(void *, uint64_t, uint64_t);
 HRESULT hdvlab_guest_config_read(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t *);
 HRESULT hdvlab_guest_config_write(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t);
 HRESULT hdvlab_guest_config_peek(void *, uint32_t, uint8_t *);
@@ -135,6 +140,7 @@ HRESULT hdvlab_guest_store(void *, uint64_t, uint32_t, uint32_t, uint64_t, uint6
 HRESULT hdvlab_guest_ram_read(void *, uint64_t, uint64_t, void *);
 HRESULT hdvlab_guest_ram_write(void *, uint64_t, uint64_t, const void *);
 HRESULT hdvlab_guest_wait_interrupt(void *, uint8_t, int64_t, uint32_t *);
+HRESULT hdvlab_guest_bind_interrupts(void *, uint32_t, uint32_t, void *const *);
 HRESULT hdvlab_guest_cancel(void *);
 HRESULT hdvlab_device_access(void *, const HDVLAB_ACCESS *, int32_t, uint32_t, uint64_t, uint32_t, uint64_t *);
 HRESULT hdvlab_bench_guest_reads(void *, uint64_t, uint32_t, uint64_t, uint64_t *);
@@ -142,6 +148,9 @@ HRESULT hdvlab_bench_rows(void *, uint64_t, int32_t, uint64_t *);
 
 // devices
 HRESULT hdvlab_device_set_index(void *, uint16_t);
+HRESULT hdvlab_aperture_hold(void *, void *, void **);
+HRESULT hdvlab_aperture_release(void *);
+HRESULT hdvlab_device_set_concurrent(void *, int32_t);
 HRESULT hdvlab_device_enter(void *, uint32_t, int64_t);
 HRESULT hdvlab_device_leave(void *);
 HRESULT hdvlab_device_wait_idle(void *, uint32_t);

@@ -108,12 +108,19 @@ HRESULT WINAPI HdvWriteGuestMemory(HDV_DEVICE requestor, UINT64 guestPhysicalAdd
                                    const BYTE *buffer);
 HRESULT WINAPI HdvCreateGuestMemoryAperture(HDV_DEVICE requestor, UINT64 guestPhysicalAddress, UINT32 byteCount,
                                             BOOL writeProtected, PVOID *mappedAddress);
+/* By exactly the address that Create gave. ERROR_NOT_FOUND: also for one that has ended with the memory behind it. */
 HRESULT WINAPI HdvDestroyGuestMemoryAperture(HDV_DEVICE requestor, PVOID mappedAddress);
 HRESULT WINAPI HdvDeliverGuestInterrupt(HDV_DEVICE requestor, UINT64 msiAddress, UINT32 msiData);
 HRESULT WINAPI HdvRegisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 BarOffset,
                                    UINT64 TriggerValue, UINT64 Flags, HANDLE DoorbellEvent);
 HRESULT WINAPI HdvUnregisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 BarOffset,
                                      UINT64 TriggerValue, UINT64 Flags);
+/* 19H1's whole-page form: a guest's write of any size and value anywhere in the BAR's 4 KiB page PageIndex signals the
+ * event and goes no further, unless a doorbell registered for just that place takes it first. E_INVALIDARG: no such page
+ * in the BAR. ERROR_ALREADY_EXISTS / ERROR_NOT_FOUND, ERROR_NOT_ENOUGH_QUOTA, ERROR_INVALID_STATE from Stop on. */
+HRESULT WINAPI HdvRegisterDoorbellPage(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 PageIndex,
+                                       HANDLE DoorbellEvent);
+HRESULT WINAPI HdvUnregisterDoorbellPage(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 PageIndex);
 HRESULT WINAPI HdvCreateSectionBackedMmioRange(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR barIndex,
                                                UINT64 offsetInPages, UINT64 lengthInPages,
                                                HDV_MMIO_MAPPING_FLAGS MappingFlags, HANDLE sectionHandle,

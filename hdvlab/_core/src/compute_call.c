@@ -57,7 +57,7 @@ static HRESULT call_system(HCS_SYSTEM handle, HCS_OPERATION operation, HCS_OPERA
                            document_reader read) {
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     if (!system->compute) { /* made by hdvlab_embedded_create, or of another kind */
         handle_release(handle);
         return E_NOTIMPL;

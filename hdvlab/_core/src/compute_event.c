@@ -20,7 +20,7 @@ HRESULT HcsSetComputeSystemCallback(HCS_SYSTEM computeSystem, HCS_EVENT_OPTIONS 
                                     HCS_EVENT_CALLBACK callback) {
     struct system *system = handle_acquire(computeSystem, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(computeSystem);
     struct compute *compute = system->compute;
     HRESULT hr = !compute ? E_NOTIMPL
                  : callbackOptions & ~(HcsEventOptionEnableOperationCallbacks | HcsEventOptionEnableVmLifecycle)

@@ -93,7 +93,7 @@ void *HcsGetOperationContext(HCS_OPERATION operation) {
 HRESULT HcsSetOperationContext(HCS_OPERATION operation, const void *context) {
     struct operation *o = enter(operation);
     if (!o)
-        return E_HANDLE;
+        return handle_refusal(operation);
     o->context = context;
     leave(o);
     return S_OK;
@@ -151,7 +151,7 @@ HRESULT HcsGetOperationResult(HCS_OPERATION operation, PWSTR *resultDocument) {
         *resultDocument = NULL;
     struct operation *o = enter(operation);
     if (!o)
-        return E_HANDLE;
+        return handle_refusal(operation);
     HRESULT hr = result_of(o, resultDocument);
     leave(o);
     return hr;
@@ -162,7 +162,7 @@ HRESULT HcsWaitForOperationResult(HCS_OPERATION operation, DWORD timeoutMs, PWST
         *resultDocument = NULL;
     struct operation *o = enter(operation);
     if (!o)
-        return E_HANDLE;
+        return handle_refusal(operation);
     int64_t end = monotonic_ns() + (int64_t)timeoutMs * 1000000;
     int late = 0;
     HRESULT hr = S_OK;
@@ -184,7 +184,7 @@ HRESULT HcsSetOperationCallback(HCS_OPERATION operation, const void *context, HC
         return E_POINTER;
     struct operation *o = enter(operation);
     if (!o)
-        return E_HANDLE;
+        return handle_refusal(operation);
     HRESULT hr = o->state == DONE ? HCS_E_OPERATION_ALREADY_STARTED : S_OK;
     if (hr == S_OK) {
         o->context = context;
@@ -205,7 +205,7 @@ static void set_result(struct operation *o, enum operation_state state, HRESULT 
 HRESULT HcsCancelOperation(HCS_OPERATION operation) {
     struct operation *o = enter(operation);
     if (!o)
-        return E_HANDLE;
+        return handle_refusal(operation);
     HRESULT hr = o->state == IDLE      ? HCS_E_OPERATION_NOT_STARTED
                  : o->state == RUNNING ? HCS_E_OPERATION_PENDING
                                        : S_OK;
@@ -224,7 +224,7 @@ HRESULT operation_begin(HCS_OPERATION handle, HCS_OPERATION_TYPE type, HCS_SYSTE
         return S_OK;
     struct operation *o = enter(handle);
     if (!o)
-        return E_HANDLE;
+        return handle_refusal(handle);
     if (o->state != IDLE) {
         leave(o);
         return HCS_E_OPERATION_ALREADY_STARTED;

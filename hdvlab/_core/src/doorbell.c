@@ -1,4 +1,4 @@
-/* Doorbells: a guest write that matches signals an event and goes no further. */
+/* Doorbells: a guest write that matches, or falls into a page that has one, signals an event and goes no further. */
 #include <stdlib.h>
 
 #include "device.h"
@@ -8,11 +8,14 @@
 #define DOORBELL_QUOTA 4096
 #define SIZE_CODE 0x7FFFFFFFu
 #define ANY_VALUE 0x80000000u
+#define DOORBELL_PAGE 0x40000000u /* in `flags`: the 4 KiB from `offset` on. No caller can say it: it is no size */
+#define PAGE 4096ull
 
-static void tap(struct device *device, uint32_t kind, uint32_t bar, uint64_t offset, uint64_t value, HRESULT hr) {
+static void tap(struct device *device, uint32_t kind, uint32_t bar, uint64_t offset, uint32_t size, uint64_t value,
+                HRESULT hr) {
     struct row r = {.kind = (uint8_t)kind, .origin = HDVLAB_DEVICE, .device = device->index,
-                    .bar = (int8_t)(bar < HDV_PCI_BAR_COUNT ? (int)bar : -1), .address = offset, .value = value,
-                    .cause = thread_context.cause};
+                    .bar = (int8_t)(bar < HDV_PCI_BAR_COUNT ? (int)bar : -1), .size = size, .address = offset,
+                    .value = value, .cause = thread_context.cause};
     trace_event(device->system->trace, &r, hr);
 }
 
@@ -21,18 +24,17 @@ static int same(const struct doorbell *d, uint32_t bar, uint64_t offset, uint64_
 }
 
 static HRESULT check_place(const struct device *device, uint32_t bar, uint64_t offset, uint32_t flags) {
-    if (bar >= HDV_PCI_BAR_COUNT || (flags & SIZE_CODE) > HDV_DOORBELL_FLAG_TRIGGER_SIZE_QWORD)
+    uint32_t code = flags == DOORBELL_PAGE ? 0 : flags & SIZE_CODE, size = code ? 1u << (code - 1) : 1;
+    if (bar >= HDV_PCI_BAR_COUNT || code > HDV_DOORBELL_FLAG_TRIGGER_SIZE_QWORD)
         return E_INVALIDARG;
-    uint32_t code = flags & SIZE_CODE, size = code ? 1u << (code - 1) : 1;
     int known = atomic_load(&device->state) >= DEVICE_INITIALIZED; /* before GetDetails nobody knows the BARs */
     if (known && (device->bar_size[bar] < size || offset > device->bar_size[bar] - size))
         return E_INVALIDARG;
     return S_OK;
 }
 
-static HRESULT register_doorbell(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags64,
-                                 HANDLE event_handle) {
-    uint32_t flags = (uint32_t)flags64;
+static HRESULT add(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint32_t flags,
+                   HANDLE event_handle) {
     HRESULT hr = check_place(device, bar, offset, flags);
     if (hr == S_OK && atomic_load(&device->state) >= DEVICE_STOPPED)
         hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
@@ -63,26 +65,30 @@ static HRESULT register_doorbell(struct device *device, uint32_t bar, uint64_t o
     return hr;
 }
 
+static HRESULT register_doorbell(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags,
+                                 HANDLE event) {
+    return (uint32_t)flags == DOORBELL_PAGE ? E_INVALIDARG : add(device, bar, offset, value, (uint32_t)flags, event);
+}
+
 HRESULT HdvRegisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 BarOffset, UINT64 TriggerValue,
                             UINT64 Flags, HANDLE DoorbellEvent) {
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(requestor);
     uint64_t value = Flags & ANY_VALUE ? 0 : TriggerValue;
     const struct system_ops *ops = device->system->ops;
     HRESULT hr = (ops->register_doorbell ? ops->register_doorbell : register_doorbell)(
         device, (uint32_t)BarIndex, BarOffset, value, Flags, DoorbellEvent);
-    tap(device, HDVLAB_DOORBELL_REGISTER, (uint32_t)BarIndex, BarOffset, value, hr);
+    tap(device, HDVLAB_DOORBELL_REGISTER, (uint32_t)BarIndex, BarOffset, 0, value, hr);
     handle_release(requestor);
     return hr;
 }
 
-static HRESULT unregister_doorbell(struct device *device, uint32_t bar, uint64_t offset, uint64_t value,
-                                   uint64_t flags) {
+static HRESULT take_away(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint32_t flags) {
     struct doorbell *found = NULL;
     pthread_mutex_lock(&device->tables_lock);
     for (struct doorbell **d = &device->doorbells; *d; d = &(*d)->next)
-        if (same(*d, bar, offset, value, (uint32_t)flags)) {
+        if (same(*d, bar, offset, value, flags)) {
             found = *d;
             *d = found->next;
             atomic_fetch_sub(&device->doorbell_count, 1);
@@ -96,16 +102,52 @@ static HRESULT unregister_doorbell(struct device *device, uint32_t bar, uint64_t
     return S_OK;
 }
 
+static HRESULT unregister_doorbell(struct device *device, uint32_t bar, uint64_t offset, uint64_t value,
+                                   uint64_t flags) {
+    return (uint32_t)flags == DOORBELL_PAGE ? HRESULT_FROM_WIN32(ERROR_NOT_FOUND)
+                                            : take_away(device, bar, offset, value, (uint32_t)flags);
+}
+
 HRESULT HdvUnregisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 BarOffset,
                               UINT64 TriggerValue, UINT64 Flags) {
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(requestor);
     uint64_t value = Flags & ANY_VALUE ? 0 : TriggerValue;
     const struct system_ops *ops = device->system->ops;
     HRESULT hr = (ops->unregister_doorbell ? ops->unregister_doorbell : unregister_doorbell)(
         device, (uint32_t)BarIndex, BarOffset, value, Flags);
-    tap(device, HDVLAB_DOORBELL_UNREGISTER, (uint32_t)BarIndex, BarOffset, value, hr);
+    tap(device, HDVLAB_DOORBELL_UNREGISTER, (uint32_t)BarIndex, BarOffset, 0, value, hr);
+    handle_release(requestor);
+    return hr;
+}
+
+HRESULT HdvRegisterDoorbellPage(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 PageIndex,
+                                HANDLE DoorbellEvent) {
+    struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
+    if (!device)
+        return handle_refusal(requestor);
+    const struct system_ops *ops = device->system->ops;
+    HRESULT hr = PageIndex > UINT64_MAX / PAGE      ? E_INVALIDARG
+                 : ops->register_doorbell_page ? ops->register_doorbell_page(device, (uint32_t)BarIndex, PageIndex,
+                                                                             DoorbellEvent)
+                 : ops->register_doorbell      ? E_NOTIMPL /* the machine is elsewhere and knows no such doorbells */
+                 : add(device, (uint32_t)BarIndex, PageIndex * PAGE, 0, DOORBELL_PAGE, DoorbellEvent);
+    tap(device, HDVLAB_DOORBELL_REGISTER, (uint32_t)BarIndex, PageIndex * PAGE, PAGE, 0, hr);
+    handle_release(requestor);
+    return hr;
+}
+
+HRESULT HdvUnregisterDoorbellPage(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 PageIndex) {
+    struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
+    if (!device)
+        return handle_refusal(requestor);
+    const struct system_ops *ops = device->system->ops;
+    HRESULT hr = PageIndex > UINT64_MAX / PAGE        ? HRESULT_FROM_WIN32(ERROR_NOT_FOUND)
+                 : ops->unregister_doorbell_page ? ops->unregister_doorbell_page(device, (uint32_t)BarIndex, PageIndex)
+                 : ops->unregister_doorbell      ? E_NOTIMPL
+                 : take_away(device, (uint32_t)BarIndex, PageIndex * PAGE, 0, DOORBELL_PAGE);
+    tap(device, HDVLAB_DOORBELL_UNREGISTER, (uint32_t)BarIndex, PageIndex * PAGE, PAGE, 0, hr);
     handle_release(requestor);
     return hr;
 }
@@ -117,11 +159,13 @@ int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t b
     uint32_t code = (uint32_t)__builtin_ctz(size) + 1;
     pthread_mutex_lock(&device->tables_lock);
     for (struct doorbell *d = device->doorbells; d; d = d->next) {
-        uint32_t wanted = d->flags & SIZE_CODE;
-        if (d->bar != bar || d->offset != offset || (wanted && wanted != code) ||
-            (!(d->flags & ANY_VALUE) && d->value != value))
+        int page = d->flags == DOORBELL_PAGE;
+        uint32_t wanted = page ? 0 : d->flags & SIZE_CODE;
+        if (d->bar != bar || d->offset != (page ? offset & ~(PAGE - 1) : offset) || (wanted && wanted != code) ||
+            (!page && !(d->flags & ANY_VALUE) && d->value != value))
             continue;
-        int rank = (d->flags & ANY_VALUE ? 0 : 2) + (wanted ? 1 : 0); /* an exact value beats an exact size */
+        /* An exact value beats an exact size, and a doorbell of that very place beats one of its page. */
+        int rank = page ? 0 : 1 + (d->flags & ANY_VALUE ? 0 : 2) + (wanted ? 1 : 0);
         if (rank > best_rank) {
             best = d;
             best_rank = rank;

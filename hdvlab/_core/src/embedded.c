@@ -25,8 +25,8 @@ static HRESULT read_memory(struct system *system, struct device *requestor, uint
     struct embedded *machine = (struct embedded *)system;
     uint64_t offset;
     if (!embedded_ram_offset(machine, gpa, bytes, &offset))
-        return HRESULT_FROM_WIN32(ERROR_NOACCESS);
-    memcpy(buffer, machine->ram + offset, bytes);
+        return memory_map_copy(system->memory, gpa, bytes, buffer, NULL);
+    memcpy(buffer, machine->ram + offset, bytes); /* its own RAM never goes away: no lock */
     return S_OK;
 }
 
@@ -36,16 +36,9 @@ static HRESULT write_memory(struct system *system, struct device *requestor, uin
     struct embedded *machine = (struct embedded *)system;
     uint64_t offset;
     if (!embedded_ram_offset(machine, gpa, bytes, &offset))
-        return HRESULT_FROM_WIN32(ERROR_NOACCESS);
+        return memory_map_copy(system->memory, gpa, bytes, NULL, buffer);
     memcpy(machine->ram + offset, buffer, bytes);
     return S_OK;
-}
-
-static HRESULT locate_memory(struct system *system, uint64_t gpa, uint64_t bytes, HANDLE *memory,
-                             uint64_t *offset) {
-    struct embedded *machine = (struct embedded *)system;
-    *memory = machine->ram_memory;
-    return embedded_ram_offset(machine, gpa, bytes, offset) ? S_OK : HRESULT_FROM_WIN32(ERROR_NOACCESS);
 }
 
 static HRESULT deliver_interrupt(struct system *system, struct device *requestor, uint64_t address, uint32_t data) {
@@ -56,6 +49,8 @@ static HRESULT deliver_interrupt(struct system *system, struct device *requestor
     pthread_mutex_lock(&machine->interrupt_lock);
     if (machine->pending[data & 0xFF] < UINT32_MAX)
         machine->pending[data & 0xFF]++;
+    if (machine->event[data & 0xFF] != NO_HANDLE)
+        platform_event_signal(machine->event[data & 0xFF]);
     pthread_cond_broadcast(&machine->interrupt_arrived);
     pthread_mutex_unlock(&machine->interrupt_lock);
     return S_OK;
@@ -64,6 +59,7 @@ static HRESULT deliver_interrupt(struct system *system, struct device *requestor
 static void destroy(struct system *system) {
     struct embedded *machine = (struct embedded *)system;
     system_destroy(system);
+    interrupt_events_close(machine);
     platform_window_unmap(&machine->ram_window);
     platform_close(machine->ram_memory);
     pthread_mutex_destroy(&machine->interrupt_lock);
@@ -83,7 +79,6 @@ static const struct system_ops embedded_ops = {
     .destroy = destroy,
     .read_memory = read_memory,
     .write_memory = write_memory,
-    .locate_memory = locate_memory,
     .deliver_interrupt = deliver_interrupt,
     .remap = embedded_remap,
     .cancel = cancel,
@@ -101,7 +96,16 @@ static HRESULT make_ram(struct embedded *machine) {
         platform_window_map(machine->ram_memory, 0, machine->ram_bytes, 1, &machine->ram_window))
         return E_OUTOFMEMORY;
     machine->ram = machine->ram_window.address;
-    return S_OK;
+    struct memory_map *map;
+    if (FAILED(memory_map_create(&map)))
+        return E_OUTOFMEMORY;
+    machine->system.memory = map;
+    uint64_t low = machine->ram_bytes < LOW_MEMORY_END ? machine->ram_bytes : LOW_MEMORY_END;
+    HRESULT hr = memory_map_add_own(map, 0, low, machine->ram_memory, 0, machine->ram);
+    if (hr == S_OK && machine->ram_bytes > low)
+        hr = memory_map_add_own(map, HIGH_MEMORY_START, machine->ram_bytes - low, machine->ram_memory, low,
+                                machine->ram + low);
+    return hr;
 }
 
 HRESULT hdvlab_embedded_create(uint64_t ram_bytes, BOOL record_sections, HDVLAB_TRACE trace, HCS_SYSTEM *system) {
@@ -113,6 +117,7 @@ HRESULT hdvlab_embedded_create(uint64_t ram_bytes, BOOL record_sections, HDVLAB_
     if (!machine)
         return E_OUTOFMEMORY;
     machine->ram_memory = NO_HANDLE;
+    interrupt_events_init(machine);
     machine->ram_bytes = ram_bytes;
     machine->system.record_sections = record_sections != 0;
     pthread_mutex_init(&machine->interrupt_lock, NULL);
@@ -131,7 +136,7 @@ HRESULT hdvlab_embedded_create(uint64_t ram_bytes, BOOL record_sections, HDVLAB_
 
 struct embedded *embedded_acquire(HCS_SYSTEM handle, HRESULT *hr) {
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
-    *hr = system ? S_OK : E_HANDLE;
+    *hr = system ? S_OK : handle_refusal(handle);
     if (system && system->ops != &embedded_ops) {
         handle_release(handle);
         *hr = E_NOTIMPL;

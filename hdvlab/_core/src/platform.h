@@ -53,6 +53,9 @@ struct section_source {
  * E_ACCESSDENIED: not readable, or not writable though it is to be; ERROR_NOT_ENOUGH_QUOTA: too many. */
 HRESULT platform_section_copy(HANDLE section, int is_writable, uint64_t least_bytes, struct section_source *copy);
 
+/* Whether two handles are one object: the same file, the same section. */
+int platform_is_same_object(HANDLE one, HANDLE other);
+
 /* ---- the files of a trace ----------------------------------------------------------------------------------------- */
 
 int platform_directory_create(const char *path); /* EEXIST: it is there */
@@ -95,6 +98,8 @@ static inline int64_t monotonic_ns(void) {
 int64_t platform_wall_ns(void); /* since 1970 */
 int platform_trusts_tsc(void);  /* the system itself tells time by it */
 
+/* Calls these around every fork of the process, where there are forks: the last one in the child. */
+void platform_on_fork(void (*before)(void), void (*after)(void), void (*child)(void));
 /* A thread that takes no signals: those are the interpreter's. */
 int platform_thread_start(pthread_t *thread, void *(*work)(void *), void *argument);
 /* As pthread_mutex_clocklock, pthread_cond_clockwait: ETIMEDOUT once monotonic_ns() is past the deadline. A condition

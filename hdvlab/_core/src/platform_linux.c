@@ -108,6 +108,12 @@ HRESULT platform_section_copy(HANDLE section, int is_writable, uint64_t least_by
     return S_OK;
 }
 
+int platform_is_same_object(HANDLE one, HANDLE other) {
+    struct stat a, b;
+    return !fstat(descriptor_of(one), &a) && !fstat(descriptor_of(other), &b) && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
 /* ---- files ---------------------------------------------------------------------------------------------------------- */
 
 /* A quota that is used up is a disk that is full. */
@@ -207,6 +213,10 @@ int platform_trusts_tsc(void) {
     int known = fgets(name, sizeof name, file) != NULL;
     fclose(file);
     return known && (!strcmp(name, "tsc\n") || !strcmp(name, "kvm-clock\n"));
+}
+
+void platform_on_fork(void (*before)(void), void (*after)(void), void (*child)(void)) {
+    (void)pthread_atfork(before, after, child);
 }
 
 int platform_thread_start(pthread_t *thread, void *(*work)(void *), void *argument) {

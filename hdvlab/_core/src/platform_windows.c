@@ -135,6 +135,10 @@ HRESULT platform_section_copy(HANDLE section, int is_writable, uint64_t least_by
     return copy_handle(section, is_writable ? SECTION_MAP_READ | SECTION_MAP_WRITE : SECTION_MAP_READ, &copy->section);
 }
 
+NTSTATUS NTAPI NtCompareObjects(HANDLE one, HANDLE other);
+
+int platform_is_same_object(HANDLE one, HANDLE other) { return NtCompareObjects(one, other) == 0; }
+
 /* ---- files ---------------------------------------------------------------------------------------------------------- */
 
 static int wide_path(const char *directory, const char *name, wchar_t *wide, int units) {
@@ -296,6 +300,11 @@ int64_t platform_wall_ns(void) {
 
 /* Windows tells nobody which clock it reads; the processor's own word that it is invariant must do. */
 int platform_trusts_tsc(void) { return 1; }
+
+/* There are no forks. */
+void platform_on_fork(void (*before)(void), void (*after)(void), void (*child)(void)) {
+    (void)before, (void)after, (void)child;
+}
 
 int platform_thread_start(pthread_t *thread, void *(*work)(void *), void *argument) {
     return pthread_create(thread, NULL, work, argument);

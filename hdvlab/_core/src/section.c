@@ -79,7 +79,7 @@ HRESULT HdvCreateSectionBackedMmioRange(HDV_DEVICE requestor, HDV_PCI_BAR_SELECT
                                         HANDLE sectionHandle, UINT64 sectionOffsetInPages) {
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(requestor);
     const struct system_ops *ops = device->system->ops;
     HRESULT hr = (ops->create_section ? ops->create_section : create_section)(
         device, (uint32_t)barIndex, offsetInPages, lengthInPages, MappingFlags, sectionHandle, sectionOffsetInPages);
@@ -109,7 +109,7 @@ static HRESULT destroy_section(struct device *device, uint32_t bar, uint64_t off
 HRESULT HdvDestroySectionBackedMmioRange(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR barIndex, UINT64 offsetInPages) {
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(requestor);
     const struct system_ops *ops = device->system->ops;
     uint64_t pages = 0;
     HRESULT hr = (ops->destroy_section ? ops->destroy_section : destroy_section)(device, (uint32_t)barIndex,

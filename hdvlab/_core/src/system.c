@@ -10,9 +10,10 @@ HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_
     system->ops = ops;
     pthread_mutex_init(&system->lock, NULL);
     system_pause_init(system);
+    graveyard_init(&system->dead_apertures);
     if (trace) {
         if (!(system->trace = handle_acquire(trace, HANDLE_TRACE)))
-            return E_HANDLE;
+            return handle_refusal(trace);
         system->trace_handle = trace; /* and its reference */
         if (!system->trace->writable)
             return E_ACCESSDENIED;
@@ -26,6 +27,8 @@ void system_destroy(struct system *system) {
     if (system->trace_handle)
         handle_release(system->trace_handle);
     system_pause_destroy(system);
+    graveyard_destroy(&system->dead_apertures);
+    memory_map_destroy(system->memory);
     pthread_mutex_destroy(&system->lock);
     compute_free(system->compute);
 }
@@ -188,7 +191,7 @@ HRESULT system_stop(struct system *system) {
 /* The machine behind a handle, unless HCS calls are what moves it. */
 static struct system *acquire_own(HCS_SYSTEM handle, HRESULT *hr) {
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
-    *hr = system ? S_OK : E_HANDLE;
+    *hr = system ? S_OK : handle_refusal(handle);
     if (system && system->compute) {
         handle_release(handle);
         *hr = E_ACCESSDENIED;
@@ -269,7 +272,7 @@ HRESULT hdvlab_system_add_slot(HCS_SYSTEM handle, uint32_t number, const GUID *d
         return E_INVALIDARG;
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HRESULT hr = system_add_slot(system, number, HOSTING_ANY, device_class, instance, count, configuration);
     handle_release(handle);
     return hr;
@@ -321,7 +324,7 @@ HRESULT hdvlab_system_remove_slot(HCS_SYSTEM handle, uint32_t number) {
         return E_INVALIDARG;
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     int before;
     HRESULT hr = claim(system, -1, &before);
     if (hr == S_OK) {

@@ -7,9 +7,9 @@
 HRESULT hdvlab_system_record(HCS_SYSTEM handle, HDVLAB_TRACE trace_handle) {
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     struct trace *trace = handle_acquire(trace_handle, HANDLE_TRACE);
-    HRESULT hr = !trace ? E_HANDLE : trace->writable ? S_OK : E_ACCESSDENIED;
+    HRESULT hr = !trace ? handle_refusal(trace_handle) : trace->writable ? S_OK : E_ACCESSDENIED;
     if (hr == S_OK) {
         pthread_mutex_lock(&system->lock);
         if (system->trace)
@@ -33,7 +33,7 @@ HRESULT hdvlab_system_slot(HCS_SYSTEM handle, const GUID *instance, uint32_t *sl
         return E_POINTER;
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HRESULT hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
     for (uint32_t i = 0; i < HDVLAB_SLOT_COUNT; i++)
         if (system->slots[i].used && !memcmp(&system->slots[i].instance_id, instance, sizeof *instance)) {
@@ -52,7 +52,7 @@ HRESULT hdvlab_system_device(HCS_SYSTEM handle, uint32_t slot, HDV_DEVICE *devic
         return E_INVALIDARG;
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     struct device *device = system_slot_device(system, slot);
     if (device) {
         *device_handle = device->handle;

@@ -136,6 +136,17 @@ static void remove_files(struct trace *t, const char *directory) {
     }
 }
 
+/* A child has no part in the recording: it writes no row, and the lock that says that the writer lives is not kept by a
+ * child that outlives it. */
+static void leave_to_parent(void *object) {
+    struct trace *t = object;
+    if (!t->writable)
+        return;
+    atomic_store(&t->state, TRACE_CLOSED);
+    platform_close(t->header_file);
+    t->header_file = NO_HANDLE;
+}
+
 HRESULT hdvlab_trace_create(const char *path, uint64_t max_rows, uint32_t chunk_rows, uint32_t clock,
                             HDVLAB_TRACE *trace) {
     if (!path || !trace)
@@ -154,6 +165,7 @@ HRESULT hdvlab_trace_create(const char *path, uint64_t max_rows, uint32_t chunk_
         t->header = platform_file_map(t->header_file, HEADER_BYTES, 1, &error);
     if (!error) {
         struct trace_header *h = t->header;
+        handle_on_fork(HANDLE_TRACE, leave_to_parent);
         platform_lock_take(t->header_file);
         h->schema = TRACE_SCHEMA;
         h->byte_order = 0x01020304;

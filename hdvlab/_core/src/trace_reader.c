@@ -98,7 +98,7 @@ HRESULT hdvlab_trace_committed(HDVLAB_TRACE handle, uint64_t from, uint64_t *row
         return E_POINTER;
     struct trace *t = handle_acquire(handle, HANDLE_TRACE);
     if (!t)
-        return E_HANDLE;
+        return handle_refusal(handle);
     const uint8_t *kinds = t->column[COLUMN_KIND];
     int alive = writer_lives(t);
     uint64_t end = atomic_load_explicit(&t->header->capacity, memory_order_acquire) + 1;
@@ -127,7 +127,7 @@ HRESULT hdvlab_trace_state(HDVLAB_TRACE handle, HDVLAB_TRACE_STATE *state) {
         return E_POINTER;
     struct trace *t = handle_acquire(handle, HANDLE_TRACE);
     if (!t)
-        return E_HANDLE;
+        return handle_refusal(handle);
     struct trace_header *h = t->header;
     int closed = atomic_load(&h->closed) != 0;
     *state = (HDVLAB_TRACE_STATE){

@@ -102,7 +102,7 @@ HRESULT hdvlab_trace_verify(HDVLAB_TRACE handle, uint64_t chunk, uint32_t *state
         return E_POINTER;
     struct trace *trace = handle_acquire(handle, HANDLE_TRACE);
     if (!trace)
-        return E_HANDLE;
+        return handle_refusal(handle);
     struct seal sealed;
     int is_sealed = chunk < chunk_count(trace) && read_seal(trace, chunk, &sealed);
     *state = is_sealed ? check_chunk(trace, chunk, &sealed) : 0;
@@ -116,7 +116,7 @@ HRESULT hdvlab_trace_settled(HDVLAB_TRACE handle, uint64_t from, uint64_t *rows)
         return E_POINTER;
     struct trace *trace = handle_acquire(handle, HANDLE_TRACE);
     if (!trace)
-        return E_HANDLE;
+        return handle_refusal(handle);
     struct seal seal;
     *rows = from;
     for (uint64_t chunk = from / trace->chunk_rows; chunk < chunk_count(trace); chunk++) {
