@@ -1,9 +1,21 @@
-"""The HDV vocabulary: enumerations, structures, device hosts, guest memory, doorbells, sections, callbacks."""
+"""The HDV vocabulary: enumerations, structures, device hosts, guest memory, doorbells, sections, callbacks.
 
-from hdvlab.hdv.constants import BarSelector, DeviceType, DoorbellFlags, InterfaceVersion, MmioMappingFlags
+The names of the API itself (``HdvReadGuestMemory``, ``HDV_PCI_DEVICE_INTERFACE``, ...) are :mod:`hdvlab.hdv.raw`.
+"""
+
+from hdvlab.hdv import raw
+from hdvlab.hdv.constants import (
+    BarSelector,
+    DeviceHostFlags,
+    DeviceType,
+    DoorbellFlags,
+    InterfaceVersion,
+    MmioMappingFlags,
+)
 from hdvlab.hdv.doorbell import Doorbell
 from hdvlab.hdv.host import DeviceHost
 from hdvlab.hdv.memory import Aperture, deliver_guest_interrupt, read_guest_memory, write_guest_memory
+from hdvlab.hdv.raw import *
 from hdvlab.hdv.section import Section
 from hdvlab.hdv.structures import PnpId
 
@@ -11,6 +23,7 @@ __all__ = [
     "Aperture",
     "BarSelector",
     "DeviceHost",
+    "DeviceHostFlags",
     "DeviceType",
     "Doorbell",
     "DoorbellFlags",
@@ -22,3 +35,4 @@ __all__ = [
     "read_guest_memory",
     "write_guest_memory",
 ]
+__all__ += raw.__all__

@@ -70,4 +70,7 @@ int device_is(const struct device *device, const GUID *class_id, const GUID *ins
 /* The device of a slot, with a reference; NULL = none there. */
 struct device *system_slot_device(struct system *system, uint32_t slot);
 
+/* Ends one instance, with its Teardown; a slot that it is in is empty afterwards. E_HANDLE: it is gone already. */
+HRESULT system_end_device(HDV_DEVICE device);
+
 #endif
