@@ -37,6 +37,8 @@ HRESULT HdvDestroyGuestMemoryAperture(void *, void *);
 HRESULT HdvDeliverGuestInterrupt(void *, uint64_t, uint32_t);
 HRESULT HdvRegisterDoorbell(void *, int, uint64_t, uint64_t, uint64_t, void *);
 HRESULT HdvUnregisterDoorbell(void *, int, uint64_t, uint64_t, uint64_t);
+HRESULT HdvRegisterDoorbellPage(void *, int, uint64_t, void *);
+HRESULT HdvUnregisterDoorbellPage(void *, int, uint64_t);
 HRESULT HdvCreateSectionBackedMmioRange(void *, int, uint64_t, uint64_t, int, void *, uint64_t);
 HRESULT HdvDestroySectionBackedMmioRange(void *, int, uint64_t);
 
@@ -87,6 +89,9 @@ HRESULT hdvlab_system_stop(void *);
 HRESULT hdvlab_system_close(void *);
 HRESULT hdvlab_system_add_slot(void *, uint32_t, const GUID *, const GUID *, uint32_t, const uint16_t *const *);
 HRESULT hdvlab_system_remove_slot(void *, uint32_t);
+enum { HDVLAB_MEMORY_READ, HDVLAB_MEMORY_WRITE, ... };
+HRESULT hdvlab_memory_map(void *, uint64_t, uint64_t, void *, uint64_t, uint32_t);
+HRESULT hdvlab_memory_unmap(void *, uint64_t, uint64_t);
 HRESULT hdvlab_guest_config_read(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t *);
 HRESULT hdvlab_guest_config_write(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t);
 HRESULT hdvlab_guest_config_peek(void *, uint32_t, uint8_t *);
@@ -97,6 +102,7 @@ HRESULT hdvlab_guest_store(void *, uint64_t, uint32_t, uint32_t, uint64_t, uint6
 HRESULT hdvlab_guest_ram_read(void *, uint64_t, uint64_t, void *);
 HRESULT hdvlab_guest_ram_write(void *, uint64_t, uint64_t, const void *);
 HRESULT hdvlab_guest_wait_interrupt(void *, uint8_t, int64_t, uint32_t *);
+HRESULT hdvlab_guest_bind_interrupts(void *, uint32_t, uint32_t, void *const *);
 HRESULT hdvlab_guest_cancel(void *);
 HRESULT hdvlab_device_access(void *, const HDVLAB_ACCESS *, int32_t, uint32_t, uint64_t, uint32_t, uint64_t *);
 HRESULT hdvlab_bench_guest_reads(void *, uint64_t, uint32_t, uint64_t, uint64_t *);
@@ -104,6 +110,9 @@ HRESULT hdvlab_bench_rows(void *, uint64_t, int32_t, uint64_t *);
 
 // devices
 HRESULT hdvlab_device_set_index(void *, uint16_t);
+HRESULT hdvlab_aperture_hold(void *, void *, void **);
+HRESULT hdvlab_aperture_release(void *);
+HRESULT hdvlab_device_set_concurrent(void *, int32_t);
 HRESULT hdvlab_device_enter(void *, uint32_t, int64_t);
 HRESULT hdvlab_device_leave(void *);
 HRESULT hdvlab_device_wait_idle(void *, uint32_t);

@@ -53,7 +53,9 @@ class Device:
     ``@bar0.on_write``, ``method(self, offset, size, value)``, take what no register claims.
 
     Mistakes in the description are refused when the class is made. In an instance, ``self.bar0.CTRL`` is the stored
-    value. Handlers run on the thread that carries the guest's access, one at a time per device.
+    value. Handlers run on the thread that carries the guest's access, one at a time per device, unless the class says
+    ``concurrent = True``: then several may run at once, each on its guest's thread, and what they share is the author's to
+    lock. Lifecycle callbacks, and threads and timers ``with self.lock``, have the device to themselves all the same.
 
     Attributes
     ----------
@@ -61,6 +63,8 @@ class Device:
         ``HDV_PCI_PNP_ID``; the first two are required. The default class is 0xFF, unassigned.
     capabilities : sequence of Capability
         In config space order; one MSI vector by default.
+    concurrent : bool
+        Whether guest accesses may run handlers in parallel. Default False.
     configuration : dict of str to str
         The ``key=value`` strings that the slot was given.
     faults : list of Fault
@@ -76,6 +80,7 @@ class Device:
     sub_vendor_id: ClassVar[int] = 0
     sub_system_id: ClassVar[int] = 0
     capabilities: ClassVar[Sequence[Capability]] = (MsiCapability(),)
+    concurrent: ClassVar[bool] = False
 
     description: ClassVar[DeviceDescription]
     class_id: ClassVar[uuid.UUID]
@@ -303,7 +308,10 @@ class Device:
 
     @property
     def lock(self) -> DeviceLock:
-        """Inside ``with self.lock`` no guest access runs. Not needed in handlers and in :meth:`after`."""
+        """Inside ``with self.lock`` no guest access runs. Not needed in handlers and in :meth:`after`.
+
+        In a handler of a ``concurrent`` device it does nothing: the handler shares the device already.
+        """
         return DeviceLock(self._running("lock"))
 
     @property
@@ -345,6 +353,8 @@ class Device:
             self._name, self._report = name, report
             _attached[id(self)] = self  # before the library has the pointer, whatever happens in between
             self._instance = host.create_device(self._file, self.class_id, instance_id)
+            if self.concurrent:
+                check(lib.hdvlab_device_set_concurrent(self._instance, True), "concurrent")
             self._work = Work(self._instance, self.on_failure)
         except BaseException:
             self.detach(instance_id)

@@ -87,6 +87,22 @@ def map_aperture(device: Any, address: int, size: int, write_protected: bool) ->
     return mapped[0]
 
 
+def live_view(device: Any, mapped: Any, size: int, write_protected: bool) -> memoryview:
+    """The bytes of an aperture, whose address stays good as long as the view is kept.
+
+    Raises
+    ------
+    StateError
+        The aperture has ended.
+    """
+    hold = ffi.new("void **")
+    if lib.hdvlab_aperture_hold(device, mapped, hold) < 0:
+        raise StateError("the aperture is closed", None, "Aperture")
+    release, handle = lib.hdvlab_aperture_release, hold[0]
+    view = memoryview(ffi.buffer(ffi.gc(mapped, lambda _: release(handle)), size))
+    return view.toreadonly() if write_protected else view
+
+
 class Aperture:
     """A live window on guest RAM: the same pages, not a copy.
 
@@ -218,11 +234,10 @@ class Aperture:
     def raw(self) -> memoryview:
         """The pages themselves: no rows, no copy, volatile.
 
-        Not to be used after the aperture is closed or the device stopped.
+        A view that is kept past the aperture's end reads zeros; what is written there goes nowhere.
         """
         self._at(0, 0)
-        view = memoryview(ffi.buffer(self._mapped, self.size))
-        return view.toreadonly() if self.write_protected else view
+        return live_view(self._device, self._mapped, self.size, self.write_protected)
 
     def close(self) -> None:
         """Unmap; closing twice is nothing."""

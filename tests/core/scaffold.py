@@ -231,6 +231,13 @@ class CallbackDevice:
         """Unregister a doorbell."""
         return code(lib.HdvUnregisterDoorbell(self.handle, bar, offset, value, flags))
 
+    def ring_page(self, event: int, bar: int = 0, page: int = 0) -> int:
+        """Register a doorbell for a whole page."""
+        return code(lib.HdvRegisterDoorbellPage(self.handle, bar, page, ffi.cast("void *", event)))
+
+    def unring_page(self, bar: int = 0, page: int = 0) -> int:
+        return code(lib.HdvUnregisterDoorbellPage(self.handle, bar, page))
+
     def section(self, fd: int, bar: int = 0, page: int = 0, pages: int = 1, flags: int = 1, file_page: int = 0) -> int:
         section = ffi.cast("void *", fd)
         return code(lib.HdvCreateSectionBackedMmioRange(self.handle, bar, page, pages, flags, section, file_page))

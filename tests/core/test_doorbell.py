@@ -287,6 +287,182 @@ def test_a_device_has_4096_doorbells_and_the_host_as_many_descriptors(machine: M
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_each_value_of_one_place_has_its_own_doorbell(machine: Machine, recording: Recording) -> None:
+    """As virtio's queue index: the value says which queue."""
+    device = machine.running(CallbackDevice())
+    events = [Event() for _ in range(4)]
+    for value, event in enumerate(events):
+        assert device.ring(event.fd, 0, 0x10, value, WORD) == S_OK
+    since = len(recording)
+    for value in (2, 0, 2, 4):
+        assert machine.write(PLACE + 0x10, value, 2) == S_OK
+    assert [event.taken() for event in events] == [1, 0, 2, 0]
+    assert device.calls == [("write", 0, 0x10, 2, 4)]
+    assert device.unring(0, 0x10, 2, WORD) == S_OK
+    assert machine.write(PLACE + 0x10, 2, 2) == S_OK
+    assert [event.taken() for event in events] == [0] * 4
+    kinds = [lib.HDVLAB_DOORBELL] * 3 + [lib.HDVLAB_MMIO_WRITE, lib.HDVLAB_DOORBELL_UNREGISTER, lib.HDVLAB_MMIO_WRITE]
+    assert pairs(recording.rows(since=since), "kind") == [(kind,) for kind in kinds]
+    for event in events:
+        os.close(event.fd)
+
+
+def test_a_doorbell_rings_while_the_device_serves_another_access(machine: Machine, event: Event) -> None:
+    """It needs neither the device's turn nor its code."""
+    device = machine.running(CallbackDevice())
+    assert device.ring(event.fd, 0, 0x10, 0, ANY) == S_OK
+    rung: list[tuple[int, int]] = []
+
+    def read(*_: int) -> int:
+        with Threads() as threads:
+            threads.start(lambda: rung.append((machine.write(PLACE + 0x10, 1), event.taken())))
+        rung.append((machine.write(PLACE + 0x10, 1), event.taken()))  # nor does its own ring count as re-entry
+        return 0
+
+    device.read = read
+    assert machine.read(PLACE)[0] == S_OK
+    assert rung == [(S_OK, 1)] * 2
+
+
+def test_a_doorbell_comes_before_the_section_under_it(machine: Machine, event: Event) -> None:
+    device = machine.running(CallbackDevice((0xFFFFE000,)))
+    memory = os.memfd_create("section", os.MFD_CLOEXEC)
+    os.ftruncate(memory, 8192)
+    assert device.section(memory, pages=2) == S_OK
+    assert device.ring(event.fd, 0, 0x10, 5, DWORD) == device.ring_page(event.fd, page=1) == S_OK
+    for offset, value in ((0x10, 5), (0x10, 6), (0x14, 7), (0x1020, 8)):
+        assert machine.write(PLACE + offset, value) == S_OK
+    assert event.taken() == 2
+    assert os.pread(memory, 8, 0x10) == bytes([6, 0, 0, 0, 7, 0, 0, 0])
+    assert os.pread(memory, 4, 0x1020) == bytes(4)
+    assert machine.read(PLACE + 0x1020) == (S_OK, 0)  # reads are the section's all the same
+    assert device.names() == []
+    os.close(memory)
+
+
+# ---- pages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "size", "rings"),
+    [
+        (0x1000, 0, 1, True),
+        (0x1FFF, 0xFF, 1, True),
+        (0x1800, 0x1234, 2, True),
+        (0x1FF8, (1 << 64) - 1, 8, True),
+        (0x0FF8, 1, 8, False),
+        (0x0FFF, 1, 1, False),
+        (0x2000, 1, 4, False),
+    ],
+)
+def test_any_write_to_a_page_rings_its_doorbell(
+    machine: Machine, recording: Recording, event: Event, offset: int, value: int, size: int, rings: bool
+) -> None:
+    device = machine.running(CallbackDevice((0xFFFFC000,)))
+    assert device.ring_page(event.fd, 0, 1) == S_OK
+    since = len(recording)
+    assert machine.write(PLACE + offset, value, size) == S_OK
+    assert event.taken() == rings
+    assert device.names() == ([] if rings else ["write"])
+    kind = lib.HDVLAB_DOORBELL if rings else lib.HDVLAB_MMIO_WRITE
+    names = ("kind", "origin", "device", "bar", "address", "size", "value", "status")
+    assert pairs(recording.rows(since=since), *names) == [(kind, lib.HDVLAB_GUEST, 0, 0, offset, size, value, S_OK)]
+    machine.read(PLACE + offset, size)
+    assert device.names()[-1] == "read"
+
+
+@pytest.mark.fault(36)
+@pytest.mark.parametrize("exact", [(5, DWORD), (5, 0), (0, ANY | DWORD), (0, ANY)])
+@pytest.mark.parametrize("page_first", [False, True])
+def test_a_doorbell_of_a_place_takes_its_writes_from_the_page(
+    machine: Machine, event: Event, other: Event, exact: tuple[int, int], page_first: bool
+) -> None:
+    device = machine.running(CallbackDevice())
+    for page in (True, False) if page_first else (False, True):
+        hresult = device.ring_page(other.fd) if page else device.ring(event.fd, 0, 0x20, *exact)
+        assert hresult == S_OK
+    assert machine.write(PLACE + 0x20, 5) == machine.write(PLACE + 0x24, 5) == S_OK
+    assert (event.taken(), other.taken()) == (1, 1)
+    assert device.unring(0, 0x20, *exact) == S_OK
+    assert machine.write(PLACE + 0x20, 5) == S_OK
+    assert (event.taken(), other.taken()) == (0, 1)
+    assert device.unring_page() == S_OK
+    assert machine.write(PLACE + 0x20, 5) == S_OK
+    assert (event.taken(), other.taken(), device.names()) == (0, 0, ["write"])
+
+
+@pytest.mark.fault(36)
+def test_a_page_is_registered_once_and_apart_from_the_places_in_it(
+    machine: Machine, recording: Recording, event: Event
+) -> None:
+    device = machine.running(CallbackDevice((0xFFFFE000,)))
+    exists, missing = HResult.ERROR_ALREADY_EXISTS, HResult.ERROR_NOT_FOUND
+    since = len(recording)
+    assert [device.unring_page(0, 1), device.ring_page(event.fd, 0, 1), device.ring_page(event.fd, 0, 1)] == [
+        missing,
+        S_OK,
+        exists,
+    ]
+    assert device.ring(event.fd, 0, 0x1000, 0, ANY) == device.ring_page(event.fd, 0, 0) == S_OK
+    assert device.unring(0, 0x1000, 0, 0) == device.unring(0, 0x1000, 0, 0x4000_0000) == missing
+    assert [device.unring_page(bar, page) for bar, page in ((1, 1), (0, 2), (6, 0), (0, 1 << 52), (0, 1 | 1 << 52))] == [
+        missing
+    ] * 5
+    assert [device.unring_page(0, 1), device.unring_page(0, 1)] == [S_OK, missing]
+    register, unregister = lib.HDVLAB_DOORBELL_REGISTER, lib.HDVLAB_DOORBELL_UNREGISTER
+    rows = recording.rows(register, unregister, since=since)
+    assert pairs(rows, "kind", "origin", "bar", "address", "size", "status")[:3] == [
+        (unregister, lib.HDVLAB_DEVICE, 0, 0x1000, 0x1000, missing),
+        (register, lib.HDVLAB_DEVICE, 0, 0x1000, 0x1000, S_OK),
+        (register, lib.HDVLAB_DEVICE, 0, 0x1000, 0x1000, exists),
+    ]
+    assert len(rows) == 14
+
+
+@pytest.mark.fault(36)
+@pytest.mark.parametrize(
+    ("bar", "page", "expected"),
+    [
+        (0, 1, S_OK),
+        (0, 2, HResult.E_INVALIDARG),
+        (1, 0, S_OK),  # a BAR smaller than a page: the part of the page that there is
+        (1, 1, HResult.E_INVALIDARG),
+        (2, 0, HResult.E_INVALIDARG),
+        (6, 0, HResult.E_INVALIDARG),
+        (-1, 0, HResult.E_INVALIDARG),
+        (0, 1 << 52, HResult.E_INVALIDARG),
+        (0, (1 << 52) - 1, HResult.E_INVALIDARG),
+        (0, (1 << 64) - 1, HResult.E_INVALIDARG),
+    ],
+)
+def test_a_doorbell_page_is_one_of_its_bar(
+    machine: Machine, event: Event, bar: int, page: int, expected: int
+) -> None:
+    device = machine.running(CallbackDevice((0xFFFFE000, 0xFFFFFF00)))
+    assert device.ring_page(event.fd, bar, page) == expected
+
+
+@pytest.mark.fault(36)
+def test_pages_share_the_rules_of_doorbells(machine: Machine, event: Event) -> None:
+    device = machine.running(CallbackDevice())
+    reading, writing = os.pipe()
+    for fd in (-1, 1 << 20, writing, reading):
+        assert device.ring_page(fd) == HResult.E_HANDLE
+    os.close(reading)
+    os.close(writing)
+    seen: list[int] = []
+    device.ring_page(event.fd)
+    device.during["stop"] = lambda: seen.append(device.ring_page(event.fd))
+    device.during["teardown"] = lambda: seen.append(device.unring_page())
+    machine.stop()
+    seen += [device.ring_page(event.fd), device.unring_page()]
+    invalid = HResult.ERROR_INVALID_STATE
+    assert seen == [invalid, S_OK, invalid, HResult.ERROR_NOT_FOUND]
+    machine.teardown()
+    assert device.ring_page(event.fd) == device.unring_page() == HResult.E_HANDLE
+    assert event.taken() == 0
+
+
 def test_a_doorbell_that_comes_and_goes_never_loses_a_write(machine: Machine, event: Event) -> None:
     device = machine.running(CallbackDevice())
     count = 3000

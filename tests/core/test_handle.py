@@ -20,7 +20,7 @@ from hdvlab.hdv.structures import guid
 from .scaffold import CLASS_ID, S_OK, CallbackDevice, Machine, Recording, code
 
 INCLUDE = Path(__file__).parents[2] / "hdvlab/_core/include"
-KINDS = ("HCS_SYSTEM", "HDV_HOST", "HDV_DEVICE", "HDVLAB_TRACE", "HDVLAB_REGISTER_FILE")
+KINDS = ("HCS_SYSTEM", "HDV_HOST", "HDV_DEVICE", "HDVLAB_TRACE", "HDVLAB_REGISTER_FILE", "HDVLAB_APERTURE")
 #: Functions that return no HRESULT, and so can say nothing about a handle.
 NO_HRESULT = {
     "hdvlab_trace_unpin",
@@ -34,6 +34,7 @@ OPTIONAL = {
     ("HdvCreateDeviceInstance", "deviceContext"),
     ("hdvlab_embedded_create", "trace"),
     ("hdvlab_system_add_slot", "configuration"),
+    ("hdvlab_guest_bind_interrupts", "events"),
     ("hdvlab_trace_append", "payload"),
     ("hdvlab_register_file_create", "context"),
 }
@@ -74,6 +75,8 @@ GOOD: dict[str, Callable[[], Any]] = {
     "UINT32": lambda: 1,
     "UINT64": lambda: 0,
     "HANDLE": lambda: ffi.NULL,
+    "const HANDLE *": lambda: ffi.NULL,
+    "HDVLAB_APERTURE *": lambda: ffi.new("void **"),
     "HDV_DEVICE_HOST_FLAGS": lambda: 0,
     "HDV_DEVICE_TYPE": lambda: 1,
     "HDV_PCI_BAR_SELECTOR": lambda: 0,
@@ -134,14 +137,17 @@ def live(machine: Machine, recording: Recording) -> Iterator[dict[str, Any]]:
     description.config = description.config_write_mask = description.config_write_one_to_clear = zeros
     created = lib.hdvlab_register_file_create(description, ffi.new("HDVLAB_DEVICE_CALLBACKS *"), ffi.NULL, out)
     assert code(created) == S_OK
+    hold, mapped = ffi.new("void **"), device.aperture(0, 1)[1]
+    assert code(lib.hdvlab_aperture_hold(device.handle, mapped, hold)) == S_OK
     yield {
+        "HDVLAB_APERTURE": hold[0],
         "HCS_SYSTEM": machine.system,
         "HDV_HOST": machine.host,
         "HDV_DEVICE": device.handle,
         "HDVLAB_TRACE": recording.handle,
         "HDVLAB_REGISTER_FILE": out[0],
     }
-    assert code(lib.hdvlab_register_file_close(out[0])) == S_OK
+    assert code(lib.hdvlab_register_file_close(out[0])) == code(lib.hdvlab_aperture_release(hold[0])) == S_OK
 
 
 def _arguments(function: str, live: dict[str, Any]) -> list[Any]:

@@ -59,6 +59,8 @@ typedef struct HDV_PCI_PNP_ID {
     UINT16 SubSystemID;
 } HDV_PCI_PNP_ID, *PHDV_PCI_PNP_ID;
 
+HDVLAB_ASSERT(sizeof(HDV_PCI_PNP_ID) == 12, "HDV_PCI_PNP_ID has no padding");
+
 typedef HRESULT(CALLBACK *HDV_PCI_DEVICE_INITIALIZE)(PVOID deviceContext);
 typedef void(CALLBACK *HDV_PCI_DEVICE_TEARDOWN)(PVOID deviceContext);
 typedef HRESULT(CALLBACK *HDV_PCI_DEVICE_SET_CONFIGURATION)(PVOID deviceContext, UINT32 configurationValueCount,
@@ -88,6 +90,12 @@ typedef struct HDV_PCI_DEVICE_INTERFACE {
     HDV_PCI_WRITE_INTERCEPTED_MEMORY WriteInterceptedMemory;
 } HDV_PCI_DEVICE_INTERFACE, *PHDV_PCI_DEVICE_INTERFACE;
 
+HDVLAB_ASSERT(sizeof(HDV_PCI_DEVICE_INTERFACE) == 88, "HDV_PCI_DEVICE_INTERFACE is eleven words");
+HDVLAB_ASSERT(sizeof(HDV_DEVICE_TYPE) == 4 && sizeof(HDV_DEVICE_HOST_FLAGS) == 4 && sizeof(HDV_PCI_BAR_SELECTOR) == 4 &&
+                  sizeof(HDV_PCI_INTERFACE_VERSION) == 4 && sizeof(HDV_DOORBELL_FLAGS) == 4 &&
+                  sizeof(HDV_MMIO_MAPPING_FLAGS) == 4,
+              "enumerations are 32 bits");
+
 HRESULT WINAPI HdvInitializeDeviceHost(HCS_SYSTEM computeSystem, HDV_HOST *deviceHostHandle);
 HRESULT WINAPI HdvInitializeDeviceHostEx(HCS_SYSTEM computeSystem, HDV_DEVICE_HOST_FLAGS flags,
                                          HDV_HOST *deviceHostHandle);
@@ -100,12 +108,19 @@ HRESULT WINAPI HdvWriteGuestMemory(HDV_DEVICE requestor, UINT64 guestPhysicalAdd
                                    const BYTE *buffer);
 HRESULT WINAPI HdvCreateGuestMemoryAperture(HDV_DEVICE requestor, UINT64 guestPhysicalAddress, UINT32 byteCount,
                                             BOOL writeProtected, PVOID *mappedAddress);
+/* By exactly the address that Create gave. ERROR_NOT_FOUND: also for one that has ended with the memory behind it. */
 HRESULT WINAPI HdvDestroyGuestMemoryAperture(HDV_DEVICE requestor, PVOID mappedAddress);
 HRESULT WINAPI HdvDeliverGuestInterrupt(HDV_DEVICE requestor, UINT64 msiAddress, UINT32 msiData);
 HRESULT WINAPI HdvRegisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 BarOffset,
                                    UINT64 TriggerValue, UINT64 Flags, HANDLE DoorbellEvent);
 HRESULT WINAPI HdvUnregisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 BarOffset,
                                      UINT64 TriggerValue, UINT64 Flags);
+/* 19H1's whole-page form: a guest's write of any size and value anywhere in the BAR's 4 KiB page PageIndex signals the
+ * event and goes no further, unless a doorbell registered for just that place takes it first. E_INVALIDARG: no such page
+ * in the BAR. ERROR_ALREADY_EXISTS / ERROR_NOT_FOUND, ERROR_NOT_ENOUGH_QUOTA, ERROR_INVALID_STATE from Stop on. */
+HRESULT WINAPI HdvRegisterDoorbellPage(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 PageIndex,
+                                       HANDLE DoorbellEvent);
+HRESULT WINAPI HdvUnregisterDoorbellPage(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 PageIndex);
 HRESULT WINAPI HdvCreateSectionBackedMmioRange(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR barIndex,
                                                UINT64 offsetInPages, UINT64 lengthInPages,
                                                HDV_MMIO_MAPPING_FLAGS MappingFlags, HANDLE sectionHandle,

@@ -118,6 +118,21 @@ HRESULT hdvlab_system_add_slot(HCS_SYSTEM system, uint32_t slot, const GUID *dev
                                uint32_t configuration_count, const LPCWSTR *configuration);
 HRESULT hdvlab_system_remove_slot(HCS_SYSTEM system, uint32_t slot);
 
+/* Guest RAM that is added to a machine, and taken away, also while it runs: part of a file (a descriptor, of which a copy
+ * is kept) appears at guest-physical address gpa. gpa, bytes and file_offset in whole 4 KiB pages, at most 8 TiB and 1,024
+ * regions. flags: what guest and devices may do there. RAM wins over a BAR at the same address.
+ * S_OK also for the very same region again; ERROR_ALREADY_EXISTS where any other overlaps; ERROR_ARITHMETIC_OVERFLOW;
+ * E_INVALIDARG: no regular file or memfd, or shorter than that; E_ACCESSDENIED: the descriptor's mode or seals;
+ * ERROR_NOT_ENOUGH_QUOTA; E_NOTIMPL: the machine is elsewhere.
+ * A file that is not sealed against shrinking (F_SEAL_SHRINK) is read and written but never mapped, so that whoever cuts
+ * it kills nobody: then ERROR_NOACCESS; apertures on it are refused with E_ACCESSDENIED. */
+enum { HDVLAB_MEMORY_READ = 1, HDVLAB_MEMORY_WRITE = 2 };
+HRESULT hdvlab_memory_map(HCS_SYSTEM system, uint64_t gpa, uint64_t bytes, HANDLE file, uint64_t file_offset,
+                          uint32_t flags);
+/* Takes away exactly one such region. Copies that run are waited for; apertures that touch it end, each with its row, and
+ * their pages become zeros. ERROR_NOT_FOUND: no region, or a part of one, or several; E_ACCESSDENIED: the machine's own. */
+HRESULT hdvlab_memory_unmap(HCS_SYSTEM system, uint64_t gpa, uint64_t bytes);
+
 /* ---- the guest's side ------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -146,6 +161,11 @@ HRESULT hdvlab_guest_ram_read(HCS_SYSTEM system, uint64_t address, uint64_t size
 HRESULT hdvlab_guest_ram_write(HCS_SYSTEM system, uint64_t address, uint64_t size, const void *buffer);
 /* Takes one pending interrupt of the vector. ERROR_TIMEOUT; E_ABORT when cancelled or powered off. */
 HRESULT hdvlab_guest_wait_interrupt(HCS_SYSTEM system, uint8_t vector, int64_t timeout_ns, uint32_t *pending);
+/* From now on vector start + i, as it arrives, signals events[i] too, of which a copy is kept: one event may serve several
+ * vectors, and none makes the device wait, also when nobody takes its signals. events NULL, or an entry of NULL or -1, ends
+ * what was bound there. All or nothing: E_INVALIDARG: no vector, or one beyond 255; E_HANDLE: not an event;
+ * ERROR_NOT_ENOUGH_QUOTA. Once it returns no event bound before is signalled. */
+HRESULT hdvlab_guest_bind_interrupts(HCS_SYSTEM system, uint32_t start, uint32_t count, const HANDLE *events);
 HRESULT hdvlab_guest_cancel(HCS_SYSTEM system);
 /* A person's way past the bus to one device, whatever the command register says. */
 HRESULT hdvlab_device_access(HDV_DEVICE device, const HDVLAB_ACCESS *access, BOOL write, uint32_t bar, uint64_t offset,
@@ -156,7 +176,18 @@ HRESULT hdvlab_bench_rows(HDVLAB_TRACE trace, uint64_t count, BOOL complete, uin
 /* ---- devices ---------------------------------------------------------------------------------------------------- */
 
 HRESULT hdvlab_device_set_index(HDV_DEVICE device, uint16_t index); /* the number its rows carry */
-/* Runs device code outside a callback as if in one: waits its turn, arms the re-entrancy guard. */
+/* Keeps the address of an aperture good past its end: the pages are zeros from then on, and not another's, until the hold
+ * is released. Without one, an ended aperture's pages stay until its system is gone or 1,024 younger ones have ended.
+ * ERROR_NOT_FOUND: no aperture of the device has that address. */
+typedef void *HDVLAB_APERTURE;
+HRESULT hdvlab_aperture_hold(HDV_DEVICE device, PVOID mappedAddress, HDVLAB_APERTURE *hold);
+HRESULT hdvlab_aperture_release(HDVLAB_APERTURE hold);
+/* By default a device is in one callback at a time. A concurrent one may be in several callbacks for config space and BARs
+ * at once, on different guest threads; lifecycle callbacks, config writes of less than a dword and hdvlab_device_enter
+ * still have it alone. A thread never comes into a device that it is in already. To be set before the device is powered
+ * on; from then on, also in its Initialize: ERROR_INVALID_STATE. */
+HRESULT hdvlab_device_set_concurrent(HDV_DEVICE device, BOOL concurrent);
+/* Runs device code outside a callback as if in one: waits its turn, alone, arms the re-entrancy guard. */
 HRESULT hdvlab_device_enter(HDV_DEVICE device, uint32_t wait_ms, int64_t cause);
 HRESULT hdvlab_device_leave(HDV_DEVICE device);
 /* Waits until nobody is inside: S_OK, or ERROR_BUSY after wait_ms (0 = for ever). Holds nothing when it returns. */

@@ -78,15 +78,26 @@ static HRESULT access_piece(struct embedded *machine, const HDVLAB_ACCESS *acces
             *value = 0, memcpy(value, machine->ram + offset, size);
         return S_OK;
     }
-    struct target target = decode(machine, address);
+    struct target target = {NULL, 0, 0};
+    HRESULT hr = HRESULT_FROM_WIN32(ERROR_NOACCESS);
+    if (memory_map_has_more(machine->system.memory)) { /* RAM wins over a BAR, the machine's own and what was added */
+        uint64_t whole = 0;
+        hr = memory_map_copy(machine->system.memory, address, size, write ? NULL : &whole, write ? value : NULL);
+        if (hr == S_OK && !write)
+            *value = whole;
+        if (hr == S_OK)
+            return hr;
+    }
+    if (hr == HRESULT_FROM_WIN32(ERROR_NOACCESS))
+        target = decode(machine, address);
     if (!target.device) {
         if (!write)
             *value = ones(size);
         tap_unclaimed(machine->system.trace, access, write ? HDVLAB_MMIO_WRITE : HDVLAB_MMIO_READ, address, size,
-                      *value, HRESULT_FROM_WIN32(ERROR_NOACCESS));
-        return HRESULT_FROM_WIN32(ERROR_NOACCESS);
+                      *value, hr);
+        return hr;
     }
-    HRESULT hr = write ? device_mmio_write(target.device, access, target.bar, target.offset, size, *value)
+    hr = write ? device_mmio_write(target.device, access, target.bar, target.offset, size, *value)
                        : device_mmio_read(target.device, access, target.bar, target.offset, size, value);
     handle_release(target.device->handle);
     return hr;

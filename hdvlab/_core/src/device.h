@@ -6,7 +6,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "aperture.h"
 #include "hdvlab.h"
+#include "platform.h"
 #include "trace.h"
 
 struct system;
@@ -16,9 +18,9 @@ enum device_state { DEVICE_CREATED, DEVICE_INITIALIZED, DEVICE_STARTING, DEVICE_
 struct doorbell {
     struct doorbell *next;
     uint32_t bar;
-    uint32_t flags;
+    uint32_t flags; /* HDV_DOORBELL_FLAGS, or DOORBELL_PAGE alone */
     uint64_t offset, value;
-    int event;
+    HANDLE event;
 };
 
 struct section {
@@ -26,17 +28,9 @@ struct section {
     uint32_t bar;
     int writable;
     uint64_t offset, length, file_offset; /* bytes */
-    int fd;
-    uint8_t *map; /* NULL where the file may shrink under us: then every access goes through the descriptor */
-};
-
-struct aperture {
-    struct aperture *next;
-    void *address; /* what the device got */
-    void *map;
-    size_t map_bytes;
-    uint64_t gpa;
-    uint32_t bytes;
+    HANDLE file;
+    struct window window;
+    uint8_t *map; /* the window's address; NULL where the file may shrink under us: then every access is read or written */
 };
 
 struct device {
@@ -49,6 +43,10 @@ struct device {
     _Atomic int state;
     pthread_mutex_t lock;        /* serialises callbacks */
     _Atomic(pthread_t) inside;   /* thread that holds it, for the re-entrancy guard; 0 = none */
+    int concurrent;              /* accesses share it (device_shared.c); set before its power-on, never after */
+    pthread_mutex_t sharers_lock;
+    pthread_cond_t sharer_left;
+    uint32_t sharers;
     int entered;                 /* by hdvlab_device_enter, which is what hdvlab_device_leave may end */
     int64_t outer_cause;         /* of the thread that did */
     HDV_PCI_PNP_ID pnp_id;
@@ -77,16 +75,32 @@ struct host {
 #define COMMAND_MEMORY 0x2u
 #define COMMAND_BUS_MASTER 0x4u
 
+/* A callback of a concurrent device that this thread is in. */
+struct inside {
+    const struct device *device; /* NULL = it is the only one in its device */
+    struct inside *outer;
+};
+
 /* What this thread does on behalf of whom. */
 struct thread_context {
     int64_t cause;
     int depth; /* callbacks this thread is in */
+    struct inside *shared; /* those of them that share their device */
 };
 extern __thread struct thread_context thread_context;
 
 /* Waits its turn (wait_ms = 0: for ever) and arms the guard. S_OK, ERROR_INVALID_STATE on re-entry, ERROR_BUSY. */
 HRESULT device_enter(struct device *device, uint32_t wait_ms);
 void device_leave(struct device *device);
+
+/* device_shared.c: the same for an access to a concurrent device, with others. */
+void device_shared_init(struct device *device);
+void device_shared_destroy(struct device *device);
+int device_is_shared_here(const struct device *device);
+HRESULT device_enter_shared(struct device *device, uint32_t wait_ms, struct inside *inside);
+void device_leave_shared(struct device *device, struct inside *inside);
+/* With device->lock: true once nobody shares it any more; deadline_ns 0 = waits for ever. */
+int device_becomes_alone(struct device *device, int64_t deadline_ns);
 
 /* Lifecycle, each a row: called with no lock held. A device that fails its power-on is torn down. */
 HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *configuration);
@@ -114,7 +128,9 @@ HRESULT tap_served(struct device *device, const HDVLAB_ACCESS *access, uint32_t 
 void tap_unclaimed(struct trace *trace, const HDVLAB_ACCESS *access, uint32_t kind, uint64_t address, uint32_t size,
                    uint64_t value, HRESULT status);
 
-/* memory.c: a row for an interrupt that a device raised and that has no message to be sent as; its value is the vector. */
+/* memory.c: the rules every access of a device to guest memory keeps, on whatever thread. */
+HRESULT memory_may_access(struct device *device, uint64_t gpa, uint32_t bytes);
+/* A row for an interrupt that a device raised and that has no message to be sent as; its value is the vector. */
 void interrupt_went_nowhere(HDV_DEVICE handle, uint32_t vector, HRESULT why);
 /* doorbell.c: true when a doorbell took the write. */
 int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset, uint32_t size,
@@ -124,7 +140,6 @@ void doorbells_drop(struct device *device);
 int section_access(struct device *device, int write, uint32_t bar, uint64_t offset, uint32_t size, uint64_t *value,
                    HRESULT *status);
 void sections_drop(struct device *device);
-void apertures_drop(struct device *device);
 
 static inline uint64_t ones(uint32_t size) { return size >= 8 ? UINT64_MAX : (1ull << 8 * size) - 1; }
 

@@ -1,11 +1,5 @@
-/* Doorbells: a guest write that matches signals an event and goes no further. */
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <stdio.h>
+/* Doorbells: a guest write that matches, or falls into a page that has one, signals an event and goes no further. */
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "device.h"
 #include "handle.h"
@@ -14,11 +8,14 @@
 #define DOORBELL_QUOTA 4096
 #define SIZE_CODE 0x7FFFFFFFu
 #define ANY_VALUE 0x80000000u
+#define DOORBELL_PAGE 0x40000000u /* in `flags`: the 4 KiB from `offset` on. No caller can say it: it is no size */
+#define PAGE 4096ull
 
-static void tap(struct device *device, uint32_t kind, uint32_t bar, uint64_t offset, uint64_t value, HRESULT hr) {
+static void tap(struct device *device, uint32_t kind, uint32_t bar, uint64_t offset, uint32_t size, uint64_t value,
+                HRESULT hr) {
     struct row r = {.kind = (uint8_t)kind, .origin = HDVLAB_DEVICE, .device = device->index,
-                    .bar = (int8_t)(bar < HDV_PCI_BAR_COUNT ? (int)bar : -1), .address = offset, .value = value,
-                    .cause = thread_context.cause};
+                    .bar = (int8_t)(bar < HDV_PCI_BAR_COUNT ? (int)bar : -1), .size = size, .address = offset,
+                    .value = value, .cause = thread_context.cause};
     trace_event(device->system->trace, &r, hr);
 }
 
@@ -27,39 +24,25 @@ static int same(const struct doorbell *d, uint32_t bar, uint64_t offset, uint64_
 }
 
 static HRESULT check_place(const struct device *device, uint32_t bar, uint64_t offset, uint32_t flags) {
-    if (bar >= HDV_PCI_BAR_COUNT || (flags & SIZE_CODE) > HDV_DOORBELL_FLAG_TRIGGER_SIZE_QWORD)
+    uint32_t code = flags == DOORBELL_PAGE ? 0 : flags & SIZE_CODE, size = code ? 1u << (code - 1) : 1;
+    if (bar >= HDV_PCI_BAR_COUNT || code > HDV_DOORBELL_FLAG_TRIGGER_SIZE_QWORD)
         return E_INVALIDARG;
-    uint32_t code = flags & SIZE_CODE, size = code ? 1u << (code - 1) : 1;
     int known = atomic_load(&device->state) >= DEVICE_INITIALIZED; /* before GetDetails nobody knows the BARs */
     if (known && (device->bar_size[bar] < size || offset > device->bar_size[bar] - size))
         return E_INVALIDARG;
     return S_OK;
 }
 
-/* A pipe would raise SIGPIPE, a file would grow: only eventfds. Without /proc nobody can tell them apart. */
-static int is_event(int fd) {
-    char path[32], target[32] = "";
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    return readlink(path, target, sizeof target - 1) < 0 || !strcmp(target, "anon_inode:[eventfd]");
-}
-
-static HRESULT register_doorbell(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags64,
-                                 HANDLE event_handle) {
-    uint32_t flags = (uint32_t)flags64;
+static HRESULT add(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint32_t flags,
+                   HANDLE event_handle) {
     HRESULT hr = check_place(device, bar, offset, flags);
     if (hr == S_OK && atomic_load(&device->state) >= DEVICE_STOPPED)
         hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     if (FAILED(hr))
         return hr;
-    /* A copy of the descriptor: the caller may close its own at any time. */
+    HANDLE event = NO_HANDLE;
     struct doorbell *doorbell = calloc(1, sizeof *doorbell);
-    int event = fcntl((int)(intptr_t)event_handle, F_DUPFD_CLOEXEC, 3);
-    if (event < 0)
-        hr = errno == EMFILE ? HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA) : E_HANDLE;
-    else if (!doorbell)
-        hr = E_OUTOFMEMORY;
-    else if (!is_event(event))
-        hr = E_HANDLE;
+    hr = doorbell ? platform_event_copy(event_handle, &event) : E_OUTOFMEMORY;
     if (hr == S_OK) {
         *doorbell = (struct doorbell){.bar = bar, .flags = flags, .offset = offset, .value = value, .event = event};
         pthread_mutex_lock(&device->tables_lock);
@@ -76,33 +59,36 @@ static HRESULT register_doorbell(struct device *device, uint32_t bar, uint64_t o
         pthread_mutex_unlock(&device->tables_lock);
     }
     if (FAILED(hr)) {
-        if (event >= 0)
-            close(event);
+        platform_close(event);
         free(doorbell);
     }
     return hr;
+}
+
+static HRESULT register_doorbell(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags,
+                                 HANDLE event) {
+    return (uint32_t)flags == DOORBELL_PAGE ? E_INVALIDARG : add(device, bar, offset, value, (uint32_t)flags, event);
 }
 
 HRESULT HdvRegisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 BarOffset, UINT64 TriggerValue,
                             UINT64 Flags, HANDLE DoorbellEvent) {
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(requestor);
     uint64_t value = Flags & ANY_VALUE ? 0 : TriggerValue;
     const struct system_ops *ops = device->system->ops;
     HRESULT hr = (ops->register_doorbell ? ops->register_doorbell : register_doorbell)(
         device, (uint32_t)BarIndex, BarOffset, value, Flags, DoorbellEvent);
-    tap(device, HDVLAB_DOORBELL_REGISTER, (uint32_t)BarIndex, BarOffset, value, hr);
+    tap(device, HDVLAB_DOORBELL_REGISTER, (uint32_t)BarIndex, BarOffset, 0, value, hr);
     handle_release(requestor);
     return hr;
 }
 
-static HRESULT unregister_doorbell(struct device *device, uint32_t bar, uint64_t offset, uint64_t value,
-                                   uint64_t flags) {
+static HRESULT take_away(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint32_t flags) {
     struct doorbell *found = NULL;
     pthread_mutex_lock(&device->tables_lock);
     for (struct doorbell **d = &device->doorbells; *d; d = &(*d)->next)
-        if (same(*d, bar, offset, value, (uint32_t)flags)) {
+        if (same(*d, bar, offset, value, flags)) {
             found = *d;
             *d = found->next;
             atomic_fetch_sub(&device->doorbell_count, 1);
@@ -111,31 +97,59 @@ static HRESULT unregister_doorbell(struct device *device, uint32_t bar, uint64_t
     pthread_mutex_unlock(&device->tables_lock);
     if (!found)
         return HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
-    close(found->event);
+    platform_close(found->event);
     free(found);
     return S_OK;
+}
+
+static HRESULT unregister_doorbell(struct device *device, uint32_t bar, uint64_t offset, uint64_t value,
+                                   uint64_t flags) {
+    return (uint32_t)flags == DOORBELL_PAGE ? HRESULT_FROM_WIN32(ERROR_NOT_FOUND)
+                                            : take_away(device, bar, offset, value, (uint32_t)flags);
 }
 
 HRESULT HdvUnregisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 BarOffset,
                               UINT64 TriggerValue, UINT64 Flags) {
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(requestor);
     uint64_t value = Flags & ANY_VALUE ? 0 : TriggerValue;
     const struct system_ops *ops = device->system->ops;
     HRESULT hr = (ops->unregister_doorbell ? ops->unregister_doorbell : unregister_doorbell)(
         device, (uint32_t)BarIndex, BarOffset, value, Flags);
-    tap(device, HDVLAB_DOORBELL_UNREGISTER, (uint32_t)BarIndex, BarOffset, value, hr);
+    tap(device, HDVLAB_DOORBELL_UNREGISTER, (uint32_t)BarIndex, BarOffset, 0, value, hr);
     handle_release(requestor);
     return hr;
 }
 
-static void signal_event(int event) {
-    uint64_t one = 1;
-    struct pollfd ready = {.fd = event, .events = POLLOUT};
-    /* A full counter is already signalled: never wait for room on the guest's thread. */
-    if (poll(&ready, 1, 0) == 1 && ready.revents & POLLOUT)
-        (void)!write(event, &one, sizeof one);
+HRESULT HdvRegisterDoorbellPage(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 PageIndex,
+                                HANDLE DoorbellEvent) {
+    struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
+    if (!device)
+        return handle_refusal(requestor);
+    const struct system_ops *ops = device->system->ops;
+    HRESULT hr = PageIndex > UINT64_MAX / PAGE      ? E_INVALIDARG
+                 : ops->register_doorbell_page ? ops->register_doorbell_page(device, (uint32_t)BarIndex, PageIndex,
+                                                                             DoorbellEvent)
+                 : ops->register_doorbell      ? E_NOTIMPL /* the machine is elsewhere and knows no such doorbells */
+                 : add(device, (uint32_t)BarIndex, PageIndex * PAGE, 0, DOORBELL_PAGE, DoorbellEvent);
+    tap(device, HDVLAB_DOORBELL_REGISTER, (uint32_t)BarIndex, PageIndex * PAGE, PAGE, 0, hr);
+    handle_release(requestor);
+    return hr;
+}
+
+HRESULT HdvUnregisterDoorbellPage(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 PageIndex) {
+    struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
+    if (!device)
+        return handle_refusal(requestor);
+    const struct system_ops *ops = device->system->ops;
+    HRESULT hr = PageIndex > UINT64_MAX / PAGE        ? HRESULT_FROM_WIN32(ERROR_NOT_FOUND)
+                 : ops->unregister_doorbell_page ? ops->unregister_doorbell_page(device, (uint32_t)BarIndex, PageIndex)
+                 : ops->unregister_doorbell      ? E_NOTIMPL
+                 : take_away(device, (uint32_t)BarIndex, PageIndex * PAGE, 0, DOORBELL_PAGE);
+    tap(device, HDVLAB_DOORBELL_UNREGISTER, (uint32_t)BarIndex, PageIndex * PAGE, PAGE, 0, hr);
+    handle_release(requestor);
+    return hr;
 }
 
 int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset, uint32_t size,
@@ -145,11 +159,13 @@ int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t b
     uint32_t code = (uint32_t)__builtin_ctz(size) + 1;
     pthread_mutex_lock(&device->tables_lock);
     for (struct doorbell *d = device->doorbells; d; d = d->next) {
-        uint32_t wanted = d->flags & SIZE_CODE;
-        if (d->bar != bar || d->offset != offset || (wanted && wanted != code) ||
-            (!(d->flags & ANY_VALUE) && d->value != value))
+        int page = d->flags == DOORBELL_PAGE;
+        uint32_t wanted = page ? 0 : d->flags & SIZE_CODE;
+        if (d->bar != bar || d->offset != (page ? offset & ~(PAGE - 1) : offset) || (wanted && wanted != code) ||
+            (!page && !(d->flags & ANY_VALUE) && d->value != value))
             continue;
-        int rank = (d->flags & ANY_VALUE ? 0 : 2) + (wanted ? 1 : 0); /* an exact value beats an exact size */
+        /* An exact value beats an exact size, and a doorbell of that very place beats one of its page. */
+        int rank = page ? 0 : 1 + (d->flags & ANY_VALUE ? 0 : 2) + (wanted ? 1 : 0);
         if (rank > best_rank) {
             best = d;
             best_rank = rank;
@@ -157,7 +173,7 @@ int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t b
     }
     if (best) { /* the row first: what the signal leads to stands behind it */
         tap_served(device, access, HDVLAB_DOORBELL, bar, offset, size, value, S_OK);
-        signal_event(best->event);
+        platform_event_signal(best->event);
     }
     pthread_mutex_unlock(&device->tables_lock);
     return best != NULL;
@@ -171,7 +187,7 @@ void doorbells_drop(struct device *device) {
     pthread_mutex_unlock(&device->tables_lock);
     while (doorbell) {
         struct doorbell *next = doorbell->next;
-        close(doorbell->event);
+        platform_close(doorbell->event);
         free(doorbell);
         doorbell = next;
     }

@@ -4,12 +4,16 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+#include "platform.h"
+
 #define ENTRY_COUNT 65536u
 
-/* word: generation (32) | kind (7) | retired (1) | references (24) */
+/* word: generation (32) | inherited (1) | kind (6) | retired (1) | references (24) */
 #define REFERENCES 0xFFFFFFu
 #define RETIRED (1ull << 24)
 #define KIND_SHIFT 25
+#define KINDS 64u
+#define INHERITED (1ull << 31) /* of the process that forked this one; retired too */
 #define GENERATION_SHIFT 32
 
 struct entry {
@@ -31,9 +35,42 @@ static struct entry *entry_of(void *handle) {
     return index && index < ENTRY_COUNT ? &entries[index] : NULL;
 }
 
-static uint32_t kind_of(uint64_t word) { return (uint32_t)(word >> KIND_SHIFT) & 0x7F; }
+static uint32_t kind_of(uint64_t word) { return (uint32_t)(word >> KIND_SHIFT) & (KINDS - 1); }
+
+/* ---- forks: what is behind a handle stays the parent's, with its threads and locks ------------------------------- */
+
+static void (*at_fork[KINDS])(void *);
+static pthread_once_t watches = PTHREAD_ONCE_INIT;
+
+static void before_fork(void) { pthread_mutex_lock(&table_lock); }
+static void after_fork(void) { pthread_mutex_unlock(&table_lock); }
+
+static void in_child(void) {
+    for (uint32_t i = 1; i <= used; i++) {
+        uint64_t word = atomic_load(&entries[i].word);
+        if (!(word & REFERENCES))
+            continue;
+        if (at_fork[kind_of(word)] && !(word & INHERITED))
+            at_fork[kind_of(word)](entries[i].object);
+        atomic_store(&entries[i].word, word | RETIRED | INHERITED);
+    }
+    pthread_mutex_init(&table_lock, NULL);
+}
+
+static void watch_forks(void) { platform_on_fork(before_fork, after_fork, in_child); }
+
+void handle_on_fork(enum handle_kind kind, void (*child)(void *)) { at_fork[kind] = child; }
+
+HRESULT handle_refusal(void *handle) {
+    struct entry *e = entry_of(handle);
+    uint64_t word = e ? atomic_load(&e->word) : 0;
+    return word & INHERITED && word >> GENERATION_SHIFT == (uintptr_t)handle >> 32 ? E_UNEXPECTED : E_HANDLE;
+}
+
+/* ------------------------------------------------------------------------------------------------------------------- */
 
 void *handle_create(enum handle_kind kind, void *object, void (*destroy)(void *)) {
+    pthread_once(&watches, watch_forks);
     pthread_mutex_lock(&table_lock);
     uint32_t index = first_free;
     if (index)

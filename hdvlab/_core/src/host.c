@@ -19,6 +19,7 @@ static void destroy_device(void *object) {
     apertures_drop(device);
     pthread_mutex_destroy(&device->lock);
     pthread_mutex_destroy(&device->tables_lock);
+    device_shared_destroy(device);
     handle_release(device->system->handle);
     free(device);
 }
@@ -34,7 +35,7 @@ HRESULT HdvInitializeDeviceHostEx(HCS_SYSTEM computeSystem, HDV_DEVICE_HOST_FLAG
         return E_INVALIDARG;
     struct system *system = handle_acquire(computeSystem, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(computeSystem);
     struct host *host = calloc(1, sizeof *host);
     if (!host || !(host->handle = handle_create(HANDLE_HOST, host, destroy_host))) {
         free(host);
@@ -83,7 +84,7 @@ HRESULT HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE devic
         return E_INVALIDARG;
     struct host *host = handle_acquire(deviceHostHandle, HANDLE_HOST);
     if (!host)
-        return E_HANDLE;
+        return handle_refusal(deviceHostHandle);
     struct system *system = host->system;
     struct device *device = calloc(1, sizeof *device);
     HRESULT hr = device ? S_OK : E_OUTOFMEMORY;
@@ -96,6 +97,7 @@ HRESULT HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE devic
         device->index = HDVLAB_NO_DEVICE;
         pthread_mutex_init(&device->lock, NULL);
         pthread_mutex_init(&device->tables_lock, NULL);
+        device_shared_init(device);
         handle_retain(system->handle);
         pthread_mutex_lock(&system->lock);
         if (host->torn_down) /* meanwhile: nobody would tear this one down */
@@ -125,7 +127,7 @@ HRESULT HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE devic
 HRESULT HdvTeardownDeviceHost(HDV_HOST deviceHostHandle) {
     struct host *host = handle_acquire(deviceHostHandle, HANDLE_HOST);
     if (!host)
-        return E_HANDLE;
+        return handle_refusal(deviceHostHandle);
     HRESULT hr = S_OK;
     if (thread_context.depth) /* a callback that waited for the end of callbacks would wait for itself */
         hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
@@ -160,7 +162,7 @@ HRESULT HdvTeardownDeviceHost(HDV_HOST deviceHostHandle) {
 HRESULT hdvlab_device_set_index(HDV_DEVICE handle, uint16_t index) {
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(handle);
     device->index = index;
     handle_release(handle);
     return S_OK;
@@ -169,7 +171,7 @@ HRESULT hdvlab_device_set_index(HDV_DEVICE handle, uint16_t index) {
 HRESULT hdvlab_device_enter(HDV_DEVICE handle, uint32_t wait_ms, int64_t cause) {
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HRESULT hr = device_enter(device, wait_ms);
     if (hr == S_OK && atomic_load(&device->state) != DEVICE_RUNNING) {
         device_leave(device);
@@ -189,7 +191,7 @@ HRESULT hdvlab_device_enter(HDV_DEVICE handle, uint32_t wait_ms, int64_t cause) 
 HRESULT hdvlab_device_wait_idle(HDV_DEVICE handle, uint32_t wait_ms) {
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HRESULT hr = device_enter(device, wait_ms);
     if (hr == S_OK)
         device_leave(device);
@@ -200,8 +202,8 @@ HRESULT hdvlab_device_wait_idle(HDV_DEVICE handle, uint32_t wait_ms) {
 HRESULT hdvlab_device_inside(HDV_DEVICE handle) {
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
-    int inside = atomic_load(&device->inside) == pthread_self();
+        return handle_refusal(handle);
+    int inside = atomic_load(&device->inside) == pthread_self() || device_is_shared_here(device);
     handle_release(handle);
     return inside ? S_OK : 1;
 }
@@ -209,7 +211,7 @@ HRESULT hdvlab_device_inside(HDV_DEVICE handle) {
 HRESULT hdvlab_device_leave(HDV_DEVICE handle) {
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HRESULT hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     /* A callback may not end what the tap began, only what hdvlab_device_enter did. */
     if (atomic_load(&device->inside) == pthread_self() && device->entered) {
@@ -230,7 +232,7 @@ HRESULT hdvlab_device_access(HDV_DEVICE handle, const HDVLAB_ACCESS *access, BOO
         return E_POINTER;
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HRESULT hr = write ? device_mmio_write(device, access, bar, offset, size, *value)
                        : device_mmio_read(device, access, bar, offset, size, value);
     handle_release(handle);

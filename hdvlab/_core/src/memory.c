@@ -1,22 +1,16 @@
-/* Guest memory and interrupts: HdvReadGuestMemory, HdvWriteGuestMemory, apertures, HdvDeliverGuestInterrupt. */
-#include <stdlib.h>
+/* Guest memory and interrupts: HdvReadGuestMemory, HdvWriteGuestMemory, HdvDeliverGuestInterrupt. */
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "device.h"
 #include "handle.h"
 #include "system.h"
-
-#define APERTURE_QUOTA 1024
 
 static struct row row_of(const struct device *device, uint32_t kind, uint64_t address, uint32_t size, uint64_t value) {
     return (struct row){.kind = (uint8_t)kind, .origin = HDVLAB_DEVICE, .device = device->index, .bar = -1,
                         .size = size, .address = address, .value = value, .cause = thread_context.cause};
 }
 
-/* The rules every access to guest memory keeps, whoever asks and on whatever thread. */
-static HRESULT may_access(struct device *device, uint64_t gpa, uint32_t bytes) {
+HRESULT memory_may_access(struct device *device, uint64_t gpa, uint32_t bytes) {
     int state = atomic_load(&device->state);
     if (state != DEVICE_RUNNING)
         return HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
@@ -32,11 +26,11 @@ static HRESULT copy(HDV_DEVICE handle, uint64_t gpa, uint32_t bytes, void *to, c
         return E_POINTER;
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(handle);
     struct system *system = device->system;
     struct row r = row_of(device, to ? HDVLAB_DMA_READ : HDVLAB_DMA_WRITE, gpa, bytes, 0);
     int64_t began = 0, payload = -1, row = trace_begin(system->trace, &r, &began);
-    HRESULT hr = may_access(device, gpa, bytes);
+    HRESULT hr = memory_may_access(device, gpa, bytes);
     if (hr == S_OK && bytes)
         hr = to ? system->ops->read_memory(system, device, gpa, bytes, to)
                 : system->ops->write_memory(system, device, gpa, bytes, from);
@@ -62,11 +56,11 @@ HRESULT HdvWriteGuestMemory(HDV_DEVICE requestor, UINT64 guestPhysicalAddress, U
 HRESULT HdvDeliverGuestInterrupt(HDV_DEVICE requestor, UINT64 msiAddress, UINT32 msiData) {
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(requestor);
     struct system *system = device->system;
     struct row r = row_of(device, HDVLAB_INTERRUPT, msiAddress, 4, msiData);
     int64_t began = 0, row = trace_begin(system->trace, &r, &began);
-    HRESULT hr = may_access(device, msiAddress, 4); /* a message is a memory write of the device */
+    HRESULT hr = memory_may_access(device, msiAddress, 4); /* a message is a memory write of the device */
     if (hr == S_OK)
         hr = system->ops->deliver_interrupt(system, device, msiAddress, msiData);
     trace_complete(system->trace, row, began, msiData, -1, hr);
@@ -81,107 +75,4 @@ void interrupt_went_nowhere(HDV_DEVICE handle, uint32_t vector, HRESULT why) {
     struct row r = row_of(device, HDVLAB_INTERRUPT, 0, 4, vector);
     trace_event(device->system->trace, &r, why);
     handle_release(handle);
-}
-
-static HRESULT create_aperture(struct device *device, uint64_t gpa, uint32_t bytes, BOOL writeProtected,
-                               void **mappedAddress) {
-    struct system *system = device->system;
-    int fd = -1;
-    uint64_t offset = 0;
-    HRESULT hr = system->ops->locate_memory(system, gpa, bytes, &fd, &offset);
-    struct aperture *aperture = hr == S_OK ? calloc(1, sizeof *aperture) : NULL;
-    if (hr == S_OK && !aperture)
-        hr = E_OUTOFMEMORY;
-    if (hr == S_OK) {
-        uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), start = offset & ~(page - 1);
-        aperture->gpa = gpa;
-        aperture->bytes = bytes;
-        aperture->map_bytes = offset - start + bytes;
-        aperture->map = mmap(NULL, aperture->map_bytes, writeProtected ? PROT_READ : PROT_READ | PROT_WRITE,
-                             MAP_SHARED, fd, (off_t)start);
-        aperture->address = (char *)aperture->map + (offset - start);
-        if (aperture->map == MAP_FAILED)
-            hr = E_OUTOFMEMORY;
-    }
-    if (hr == S_OK) {
-        pthread_mutex_lock(&device->tables_lock);
-        if (atomic_load(&device->aperture_count) >= APERTURE_QUOTA) {
-            hr = HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA);
-        } else {
-            aperture->next = device->apertures;
-            device->apertures = aperture;
-            atomic_fetch_add(&device->aperture_count, 1);
-            *mappedAddress = aperture->address;
-        }
-        pthread_mutex_unlock(&device->tables_lock);
-        if (FAILED(hr))
-            munmap(aperture->map, aperture->map_bytes);
-    }
-    if (FAILED(hr))
-        free(aperture);
-    return hr;
-}
-
-HRESULT HdvCreateGuestMemoryAperture(HDV_DEVICE requestor, UINT64 guestPhysicalAddress, UINT32 byteCount,
-                                     BOOL writeProtected, PVOID *mappedAddress) {
-    if (!mappedAddress)
-        return E_POINTER;
-    struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
-    if (!device)
-        return E_HANDLE;
-    struct system *system = device->system;
-    HRESULT hr = byteCount ? may_access(device, guestPhysicalAddress, byteCount) : E_INVALIDARG;
-    if (hr == S_OK)
-        hr = (system->ops->create_aperture ? system->ops->create_aperture : create_aperture)(
-            device, guestPhysicalAddress, byteCount, writeProtected, mappedAddress);
-    struct row r = row_of(device, HDVLAB_APERTURE_MAP, guestPhysicalAddress, byteCount, writeProtected ? 1 : 0);
-    trace_event(system->trace, &r, hr);
-    handle_release(requestor);
-    return hr;
-}
-
-HRESULT HdvDestroyGuestMemoryAperture(HDV_DEVICE requestor, PVOID mappedAddress) {
-    if (!mappedAddress)
-        return E_POINTER;
-    struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
-    if (!device)
-        return E_HANDLE;
-    struct aperture *found = NULL;
-    HRESULT hr = device->system->ops->destroy_aperture ? device->system->ops->destroy_aperture(device, mappedAddress)
-                                                       : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
-    pthread_mutex_lock(&device->tables_lock);
-    for (struct aperture **a = &device->apertures; *a; a = &(*a)->next)
-        if ((*a)->address == mappedAddress) {
-            found = *a;
-            *a = found->next;
-            atomic_fetch_sub(&device->aperture_count, 1);
-            break;
-        }
-    pthread_mutex_unlock(&device->tables_lock);
-    if (found)
-        hr = S_OK;
-    struct row r = row_of(device, HDVLAB_APERTURE_UNMAP, found ? found->gpa : 0, found ? found->bytes : 0, 0);
-    trace_event(device->system->trace, &r, hr);
-    if (found) {
-        munmap(found->map, found->map_bytes);
-        free(found);
-    }
-    handle_release(requestor);
-    return hr;
-}
-
-void apertures_drop(struct device *device) {
-    pthread_mutex_lock(&device->tables_lock);
-    struct aperture *aperture = device->apertures;
-    device->apertures = NULL;
-    atomic_store(&device->aperture_count, 0);
-    pthread_mutex_unlock(&device->tables_lock);
-    while (aperture) {
-        struct aperture *next = aperture->next;
-        struct row r = row_of(device, HDVLAB_APERTURE_UNMAP, aperture->gpa, aperture->bytes, 0);
-        trace_event(device->system->trace, &r, S_OK);
-        munmap(aperture->map, aperture->map_bytes);
-        free(aperture);
-        aperture = next;
-    }
 }

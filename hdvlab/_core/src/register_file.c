@@ -95,7 +95,7 @@ HRESULT hdvlab_register_file_create(const HDVLAB_DEVICE_DESCRIPTION *d, const HD
 }
 
 HRESULT hdvlab_register_file_close(HDVLAB_REGISTER_FILE handle) {
-    return handle_retire(handle, HANDLE_REGISTER_FILE) ? S_OK : E_HANDLE;
+    return handle_retire(handle, HANDLE_REGISTER_FILE) ? S_OK : handle_refusal(handle);
 }
 
 static struct register_file *acquire(HDVLAB_REGISTER_FILE handle) { return handle_acquire(handle, HANDLE_REGISTER_FILE); }
@@ -103,7 +103,7 @@ static struct register_file *acquire(HDVLAB_REGISTER_FILE handle) { return handl
 HRESULT hdvlab_register_file_reset(HDVLAB_REGISTER_FILE handle) {
     struct register_file *file = acquire(handle);
     if (!file)
-        return E_HANDLE;
+        return handle_refusal(handle);
     reset(file);
     handle_release(handle);
     return S_OK;
@@ -114,7 +114,7 @@ HRESULT hdvlab_register_file_values(HDVLAB_REGISTER_FILE handle, uint64_t **valu
         return E_POINTER;
     struct register_file *file = acquire(handle);
     if (!file)
-        return E_HANDLE;
+        return handle_refusal(handle);
     *values = (uint64_t *)file->values;
     handle_release(handle);
     return S_OK;
@@ -125,7 +125,7 @@ HRESULT hdvlab_register_file_config(HDVLAB_REGISTER_FILE handle, uint8_t **confi
         return E_POINTER;
     struct register_file *file = acquire(handle);
     if (!file)
-        return E_HANDLE;
+        return handle_refusal(handle);
     *config = file->config;
     handle_release(handle);
     return S_OK;
@@ -137,7 +137,7 @@ HRESULT hdvlab_register_file_peek(HDVLAB_REGISTER_FILE handle, uint32_t bar, uin
         return E_POINTER;
     struct register_file *file = acquire(handle);
     if (!file)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HRESULT hr = E_INVALIDARG;
     uint64_t peeked = UINT64_MAX;
     if (bar < HDV_PCI_BAR_COUNT && size && size <= 8 && file->bar_size[bar] >= size &&
@@ -228,7 +228,7 @@ HRESULT hdvlab_register_file_instance(HDVLAB_REGISTER_FILE handle, HDV_HOST host
         return E_POINTER;
     struct register_file *file = acquire(handle);
     if (!file)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HRESULT hr = HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
     int bound = atomic_exchange(&file->bound, 1);
     if (!bound)

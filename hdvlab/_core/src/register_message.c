@@ -119,7 +119,7 @@ static int msi_enabled(struct register_file *file) {
 HRESULT hdvlab_register_file_interrupt(HDVLAB_REGISTER_FILE handle, uint32_t vector) {
     struct register_file *file = handle_acquire(handle, HANDLE_REGISTER_FILE);
     if (!file)
-        return E_HANDLE;
+        return handle_refusal(handle);
     uint64_t address = 0;
     uint32_t data = 0;
     HDV_DEVICE device = atomic_load(&file->device);

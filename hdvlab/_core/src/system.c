@@ -9,9 +9,10 @@
 HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_TRACE trace) {
     system->ops = ops;
     pthread_mutex_init(&system->lock, NULL);
+    graveyard_init(&system->dead_apertures);
     if (trace) {
         if (!(system->trace = handle_acquire(trace, HANDLE_TRACE)))
-            return E_HANDLE;
+            return handle_refusal(trace);
         system->trace_handle = trace; /* and its reference */
         if (!system->trace->writable)
             return E_ACCESSDENIED;
@@ -24,6 +25,8 @@ void system_destroy(struct system *system) {
         free(system->slots[i].configuration);
     if (system->trace_handle)
         handle_release(system->trace_handle);
+    graveyard_destroy(&system->dead_apertures);
+    memory_map_destroy(system->memory);
     pthread_mutex_destroy(&system->lock);
 }
 
@@ -141,7 +144,7 @@ static void power_off_all(struct system *system) {
 HRESULT hdvlab_system_start(HCS_SYSTEM handle) {
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     int before;
     HRESULT hr = claim(system, SYSTEM_OFF, &before);
     if (hr == S_OK) {
@@ -165,7 +168,7 @@ HRESULT hdvlab_system_start(HCS_SYSTEM handle) {
 HRESULT hdvlab_system_stop(HCS_SYSTEM handle) {
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     int before;
     HRESULT hr = claim(system, SYSTEM_RUNNING, &before);
     if (hr == S_OK) {
@@ -179,7 +182,7 @@ HRESULT hdvlab_system_stop(HCS_SYSTEM handle) {
 HRESULT hdvlab_system_close(HCS_SYSTEM handle) {
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     int before;
     HRESULT hr = claim(system, -1, &before); /* not from a callback, not while another thread starts or plugs */
     if (hr == S_OK) {
@@ -226,7 +229,7 @@ HRESULT hdvlab_system_add_slot(HCS_SYSTEM handle, uint32_t number, const GUID *d
         return E_INVALIDARG;
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     int before;
     HRESULT hr = claim(system, -1, &before);
     if (hr == S_OK) {
@@ -290,7 +293,7 @@ HRESULT hdvlab_system_remove_slot(HCS_SYSTEM handle, uint32_t number) {
         return E_INVALIDARG;
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
-        return E_HANDLE;
+        return handle_refusal(handle);
     int before;
     HRESULT hr = claim(system, -1, &before);
     if (hr == S_OK) {

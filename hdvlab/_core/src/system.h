@@ -3,6 +3,7 @@
 #define HDVLAB_SYSTEM_H
 
 #include "device.h"
+#include "memory_map.h"
 
 enum system_state { SYSTEM_OFF, SYSTEM_BUSY, SYSTEM_RUNNING, SYSTEM_STOPPED };
 
@@ -12,8 +13,6 @@ struct system_ops {
     HRESULT (*read_memory)(struct system *system, struct device *requestor, uint64_t gpa, uint64_t bytes, void *buffer);
     HRESULT (*write_memory)(struct system *system, struct device *requestor, uint64_t gpa, uint64_t bytes,
                             const void *buffer);
-    /* File descriptor and offset behind a range of RAM that is contiguous in it. */
-    HRESULT (*locate_memory)(struct system *system, uint64_t gpa, uint64_t bytes, int *fd, uint64_t *offset);
     HRESULT (*deliver_interrupt)(struct system *system, struct device *requestor, uint64_t address, uint32_t data);
     /* A slot's BARs or command register may have changed. */
     void (*remap)(struct system *system);
@@ -36,6 +35,8 @@ struct system_ops {
     HRESULT (*register_doorbell)(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags,
                                  HANDLE event);
     HRESULT (*unregister_doorbell)(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags);
+    HRESULT (*register_doorbell_page)(struct device *device, uint32_t bar, uint64_t page, HANDLE event);
+    HRESULT (*unregister_doorbell_page)(struct device *device, uint32_t bar, uint64_t page);
     HRESULT (*create_section)(struct device *device, uint32_t bar, uint64_t offset_pages, uint64_t pages, int flags,
                               HANDLE section, uint64_t section_offset_pages);
     HRESULT (*destroy_section)(struct device *device, uint32_t bar, uint64_t offset_pages, uint64_t *pages);
@@ -47,8 +48,8 @@ struct slot {
     uint32_t configuration_count;
     LPCWSTR *configuration; /* one allocation */
     _Atomic(HDV_DEVICE) device; /* NULL until the slot is powered on */
-    _Atomic uint32_t bar[6];    /* addresses as the guest wrote them; written with the device entered */
-    uint8_t interrupt_line;     /* only with the device entered */
+    _Atomic uint32_t bar[6];    /* addresses as the guest wrote them */
+    _Atomic uint8_t interrupt_line;
 };
 
 struct system {
@@ -61,6 +62,8 @@ struct system {
     _Atomic int state;
     struct host *hosts;
     struct slot slots[HDVLAB_SLOT_COUNT];
+    struct memory_map *memory; /* guest RAM; NULL = the machine is elsewhere, and its RAM with it */
+    struct graveyard dead_apertures;
 };
 
 HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_TRACE trace);

@@ -1,6 +1,5 @@
 /* The tap: the one place where a guest's access meets a device's callback, whatever the machine. It records, then calls;
  * the row is published when the access begins and completed before the guest gets its answer. */
-#include <errno.h>
 #include <string.h>
 
 #include "device.h"
@@ -13,21 +12,19 @@ void hdvlab_set_cause(int64_t row) { thread_context.cause = row; }
 
 HRESULT device_enter(struct device *device, uint32_t wait_ms) {
     pthread_t self = pthread_self();
-    if (atomic_load_explicit(&device->inside, memory_order_relaxed) == self)
+    if (atomic_load_explicit(&device->inside, memory_order_relaxed) == self ||
+        (device->concurrent && device_is_shared_here(device)))
         return HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    int64_t deadline = device->concurrent && wait_ms ? monotonic_ns() + (int64_t)wait_ms * 1000000 : 0;
     if (!wait_ms) {
         pthread_mutex_lock(&device->lock);
     } else if (pthread_mutex_trylock(&device->lock)) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += wait_ms / 1000;
-        until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000;
-        }
-        if (pthread_mutex_clocklock(&device->lock, CLOCK_MONOTONIC, &until))
+        if (platform_lock_until(&device->lock, deadline ? deadline : monotonic_ns() + (int64_t)wait_ms * 1000000))
             return HRESULT_FROM_WIN32(ERROR_BUSY);
+    }
+    if (device->concurrent && !device_becomes_alone(device, deadline)) {
+        pthread_mutex_unlock(&device->lock);
+        return HRESULT_FROM_WIN32(ERROR_BUSY);
     }
     atomic_store_explicit(&device->inside, self, memory_order_relaxed);
     return S_OK;
@@ -75,12 +72,21 @@ static HRESULT tap_close(const struct tapped *tapped, uint64_t value, HRESULT st
     return status;
 }
 
-/* S_OK with the device entered, or the reason with a row that says so; ERROR_BUSY leaves no row. */
-static HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access, uint32_t kind, int bar,
-                             uint64_t address, uint32_t size, uint64_t value) {
-    HRESULT hr = device_enter(device, access->wait_ms);
-    if (hr == S_OK && atomic_load_explicit(&device->state, memory_order_relaxed) != DEVICE_RUNNING) {
+static inline void leave(struct device *device, struct inside *inside) {
+    if (inside->device)
+        device_leave_shared(device, inside);
+    else
         device_leave(device);
+}
+
+/* S_OK with the device entered, to `leave`, or the reason with a row that says so; ERROR_BUSY leaves no row. */
+static HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access, int may_share, struct inside *inside,
+                             uint32_t kind, int bar, uint64_t address, uint32_t size, uint64_t value) {
+    inside->device = NULL;
+    HRESULT hr = may_share && device->concurrent ? device_enter_shared(device, access->wait_ms, inside)
+                                                 : device_enter(device, access->wait_ms);
+    if (hr == S_OK && atomic_load_explicit(&device->state, memory_order_relaxed) != DEVICE_RUNNING) {
+        leave(device, inside);
         hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     }
     if (FAILED(hr) && hr != HRESULT_FROM_WIN32(ERROR_BUSY)) {
@@ -121,7 +127,8 @@ HRESULT device_mmio_read(struct device *device, const HDVLAB_ACCESS *access, uin
         return tap_served(device, access, HDVLAB_MMIO_READ, bar, offset, size, *value, E_INVALIDARG);
     if (through_section(device, access, 0, bar, offset, size, value, &hr))
         return hr;
-    hr = enter_running(device, access, HDVLAB_MMIO_READ, (int)bar, offset, size, *value);
+    struct inside inside;
+    hr = enter_running(device, access, 1, &inside, HDVLAB_MMIO_READ, (int)bar, offset, size, *value);
     if (FAILED(hr))
         return hr;
     struct tapped tapped = tap_open(device, access, HDVLAB_MMIO_READ, (int)bar, offset, size, 0);
@@ -130,7 +137,7 @@ HRESULT device_mmio_read(struct device *device, const HDVLAB_ACCESS *access, uin
                                                  (BYTE *)&answer);
     *value = FAILED(hr) ? ones(size) : answer & ones(size);
     hr = tap_close(&tapped, *value, hr);
-    device_leave(device);
+    leave(device, &inside);
     return hr;
 }
 
@@ -146,14 +153,15 @@ HRESULT device_mmio_write(struct device *device, const HDVLAB_ACCESS *access, ui
         return S_OK;
     if (through_section(device, access, 1, bar, offset, size, &value, &hr))
         return hr;
-    hr = enter_running(device, access, HDVLAB_MMIO_WRITE, (int)bar, offset, size, value);
+    struct inside inside;
+    hr = enter_running(device, access, 1, &inside, HDVLAB_MMIO_WRITE, (int)bar, offset, size, value);
     if (FAILED(hr))
         return hr;
     struct tapped tapped = tap_open(device, access, HDVLAB_MMIO_WRITE, (int)bar, offset, size, value);
     hr = device->interface.WriteInterceptedMemory(device->context, (HDV_PCI_BAR_SELECTOR)bar, offset, size,
                                                   (const BYTE *)&value);
     hr = tap_close(&tapped, value, hr);
-    device_leave(device);
+    leave(device, &inside);
     return hr;
 }
 
@@ -178,7 +186,8 @@ static HRESULT merged_dword(struct device *device, uint32_t slot, uint32_t offse
 HRESULT device_config_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
                            uint32_t size, uint32_t *value) {
     *value = (uint32_t)ones(size);
-    HRESULT hr = enter_running(device, access, HDVLAB_CONFIG_READ, -1, offset, size, *value);
+    struct inside inside;
+    HRESULT hr = enter_running(device, access, 1, &inside, HDVLAB_CONFIG_READ, -1, offset, size, *value);
     if (FAILED(hr))
         return hr;
     struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_READ, -1, offset, size, 0);
@@ -187,7 +196,7 @@ HRESULT device_config_read(struct device *device, const HDVLAB_ACCESS *access, u
     if (SUCCEEDED(hr))
         *value = (dword >> 8 * (offset & 3)) & (uint32_t)ones(size);
     hr = tap_close(&tapped, *value, hr);
-    device_leave(device);
+    leave(device, &inside);
     return hr;
 }
 
@@ -215,7 +224,8 @@ static uint32_t write_one_to_clear_bits(struct device *device, uint32_t dword_of
 
 HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
                             uint32_t size, uint32_t value) {
-    HRESULT hr = enter_running(device, access, HDVLAB_CONFIG_WRITE, -1, offset, size, value);
+    struct inside inside; /* a part of a dword is read, merged and written: not two at once */
+    HRESULT hr = enter_running(device, access, size == 4, &inside, HDVLAB_CONFIG_WRITE, -1, offset, size, value);
     if (FAILED(hr))
         return hr;
     struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_WRITE, -1, offset, size, value);
@@ -231,7 +241,7 @@ HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, 
     if (SUCCEEDED(hr))
         hr = device->interface.WriteConfigSpace(device->context, aligned, dword);
     hr = tap_close(&tapped, value, hr);
-    device_leave(device);
+    leave(device, &inside);
     return hr;
 }
 

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/file.h>
 
 #include "handle.h"
 #include "trace_files.h"
@@ -78,7 +77,7 @@ int64_t trace_payload(struct trace *trace, const void *bytes, uint64_t size) {
         int error = atomic_load(&trace->state) == TRACE_RECORDING ? 0 : ECANCELED;
         if (!error && place + size > capacity)
             error = wanted > trace->payload_max ? ENOBUFS
-                                                : trace_allocate(trace->payload_fd, capacity, wanted - capacity);
+                                                : platform_file_reserve(trace->payload_file, capacity, wanted - capacity);
         if (error)
             stop_recording(trace, trace_hresult_of(error));
         else if (place + size > capacity)
@@ -106,7 +105,7 @@ HRESULT hdvlab_trace_mark(HDVLAB_TRACE handle, uint32_t kind, uint16_t device, i
         return E_INVALIDARG;
     struct trace *trace = handle_acquire(handle, HANDLE_TRACE);
     if (!trace)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HRESULT hr = S_OK;
     if (!trace->writable) {
         hr = E_ACCESSDENIED;
@@ -125,7 +124,7 @@ HRESULT hdvlab_trace_mark(HDVLAB_TRACE handle, uint32_t kind, uint16_t device, i
 HRESULT hdvlab_trace_set_time(HDVLAB_TRACE handle, int64_t t_ns) {
     struct trace *trace = handle_acquire(handle, HANDLE_TRACE);
     if (!trace)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HRESULT hr = trace->clock.kind == HDVLAB_CLOCK_MANUAL ? S_OK : HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     if (hr == S_OK && atomic_exchange(&trace->clock.manual_ns, t_ns) > t_ns)
         atomic_fetch_add(&trace->header->backward, 1);
@@ -136,7 +135,7 @@ HRESULT hdvlab_trace_set_time(HDVLAB_TRACE handle, int64_t t_ns) {
 HRESULT hdvlab_trace_finish(HDVLAB_TRACE handle) {
     struct trace *trace = handle_acquire(handle, HANDLE_TRACE);
     if (!trace)
-        return E_HANDLE;
+        return handle_refusal(handle);
     pthread_mutex_lock(&trace->grow_lock);
     uint32_t before = atomic_exchange(&trace->state, TRACE_CLOSED);
     pthread_mutex_unlock(&trace->grow_lock);
@@ -153,7 +152,7 @@ HRESULT hdvlab_trace_finish(HDVLAB_TRACE handle) {
                                           .stopped = atomic_load(&h->stopped)};
         h->totals.crc = trace_totals_crc(h);
         atomic_store(&h->closed, 1);
-        flock(trace->header_fd, LOCK_UN);
+        platform_lock_drop(trace->header_file);
     }
     handle_release(handle);
     return S_OK;
@@ -163,7 +162,7 @@ HRESULT hdvlab_trace_close(HDVLAB_TRACE handle) {
     HRESULT hr = hdvlab_trace_finish(handle);
     struct trace *trace = handle_acquire(handle, HANDLE_TRACE);
     if (!trace)
-        return E_HANDLE;
+        return handle_refusal(handle);
     if (!handle_retire(handle, HANDLE_TRACE))
         hr = E_HANDLE;
     else
@@ -179,7 +178,7 @@ HRESULT hdvlab_trace_pin(HDVLAB_TRACE handle, uint32_t column, void **base) {
         return E_INVALIDARG;
     struct trace *trace = handle_acquire(handle, HANDLE_TRACE);
     if (!trace)
-        return E_HANDLE;
+        return handle_refusal(handle);
     *base = column < HDVLAB_COLUMN_COUNT ? trace->column[column] : trace->payload;
     return S_OK; /* the reference stays */
 }
@@ -194,7 +193,7 @@ HRESULT hdvlab_bench_rows(HDVLAB_TRACE handle, uint64_t count, BOOL complete, ui
         return E_POINTER;
     struct trace *trace = handle_acquire(handle, HANDLE_TRACE);
     if (!trace)
-        return E_HANDLE;
+        return handle_refusal(handle);
     struct row r = {.kind = HDVLAB_MMIO_READ, .device = 0, .bar = 0, .size = 4, .cause = -1};
     int64_t start = monotonic_ns(), began = 0;
     for (uint64_t i = 0; i < count; i++) {

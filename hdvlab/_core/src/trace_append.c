@@ -55,7 +55,7 @@ HRESULT hdvlab_trace_append(HDVLAB_TRACE handle, uint64_t rows, const void *cons
             return E_INVALIDARG;
     struct trace *trace = handle_acquire(handle, HANDLE_TRACE);
     if (!trace)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HRESULT hr = S_OK;
     if (!trace->writable)
         hr = E_ACCESSDENIED;

@@ -8,7 +8,7 @@ from typing import Any
 
 from hdvlab._core import ffi
 from hdvlab.errors import check
-from hdvlab.hdv.memory import deliver_guest_interrupt, map_aperture, read_guest_memory, write_guest_memory
+from hdvlab.hdv.memory import deliver_guest_interrupt, live_view, map_aperture, read_guest_memory, write_guest_memory
 from hdvlab.hdv.raw.arguments import function, handle, unsigned
 from hdvlab.hdv.raw.types import HDV_DEVICE
 
@@ -113,11 +113,10 @@ def HdvCreateGuestMemoryAperture(
 
     Notes
     -----
-    HDV API, HdvCreateGuestMemoryAperture. Not to be touched after HdvDestroyGuestMemoryAperture or the device's end.
+    HDV API, HdvCreateGuestMemoryAperture. A view kept past the aperture's end reads zeros (Windows: faults).
     """
     mapped = map_aperture(handle(requestor), guestPhysicalAddress, byteCount, writeProtected)
-    view = memoryview(ffi.buffer(mapped, byteCount))
-    return view.toreadonly() if writeProtected else view
+    return live_view(handle(requestor), mapped, byteCount, writeProtected)
 
 
 def HdvDestroyGuestMemoryAperture(requestor: HDV_DEVICE, mappedAddress: memoryview | Any) -> None:

@@ -1,0 +1,27 @@
+/* Where a system keeps apertures that have died: their pages are zeros, their addresses not yet another's. */
+#ifndef HDVLAB_APERTURE_H
+#define HDVLAB_APERTURE_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#define DEAD_APERTURES_MAX 1024u /* of a system; beyond it the oldest are unmapped for good */
+
+struct aperture;
+struct device;
+struct system;
+
+struct graveyard {
+    pthread_mutex_t lock; /* held for nothing but the list */
+    struct aperture *first, *last;
+    uint32_t count;
+};
+
+void graveyard_init(struct graveyard *dead);
+void graveyard_destroy(struct graveyard *dead);
+/* Ends a device's apertures, each with its row. */
+void apertures_drop(struct device *device);
+/* The same for all apertures of a system that touch the range. The memory map is held for writing. */
+void apertures_end_in(struct system *system, uint64_t first, uint64_t last);
+
+#endif

@@ -1,0 +1,282 @@
+/* Guest RAM that comes and goes: hdvlab_memory_map, hdvlab_memory_unmap, and copies across regions. */
+#include "memory_map.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "handle.h"
+#include "system.h"
+
+#define PAGE 4096ull
+#define REGION_QUOTA 1024u
+#define REGION_BYTES_MAX (8ull << 40)
+
+struct backing {
+    HANDLE file;
+    uint64_t offset, bytes;
+    struct window window;
+    uint8_t *base; /* NULL where the file may shrink under us: then every access is read or written */
+    int borrowed;  /* somebody else's object and mapping */
+};
+
+struct region {
+    uint64_t gpa, last; /* last byte, for a region may end at 2^64 */
+    uint32_t flags;
+    struct backing backing;
+};
+
+struct memory_map {
+    pthread_rwlock_t lock; /* read: who copies or maps; write: who changes the table */
+    struct region *regions[REGION_QUOTA]; /* by address */
+    uint32_t count;
+    _Atomic uint32_t more;
+};
+
+/* ---- the file behind a region ------------------------------------------------------------------------------------- */
+
+static void backing_close(struct backing *b) {
+    if (b->borrowed)
+        return;
+    platform_window_unmap(&b->window);
+    platform_close(b->file);
+}
+
+static HRESULT backing_open(HANDLE file, uint64_t offset, uint64_t bytes, uint32_t flags, struct backing *b) {
+    struct section_source source;
+    HRESULT hr = platform_section_copy(file, flags & HDVLAB_MEMORY_WRITE, offset + bytes, &source);
+    if (FAILED(hr))
+        return hr;
+    *b = (struct backing){.file = source.section, .offset = offset, .bytes = bytes};
+    if (source.may_shrink)
+        return S_OK;
+    int error = platform_window_map(source.section, offset, bytes, flags & HDVLAB_MEMORY_WRITE, &b->window);
+    if (error) {
+        platform_close(source.section);
+        return error == EACCES || error == EPERM ? E_ACCESSDENIED : E_OUTOFMEMORY; /* EPERM: sealed */
+    }
+    b->base = b->window.address;
+    return S_OK;
+}
+
+/* Whether the bytes can be had now, so that a copy which could only half succeed is not begun. */
+static int backing_has(const struct backing *b, uint64_t from, uint64_t bytes) {
+    return b->base || platform_file_bytes(b->file) >= b->offset + from + bytes;
+}
+
+static HRESULT backing_copy(const struct backing *b, uint64_t at, uint64_t bytes, void *to, const void *from) {
+    if (!b->base) {
+        for (uint64_t done = 0, moved; done < bytes; done += moved) { /* the system may move less at a time */
+            uint64_t place = b->offset + at + done;
+            moved = to ? platform_file_read(b->file, place, (char *)to + done, bytes - done)
+                       : platform_file_write(b->file, place, (const char *)from + done, bytes - done);
+            if (!moved) /* cut short, or no space, in this very moment */
+                return HRESULT_FROM_WIN32(ERROR_NOACCESS);
+        }
+        return S_OK;
+    }
+    if (to)
+        memcpy(to, b->base + at, bytes);
+    else
+        memcpy(b->base + at, from, bytes);
+    return S_OK;
+}
+
+/* ---- the table ---------------------------------------------------------------------------------------------------- */
+
+HRESULT memory_map_create(struct memory_map **map) {
+    if (!(*map = calloc(1, sizeof **map)))
+        return E_OUTOFMEMORY;
+    pthread_rwlockattr_t how;
+    pthread_rwlockattr_init(&how);
+#ifdef __GLIBC__ /* else a guest that copies without end keeps a region from ever ending */
+    pthread_rwlockattr_setkind_np(&how, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+#endif
+    pthread_rwlock_init(&(*map)->lock, &how);
+    pthread_rwlockattr_destroy(&how);
+    return S_OK;
+}
+
+void memory_map_destroy(struct memory_map *map) {
+    if (!map)
+        return;
+    for (uint32_t i = 0; i < map->count; i++) {
+        backing_close(&map->regions[i]->backing);
+        free(map->regions[i]);
+    }
+    pthread_rwlock_destroy(&map->lock);
+    free(map);
+}
+
+int memory_map_has_more(const struct memory_map *map) {
+    return atomic_load_explicit(&map->more, memory_order_acquire) != 0;
+}
+
+void memory_map_hold(struct memory_map *map) { pthread_rwlock_rdlock(&map->lock); }
+void memory_map_let_go(struct memory_map *map) { pthread_rwlock_unlock(&map->lock); }
+
+/* How many regions begin at or below the address. */
+static uint32_t up_to(const struct memory_map *map, uint64_t gpa) {
+    uint32_t low = 0, high = map->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (map->regions[middle]->gpa <= gpa)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static struct region *find(const struct memory_map *map, uint64_t gpa) {
+    uint32_t index = up_to(map, gpa);
+    return index && map->regions[index - 1]->last >= gpa ? map->regions[index - 1] : NULL;
+}
+
+static HRESULT insert(struct memory_map *map, const struct region *new) {
+    uint32_t index = up_to(map, new->gpa);
+    if (index) {
+        const struct region *before = map->regions[index - 1];
+        const struct backing *a = &before->backing, *b = &new->backing;
+        if (!a->borrowed && before->gpa == new->gpa && before->last == new->last && before->flags == new->flags &&
+            a->offset == b->offset && platform_is_same_object(a->file, b->file))
+            return 1; /* the very same again */
+        if (before->last >= new->gpa)
+            return HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
+    }
+    if (index < map->count && map->regions[index]->gpa <= new->last)
+        return HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
+    if (map->count == REGION_QUOTA)
+        return HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA);
+    struct region *region = malloc(sizeof *region);
+    if (!region)
+        return E_OUTOFMEMORY;
+    *region = *new;
+    memmove(map->regions + index + 1, map->regions + index, (map->count - index) * sizeof *map->regions);
+    map->regions[index] = region;
+    map->count++;
+    if (!new->backing.borrowed)
+        atomic_fetch_add(&map->more, 1);
+    return S_OK;
+}
+
+HRESULT memory_map_add_own(struct memory_map *map, uint64_t gpa, uint64_t bytes, HANDLE memory, uint64_t offset,
+                           uint8_t *base) {
+    struct region own = {.gpa = gpa, .last = gpa + bytes - 1, .flags = HDVLAB_MEMORY_READ | HDVLAB_MEMORY_WRITE,
+                         .backing = {.file = memory, .offset = offset, .bytes = bytes, .base = base, .borrowed = 1}};
+    return insert(map, &own);
+}
+
+/* How much of the range from `done` on this region has. */
+static uint64_t part_of(const struct region *region, uint64_t gpa, uint64_t done, uint64_t bytes) {
+    uint64_t there = region->last - (gpa + done) + 1;
+    return there < bytes - done ? there : bytes - done;
+}
+
+static HRESULT may_copy(const struct memory_map *map, uint64_t gpa, uint64_t bytes, uint32_t flag) {
+    HRESULT hr = bytes || find(map, gpa) ? S_OK : HRESULT_FROM_WIN32(ERROR_NOACCESS);
+    for (uint64_t done = 0, part; done < bytes; done += part) {
+        const struct region *region = find(map, gpa + done);
+        if (!region)
+            return HRESULT_FROM_WIN32(ERROR_NOACCESS);
+        part = part_of(region, gpa, done, bytes);
+        if (!backing_has(&region->backing, gpa + done - region->gpa, part))
+            return HRESULT_FROM_WIN32(ERROR_NOACCESS);
+        if (!(region->flags & flag))
+            hr = E_ACCESSDENIED;
+    }
+    return hr;
+}
+
+HRESULT memory_map_copy(struct memory_map *map, uint64_t gpa, uint64_t bytes, void *to, const void *from) {
+    if (bytes && gpa + bytes - 1 < gpa)
+        return HRESULT_FROM_WIN32(ERROR_NOACCESS);
+    memory_map_hold(map);
+    HRESULT hr = may_copy(map, gpa, bytes, to ? HDVLAB_MEMORY_READ : HDVLAB_MEMORY_WRITE);
+    for (uint64_t done = 0, part; done < bytes && hr == S_OK; done += part) {
+        const struct region *region = find(map, gpa + done);
+        part = part_of(region, gpa, done, bytes);
+        hr = backing_copy(&region->backing, gpa + done - region->gpa, part, to ? (char *)to + done : NULL,
+                          from ? (const char *)from + done : NULL);
+    }
+    memory_map_let_go(map);
+    return hr;
+}
+
+HRESULT memory_map_locate(struct memory_map *map, uint64_t gpa, uint64_t bytes, struct memory_place *place) {
+    const struct region *region = find(map, gpa);
+    if (!region || !bytes || bytes - 1 > region->last - gpa)
+        return HRESULT_FROM_WIN32(ERROR_NOACCESS);
+    *place = (struct memory_place){.memory = region->backing.file,
+                                   .offset = region->backing.offset + (gpa - region->gpa), .flags = region->flags, .stable = region->backing.base != NULL};
+    return S_OK;
+}
+
+/* ---- from outside ------------------------------------------------------------------------------------------------- */
+
+/* The system with a reference and a map to change, or why not. */
+static struct system *acquire(HCS_SYSTEM handle, HRESULT *hr) {
+    struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
+    *hr = system ? S_OK : handle_refusal(handle);
+    if (system && !system->memory) { /* the machine is elsewhere */
+        handle_release(handle);
+        *hr = E_NOTIMPL;
+        return NULL;
+    }
+    return system;
+}
+
+HRESULT hdvlab_memory_map(HCS_SYSTEM handle, uint64_t gpa, uint64_t bytes, HANDLE file, uint64_t file_offset,
+                          uint32_t flags) {
+    HRESULT hr;
+    struct system *system = acquire(handle, &hr);
+    if (!system)
+        return hr;
+    struct region new = {.gpa = gpa, .last = gpa + bytes - 1, .flags = flags};
+    if (!bytes || bytes > REGION_BYTES_MAX || (gpa | bytes | file_offset) % PAGE || !flags ||
+        flags & ~(HDVLAB_MEMORY_READ | HDVLAB_MEMORY_WRITE))
+        hr = E_INVALIDARG;
+    else if (new.last < gpa || file_offset > INT64_MAX - bytes)
+        hr = HRESULT_FROM_WIN32(ERROR_ARITHMETIC_OVERFLOW);
+    else
+        hr = backing_open(file, file_offset, bytes, flags, &new.backing);
+    if (hr == S_OK) {
+        pthread_rwlock_wrlock(&system->memory->lock);
+        hr = insert(system->memory, &new);
+        pthread_rwlock_unlock(&system->memory->lock);
+        if (hr != S_OK)
+            backing_close(&new.backing);
+    }
+    handle_release(handle);
+    return FAILED(hr) ? hr : S_OK;
+}
+
+HRESULT hdvlab_memory_unmap(HCS_SYSTEM handle, uint64_t gpa, uint64_t bytes) {
+    HRESULT hr;
+    struct system *system = acquire(handle, &hr);
+    if (!system)
+        return hr;
+    struct memory_map *map = system->memory;
+    pthread_rwlock_wrlock(&map->lock); /* copies that run end first; none begins */
+    uint32_t index = up_to(map, gpa);
+    struct region *region = index ? map->regions[index - 1] : NULL;
+    if (!region || region->gpa != gpa || !bytes || region->last - gpa != bytes - 1)
+        hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
+    else if (region->backing.borrowed)
+        hr = E_ACCESSDENIED;
+    if (hr == S_OK) {
+        memmove(map->regions + index - 1, map->regions + index, (map->count - index) * sizeof *map->regions);
+        map->count--;
+        atomic_fetch_sub(&map->more, 1);
+        apertures_end_in(system, gpa, region->last);
+    }
+    pthread_rwlock_unlock(&map->lock);
+    if (hr == S_OK) {
+        backing_close(&region->backing);
+        free(region);
+    }
+    handle_release(handle);
+    return hr;
+}

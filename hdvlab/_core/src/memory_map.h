@@ -1,0 +1,33 @@
+/* Guest RAM as a table of regions, each backed by part of a file, that may change while the guest runs.
+ * Flags are what may be done to a region, by whomever: HDVLAB_MEMORY_READ, HDVLAB_MEMORY_WRITE. */
+#ifndef HDVLAB_MEMORY_MAP_H
+#define HDVLAB_MEMORY_MAP_H
+
+#include "hdvlab.h"
+
+struct memory_map;
+
+struct memory_place {
+    HANDLE memory; /* good until memory_map_let_go */
+    uint64_t offset;
+    uint32_t flags;
+    int stable; /* the file cannot shrink: its pages may be mapped */
+};
+
+HRESULT memory_map_create(struct memory_map **map);
+void memory_map_destroy(struct memory_map *map);
+/* The machine's own RAM, which stays its own and is not to be unmapped. `base` is where it is mapped here. */
+HRESULT memory_map_add_own(struct memory_map *map, uint64_t gpa, uint64_t bytes, HANDLE memory, uint64_t offset,
+                           uint8_t *base);
+/* Copies out of (`to`) or into (`from`) regions that lie side by side, all or nothing. ERROR_NOACCESS: not wholly RAM,
+ * or the file behind it has been cut; E_ACCESSDENIED: against a region's flags. */
+HRESULT memory_map_copy(struct memory_map *map, uint64_t gpa, uint64_t bytes, void *to, const void *from);
+/* Whether there are regions besides the machine's own: a cheap look before a slow one. */
+int memory_map_has_more(const struct memory_map *map);
+/* Between these two no region ends. */
+void memory_map_hold(struct memory_map *map);
+void memory_map_let_go(struct memory_map *map);
+/* Where a range of one region is; ERROR_NOACCESS when it is not in one. Held. */
+HRESULT memory_map_locate(struct memory_map *map, uint64_t gpa, uint64_t bytes, struct memory_place *place);
+
+#endif
