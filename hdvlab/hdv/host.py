@@ -27,6 +27,8 @@ class DeviceHost:
         The machine is closed (``E_HANDLE``).
     """
 
+    _empty = False
+
     def __init__(self, system: Any) -> None:
         self._out = ffi.new("void **")  # C stores the handle: Ctrl-C cannot come between that and our keeping it
         self._empty = True

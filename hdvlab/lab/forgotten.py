@@ -11,6 +11,7 @@ import os
 import queue
 import sys
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import Callable
@@ -113,8 +114,10 @@ def settle(timeout: float = 10.0) -> bool:
         return thread is None
     done = threading.Event()
     closer.queue.put(done.set)
-    while not done.wait(min(timeout, 0.05)):
-        timeout -= 0.05
-        if timeout <= 0 or not thread.is_alive():  # it may have ended between the two lines above
+    deadline = time.monotonic() + timeout
+    while not done.wait(0.02):
+        if not thread.is_alive():  # the last lab ended meanwhile, and what is queued is this
+            return True
+        if time.monotonic() > deadline:
             return False
     return True

@@ -46,6 +46,8 @@ class EmbeddedMachine:
         A RAM size out of range (``E_INVALIDARG``).
     """
 
+    _fresh = False
+
     def __init__(self, ram_size: int, trace: Any = None, record_sections: bool = False) -> None:
         self._out = ffi.new("void **")  # C stores the handle: Ctrl-C cannot come between that and our keeping it
         self._fresh = True
