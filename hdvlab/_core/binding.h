@@ -203,6 +203,10 @@ HRESULT hdvlab_register_file_config(void *, uint8_t **);
 HRESULT hdvlab_register_file_peek(void *, uint32_t, uint64_t, uint32_t, uint64_t *);
 HRESULT hdvlab_register_file_instance(void *, void *, const GUID *, const GUID *, void **);
 HRESULT hdvlab_register_file_interrupt(void *, uint32_t);
+typedef struct { uint32_t capability, count, masked, pending, data; uint64_t address; ...; } HDVLAB_MESSAGE;
+HRESULT hdvlab_register_file_message(void *, uint32_t, HDVLAB_MESSAGE *);
+HRESULT hdvlab_register_file_withdraw(void *, uint32_t);
+HRESULT hdvlab_register_file_end(void *);
 
 uint64_t hdvlab_live_handles(void);
 HRESULT hdvlab_json_check(const uint16_t *, uint64_t *);
@@ -220,4 +224,15 @@ extern "Python" {
     HRESULT hdvlab_py_bar_read(void *, uint32_t, uint64_t, uint32_t, uint64_t *);
     HRESULT hdvlab_py_bar_write(void *, uint32_t, uint64_t, uint32_t, uint64_t);
     HRESULT hdvlab_py_config_written(void *, uint32_t, uint32_t);
+    // HDV's own ten.
+    HRESULT hdvlab_hdv_initialize(void *);
+    void hdvlab_hdv_teardown(void *);
+    HRESULT hdvlab_hdv_set_configuration(void *, uint32_t, const uint16_t *const *);
+    HRESULT hdvlab_hdv_get_details(void *, HDV_PCI_PNP_ID *, uint32_t, uint32_t *);
+    HRESULT hdvlab_hdv_start(void *);
+    void hdvlab_hdv_stop(void *);
+    HRESULT hdvlab_hdv_read_config(void *, uint32_t, uint32_t *);
+    HRESULT hdvlab_hdv_write_config(void *, uint32_t, uint32_t);
+    HRESULT hdvlab_hdv_read(void *, int, uint64_t, uint64_t, uint8_t *);
+    HRESULT hdvlab_hdv_write(void *, int, uint64_t, uint64_t, const uint8_t *);
 }

@@ -13,10 +13,11 @@ from hdvlab._core import ffi, lib
 from hdvlab.device.bar_state import BarState
 from hdvlab.device.description import DeviceDescription, describe, fill_description
 from hdvlab.device.fault import Fault
+from hdvlab.device.interrupt import InterruptState, read_interrupt_state, withdraw_interrupt
 from hdvlab.device.work import DeviceLock, Work
-from hdvlab.errors import AccessError, DeviceError, HdvError, HResult, StateError, check
+from hdvlab.errors import AccessError, DeviceError, HResult, StateError, check
 from hdvlab.hdv import Aperture, DeviceHost, Doorbell, Section, memory
-from hdvlab.hdv.callbacks import callback_table
+from hdvlab.hdv.callbacks import callback_table, reraise_interrupt
 from hdvlab.pci import MsiCapability
 from hdvlab.pci.capability import Capability
 from hdvlab.registers import Register
@@ -89,6 +90,7 @@ class Device:
 
     _name: str
     _instance: Any
+    _instance_id: uuid.UUID | None
     _work: Work | None
     _last_work: Work | None
     _opened: weakref.WeakSet[Aperture | Doorbell | Section]
@@ -114,6 +116,7 @@ class Device:
         # Here and not in __init__, which an author may write without calling ours.
         self._name = cls.__name__.lower()
         self._instance = None
+        self._instance_id = None
         self._work = None
         self._last_work = None
         self._opened = weakref.WeakSet()
@@ -210,6 +213,50 @@ class Device:
         check(hresult, f"interrupt({vector})", "no such vector, or the driver was not granted it")
         return True
 
+    def interrupt_state(self, vector: int = 0) -> InterruptState:
+        """How a vector stands, as the driver programmed it; looking changes nothing.
+
+        Raises
+        ------
+        AccessError
+            The device has no such vector (``E_INVALIDARG``).
+        """
+        return read_interrupt_state(self._file, vector)
+
+    def interrupt_enabled(self, vector: int = 0) -> bool:
+        """Whether the driver enabled MSI-X or MSI and granted the vector: :meth:`interrupt` may raise it.
+
+        Bus mastering, without which nothing is sent, is another matter. AccessError as of :meth:`interrupt_state`.
+        """
+        return self.interrupt_state(vector).enabled
+
+    def interrupt_masked(self, vector: int = 0) -> bool:
+        """Whether the vector is masked, by itself or with all the function's; one that is raised is pending then."""
+        return self.interrupt_state(vector).masked
+
+    def interrupt_pending(self, vector: int = 0) -> bool:
+        """Whether the vector was raised and waits to be unmasked."""
+        return self.interrupt_state(vector).pending
+
+    def interrupt_withdraw(self, vector: int = 0) -> bool:
+        """Take back a vector that is pending, when what it was raised for has been dealt with meanwhile.
+
+        Returns
+        -------
+        bool
+            Whether it was pending.
+
+        Raises
+        ------
+        AccessError
+            The device has no such vector (``E_INVALIDARG``).
+
+        Notes
+        -----
+        PCI Local Bus 3.0, section 6.8.3.5: the function clears the bit, to avoid a spurious message at unmasking.
+        """
+        return withdraw_interrupt(self._file, vector)
+
     def doorbell(
         self, place: Register | int, value: int | None = None, *, bar: int = 0, size: int | None = None
     ) -> Doorbell:
@@ -225,9 +272,26 @@ class Device:
             bar, place = bars[0], place.offset
         return self._keep(Doorbell(self._running("doorbell"), bar, place, value, size))
 
-    def section(self, offset: int, size: int, *, bar: int = 0, writable: bool = True) -> Section:
-        """Back pages of a BAR with memory; see :class:`hdvlab.hdv.Section`. Closed with the device."""
-        return self._keep(Section(self._running("section"), bar, offset, size, writable))
+    def section(
+        self,
+        offset: int,
+        size: int,
+        *,
+        bar: int = 0,
+        writable: bool = True,
+        file: Any = None,
+        file_offset: int = 0,
+        share: Section | None = None,
+    ) -> Section:
+        """Back pages of a BAR with memory; see :class:`hdvlab.hdv.Section`. Closed with the device.
+
+        ``file`` makes a file or memfd the memory, ``share`` another section's, of this or another device; both from
+        ``file_offset`` bytes on.
+        """
+        device = self._running("section")
+        return self._keep(
+            Section(device, bar, offset, size, writable, file=file, file_offset=file_offset, share=share)
+        )
 
     def after(self, seconds: float, function: Callable[..., Any], *arguments: Any) -> threading.Timer:
         """Call ``function(*arguments)`` under :attr:`lock` once ``seconds`` have passed, unless the device stops.
@@ -271,6 +335,11 @@ class Device:
 
     # ---- the lab's side ----------------------------------------------------------------------------------------
 
+    @property
+    def plugged_in(self) -> bool:
+        """Whether it is in a machine that is on."""
+        return self._instance is not None
+
     def attach(self, host: DeviceHost, instance_id: uuid.UUID, name: str, report: Callable[[Fault], None]) -> Any:
         """Make the device an instance of ``host``, registers at their reset values; returns its ``HDV_DEVICE``.
 
@@ -278,18 +347,37 @@ class Device:
         """
         if self._instance is not None:
             raise StateError(f"{self._name} is plugged in already; make another one: {type(self).__name__}()")
-        check(lib.hdvlab_register_file_reset(self._file), "reset")
-        self._name, self._report = name, report
-        _attached[id(self)] = self  # before the library has the pointer, whatever happens in between
+        self._instance_id = instance_id  # from here on it is for detach() to undo, wherever Ctrl-C comes
         try:
+            check(lib.hdvlab_register_file_reset(self._file), "reset")
+            self._name, self._report = name, report
+            _attached[id(self)] = self  # before the library has the pointer, whatever happens in between
             self._instance = host.create_device(self._file, self.class_id, instance_id)
-        except HdvError:
-            del _attached[id(self)]
+            if self.concurrent:
+                check(lib.hdvlab_device_set_concurrent(self._instance, True), "concurrent")
+            self._work = Work(self._instance, self.on_failure)
+        except BaseException:
+            self.detach(instance_id)
             raise
-        if self.concurrent:
-            check(lib.hdvlab_device_set_concurrent(self._instance, True), "concurrent")
-        self._work = Work(self._instance, self.on_failure)
         return self._instance
+
+    def detach(self, instance_id: uuid.UUID) -> None:
+        """End the instance that :meth:`attach` made, with its Stop and Teardown; its slot is empty afterwards.
+
+        Nothing when it has ended, or when the device is attached as another instance by now.
+
+        Raises
+        ------
+        StateError
+            Called from a callback, or while the machine's power changes (``ERROR_INVALID_STATE``).
+        """
+        if self._instance_id != instance_id:
+            return
+        hresult = lib.hdvlab_register_file_end(self._file)
+        check(hresult, f"unplug {self._name}", "this is a callback, or the machine's power is being switched")
+        self._powered_off()
+        self._instance_id = None
+        reraise_interrupt()
 
     def peek(self, bar: int, offset: int, size: int) -> int:
         """The stored bytes at a BAR offset as a little-endian number: no handler, no side effect, no row.
@@ -335,11 +423,18 @@ class Device:
         try:
             self.teardown()
         finally:
-            for opened in list(self._opened):
-                opened.close()
-            self._opened.clear()
-            self._last_work, self._work, self._instance = self._work, None, None
-            _attached.pop(id(self), None)
+            self._powered_off()
+
+    def _powered_off(self) -> None:
+        """Nothing of the power-on that ended is left; again is nothing."""
+        for opened in list(self._opened):
+            opened.close()
+        self._opened.clear()
+        if self._work is not None:
+            self._work.stop()
+            self._last_work, self._work = self._work, None
+        self._instance = None
+        _attached.pop(id(self), None)
 
     def on_register_read(self, index: int, stored: int) -> int:
         handler, arguments = self._readers[index]

@@ -116,7 +116,8 @@ class Work:
     def join(self, timeout: float) -> list[threading.Thread]:
         """Wait for the threads to end; those that have not within ``timeout`` seconds."""
         with self._guard:
-            threads = [t for t in self._threads if t is not threading.current_thread()]
+            # One without a number was never started: Ctrl-C came first.
+            threads = [t for t in self._threads if t is not threading.current_thread() and t.ident is not None]
         for thread in threads:
             thread.join(timeout)
         return [thread for thread in threads if thread.is_alive()]

@@ -70,6 +70,8 @@ class Function:
         self.origin = origin
         self.source_of = source_of
         self.bars: dict[int, GuestBar] = {}
+        self.keeps: object = None
+        """What must live as long as somebody uses this."""
         self.vectors: list[int] = []
         """CPU vectors, in the order of the function's own, once :meth:`enable_interrupts` gave them."""
 

@@ -1,10 +1,22 @@
-"""The HDV vocabulary: enumerations, structures, device hosts, guest memory, doorbells, sections, callbacks."""
+"""The HDV vocabulary: enumerations, structures, device hosts, guest memory, doorbells, sections, callbacks.
 
+The names of the API itself (``HdvReadGuestMemory``, ``HDV_PCI_DEVICE_INTERFACE``, ...) are :mod:`hdvlab.hdv.raw`.
+"""
+
+from hdvlab.hdv import raw
 from hdvlab.hdv.compute_system import ComputeSystem
-from hdvlab.hdv.constants import BarSelector, DeviceType, DoorbellFlags, InterfaceVersion, MmioMappingFlags
+from hdvlab.hdv.constants import (
+    BarSelector,
+    DeviceHostFlags,
+    DeviceType,
+    DoorbellFlags,
+    InterfaceVersion,
+    MmioMappingFlags,
+)
 from hdvlab.hdv.doorbell import Doorbell
 from hdvlab.hdv.host import DeviceHost
 from hdvlab.hdv.memory import Aperture, deliver_guest_interrupt, read_guest_memory, write_guest_memory
+from hdvlab.hdv.raw import *
 from hdvlab.hdv.section import Section
 from hdvlab.hdv.structures import PnpId
 
@@ -13,6 +25,7 @@ __all__ = [
     "BarSelector",
     "ComputeSystem",
     "DeviceHost",
+    "DeviceHostFlags",
     "DeviceType",
     "Doorbell",
     "DoorbellFlags",
@@ -24,3 +37,4 @@ __all__ = [
     "read_guest_memory",
     "write_guest_memory",
 ]
+__all__ += raw.__all__

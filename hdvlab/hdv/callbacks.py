@@ -36,7 +36,7 @@ class _Interrupted(threading.local):
 
 
 _interrupted = _Interrupted()
-_ACCESSES = ("ReadInterceptedMemory", "WriteInterceptedMemory", "WriteConfigSpace")
+_ACCESSES = ("ReadInterceptedMemory", "WriteInterceptedMemory", "ReadConfigSpace", "WriteConfigSpace")
 
 
 def take_failure(hresult: int) -> str:
@@ -182,3 +182,93 @@ def callback_table(handles_config: bool) -> Any:
     if handles_config:
         table.config_written = lib.hdvlab_py_config_written
     return table
+
+
+# ---- the ten callbacks of HDV itself, for devices that are written to them (hdv/raw/interface.py) --------------------
+
+def _raw_teardown_outside_try(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    _interrupted.error = error
+    context = trace.tb_frame.f_locals.get("context")
+    if context is not None:
+        ffi.from_handle(context).teardown()
+
+
+def _served(context: Any, operation: str, method: str, *arguments: Any) -> int:
+    try:
+        answer: int = getattr(ffi.from_handle(context), method)(*arguments)
+    except BaseException as error:
+        return _failed(context, operation, error)
+    return answer
+
+
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
+def hdvlab_hdv_initialize(context: Any) -> int:
+    return _served(context, "Initialize", "step", "Initialize")
+
+
+@ffi.def_extern(onerror=_raw_teardown_outside_try)
+def hdvlab_hdv_teardown(context: Any) -> None:
+    try:
+        ffi.from_handle(context).teardown()
+    except BaseException as error:
+        _failed(context, "Teardown", error)
+
+
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
+def hdvlab_hdv_set_configuration(context: Any, count: int, values: Any) -> int:
+    try:
+        texts = [wide_string(values[i]) for i in range(count)]
+    except BaseException as error:
+        return _failed(context, "SetConfiguration", error)
+    return _served(context, "SetConfiguration", "step", "SetConfiguration", texts)
+
+
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
+def hdvlab_hdv_get_details(context: Any, pnp_id: Any, count: int, probed_bars: Any) -> int:
+    return _served(context, "GetDetails", "get_details", pnp_id, count, probed_bars)
+
+
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
+def hdvlab_hdv_start(context: Any) -> int:
+    return _served(context, "Start", "step", "Start")
+
+
+@ffi.def_extern(onerror=_outside_try)
+def hdvlab_hdv_stop(context: Any) -> None:
+    _served(context, "Stop", "step", "Stop")
+
+
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
+def hdvlab_hdv_read_config(context: Any, offset: int, value: Any) -> int:
+    return _served(context, "ReadConfigSpace", "read_config_space", offset, value)
+
+
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
+def hdvlab_hdv_write_config(context: Any, offset: int, value: int) -> int:
+    return _served(context, "WriteConfigSpace", "step", "WriteConfigSpace", offset, value)
+
+
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
+def hdvlab_hdv_read(context: Any, bar: int, offset: int, length: int, value: Any) -> int:
+    return _served(context, "ReadInterceptedMemory", "read_intercepted_memory", bar, offset, length, value)
+
+
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
+def hdvlab_hdv_write(context: Any, bar: int, offset: int, length: int, value: Any) -> int:
+    return _served(context, "WriteInterceptedMemory", "write_intercepted_memory", bar, offset, length, value)
+
+
+def interface_slots() -> dict[str, Any]:
+    """The C functions above by their slots in ``HDV_PCI_DEVICE_INTERFACE``."""
+    return {
+        "Initialize": lib.hdvlab_hdv_initialize,
+        "Teardown": lib.hdvlab_hdv_teardown,
+        "SetConfiguration": lib.hdvlab_hdv_set_configuration,
+        "GetDetails": lib.hdvlab_hdv_get_details,
+        "Start": lib.hdvlab_hdv_start,
+        "Stop": lib.hdvlab_hdv_stop,
+        "ReadConfigSpace": lib.hdvlab_hdv_read_config,
+        "WriteConfigSpace": lib.hdvlab_hdv_write_config,
+        "ReadInterceptedMemory": lib.hdvlab_hdv_read,
+        "WriteInterceptedMemory": lib.hdvlab_hdv_write,
+    }

@@ -1,4 +1,4 @@
-"""HDV's enumerations.
+"""HDV's enumerations; every member also has its C name.
 
 Ref: HyperVDeviceVirtualization.h (Windows SDK).
 """
@@ -13,6 +13,17 @@ class DeviceType(enum.IntEnum):
 
     UNDEFINED = 0
     PCI = 1
+    HdvDeviceTypeUndefined = 0
+    HdvDeviceTypePCI = 1
+
+
+class DeviceHostFlags(enum.IntFlag):
+    """``HDV_DEVICE_HOST_FLAGS``."""
+
+    NONE = 0
+    INITIALIZE_COM_SECURITY = 1
+    HdvDeviceHostFlagNone = 0
+    HdvDeviceHostFlagInitializeComSecurity = 1
 
 
 class BarSelector(enum.IntEnum):
@@ -24,6 +35,12 @@ class BarSelector(enum.IntEnum):
     BAR3 = 3
     BAR4 = 4
     BAR5 = 5
+    HDV_PCI_BAR0 = 0
+    HDV_PCI_BAR1 = 1
+    HDV_PCI_BAR2 = 2
+    HDV_PCI_BAR3 = 3
+    HDV_PCI_BAR4 = 4
+    HDV_PCI_BAR5 = 5
 
 
 class InterfaceVersion(enum.IntEnum):
@@ -31,6 +48,8 @@ class InterfaceVersion(enum.IntEnum):
 
     INVALID = 0
     VERSION_1 = 1
+    HdvPciDeviceInterfaceVersionInvalid = 0
+    HdvPciDeviceInterfaceVersion1 = 1
 
 
 class DoorbellFlags(enum.IntFlag):
@@ -42,6 +61,12 @@ class DoorbellFlags(enum.IntFlag):
     TRIGGER_SIZE_DWORD = 3
     TRIGGER_SIZE_QWORD = 4
     TRIGGER_ANY_VALUE = 0x80000000
+    HDV_DOORBELL_FLAG_TRIGGER_SIZE_ANY = 0
+    HDV_DOORBELL_FLAG_TRIGGER_SIZE_BYTE = 1
+    HDV_DOORBELL_FLAG_TRIGGER_SIZE_WORD = 2
+    HDV_DOORBELL_FLAG_TRIGGER_SIZE_DWORD = 3
+    HDV_DOORBELL_FLAG_TRIGGER_SIZE_QWORD = 4
+    HDV_DOORBELL_FLAG_TRIGGER_ANY_VALUE = 0x80000000
 
     @classmethod
     def for_trigger(cls, size: int | None, any_value: bool) -> DoorbellFlags:
@@ -56,6 +81,9 @@ class MmioMappingFlags(enum.IntFlag):
     NONE = 0
     WRITEABLE = 1
     EXECUTABLE = 2
+    HdvMmioMappingFlagNone = 0
+    HdvMmioMappingFlagWriteable = 1
+    HdvMmioMappingFlagExecutable = 2
 
 
 #: Size of the pages that sections are given in, bytes.

@@ -27,10 +27,17 @@ class DeviceHost:
         The machine is closed (``E_HANDLE``).
     """
 
+    _empty = False
+
     def __init__(self, system: Any) -> None:
-        handle = ffi.new("void **")
-        check(lib.HdvInitializeDeviceHost(system, handle), "HdvInitializeDeviceHost")
-        self.handle: Any = handle[0]
+        self._out = ffi.new("void **")  # C stores the handle: Ctrl-C cannot come between that and our keeping it
+        self._empty = True
+        check(lib.HdvInitializeDeviceHost(system, self._out), "HdvInitializeDeviceHost")
+
+    @property
+    def handle(self) -> Any:
+        """``HDV_HOST``."""
+        return self._out[0]
 
     def create_device(self, register_file: Any, class_id: uuid.UUID, instance_id: uuid.UUID) -> Any:
         """Make a register file a device instance; returns its ``HDV_DEVICE``.
@@ -40,6 +47,7 @@ class DeviceHost:
         HdvError
             The (class, instance) pair, or the register file, is in use already (``ERROR_ALREADY_EXISTS``).
         """
+        self._empty = False
         device = ffi.new("void **")
         check(
             lib.hdvlab_register_file_instance(register_file, self.handle, guid(class_id), guid(instance_id), device),
@@ -58,3 +66,7 @@ class DeviceHost:
             Called from inside a callback (``ERROR_INVALID_STATE``).
         """
         check(lib.HdvTeardownDeviceHost(self.handle), "HdvTeardownDeviceHost")
+
+    def __del__(self) -> None:
+        if self._empty and self.handle != ffi.NULL:  # with devices it is its owner's business: their code would run
+            lib.HdvTeardownDeviceHost(self.handle)

@@ -5,8 +5,10 @@ Ref: HDV API, HdvReadGuestMemory, HdvWriteGuestMemory, HdvCreateGuestMemoryApert
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, overload
 
 from hdvlab._core import ffi, lib
 from hdvlab.errors import AccessError, GuestMemoryError, HResult, StateError, check
@@ -76,11 +78,42 @@ def deliver_guest_interrupt(device: Any, address: int, data: int) -> None:
     _check(lib.HdvDeliverGuestInterrupt(device, address, data & 0xFFFFFFFF), operation)
 
 
+def map_aperture(device: Any, address: int, size: int, write_protected: bool) -> Any:
+    """Map guest RAM; returns its address (cffi ``void *``). See :class:`Aperture`."""
+    operation = f"HdvCreateGuestMemoryAperture {address:#x}+{size:#x}"
+    _range_check(address, size, operation)
+    mapped = ffi.new("void **")
+    _check(lib.HdvCreateGuestMemoryAperture(device, address, size, bool(write_protected), mapped), operation)
+    return mapped[0]
+
+
+def live_view(device: Any, mapped: Any, size: int, write_protected: bool) -> memoryview:
+    """The bytes of an aperture, whose address stays good as long as the view is kept.
+
+    Raises
+    ------
+    StateError
+        The aperture has ended.
+    """
+    hold = ffi.new("void **")
+    if lib.hdvlab_aperture_hold(device, mapped, hold) < 0:
+        raise StateError("the aperture is closed", None, "Aperture")
+    release, handle = lib.hdvlab_aperture_release, hold[0]
+    view = memoryview(ffi.buffer(ffi.gc(mapped, lambda _: release(handle)), size))
+    return view.toreadonly() if write_protected else view
+
+
 class Aperture:
     """A live window on guest RAM: the same pages, not a copy.
 
-    Its mapping and unmapping are rows; what is done through ``raw`` is not (a visible blind spot). ``read`` and
-    ``write`` are rows like any other transfer.
+    A buffer of bytes whose accesses are rows: ``aperture[0:16]`` is one ``dma_read``, ``aperture[4] = 7`` and
+    ``aperture[0:4] = b"ABCD"`` are one ``dma_write`` each, ``for byte in aperture`` and ``bytes(aperture)`` are one
+    ``dma_read`` of all of it. Negative places count from the end; places outside raise AccessError, also in slices.
+    :meth:`read_u32` and its like are little-endian numbers.
+
+    Its mapping and unmapping are rows; what is done through :attr:`raw` is not (a visible blind spot).
+
+    The guest may change the bytes between two reads: take a copy (``aperture[0:16]``), check the copy, use the copy.
 
     Parameters
     ----------
@@ -93,12 +126,8 @@ class Aperture:
     """
 
     def __init__(self, device: Any, address: int, size: int, write_protected: bool = False) -> None:
-        operation = f"HdvCreateGuestMemoryAperture {address:#x}+{size:#x}"
-        _range_check(address, size, operation)
-        mapped = ffi.new("void **")
-        _check(lib.HdvCreateGuestMemoryAperture(device, address, size, write_protected, mapped), operation)
         self._device = device
-        self._mapped: Any = mapped[0]
+        self._mapped: Any = map_aperture(device, address, size, write_protected)
         self.address = address
         self.size = size
         self.write_protected = write_protected
@@ -121,12 +150,94 @@ class Aperture:
             raise GuestMemoryError("the aperture is write-protected (E_ACCESSDENIED)", HResult.E_ACCESSDENIED)
         write_guest_memory(self._device, address, data)
 
+    def __len__(self) -> int:
+        return self.size
+
+    def _range(self, key: int | slice) -> tuple[int, int]:
+        """Offset and bytes of an index or slice; nothing is cut to fit."""
+        if not isinstance(key, slice):
+            place = operator.index(key)
+            return place + self.size if place < 0 else place, 1
+        if key.step not in (None, 1):
+            raise AccessError(f"a slice of an aperture is a run of bytes, without a step of {key.step}")
+        start = 0 if key.start is None else operator.index(key.start)
+        stop = self.size if key.stop is None else operator.index(key.stop)
+        start, stop = (place + self.size if place < 0 else place for place in (start, stop))
+        return start, stop - start
+
+    @overload
+    def __getitem__(self, key: int) -> int: ...
+    @overload
+    def __getitem__(self, key: slice) -> bytes: ...
+    def __getitem__(self, key: int | slice) -> int | bytes:
+        data = self.read(*self._range(key))
+        return data if isinstance(key, slice) else data[0]
+
+    @overload
+    def __setitem__(self, key: int, value: int) -> None: ...
+    @overload
+    def __setitem__(self, key: slice, value: bytes | bytearray | memoryview) -> None: ...
+    def __setitem__(self, key: int | slice, value: int | bytes | bytearray | memoryview) -> None:
+        offset, size = self._range(key)
+        if isinstance(key, slice):
+            data = memoryview(value).cast("B")  # type: ignore[arg-type] # an int has no buffer, which it says
+            if len(data) != size:
+                raise AccessError(f"{len(data)} bytes do not fit {offset:#x}+{size:#x}; an aperture keeps its size")
+            self.write(offset, data)
+        else:
+            self._write_number(offset, operator.index(value), 1)  # type: ignore[arg-type] # as above
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.read(0, self.size))
+
+    def __bytes__(self) -> bytes:
+        return self.read(0, self.size)
+
+    def _write_number(self, offset: int, value: int, size: int) -> None:
+        if not 0 <= value < 1 << 8 * size:
+            raise AccessError(f"{value:#x} does not fit {size} byte{'s' if size > 1 else ''}")
+        self.write(offset, value.to_bytes(size, "little"))
+
+    def read_u8(self, offset: int) -> int:
+        """The byte at ``offset``; a ``dma_read`` row."""
+        return self.read(offset, 1)[0]
+
+    def read_u16(self, offset: int) -> int:
+        """The 2 bytes at ``offset``, little-endian; a ``dma_read`` row."""
+        return int.from_bytes(self.read(offset, 2), "little")
+
+    def read_u32(self, offset: int) -> int:
+        """The 4 bytes at ``offset``, little-endian; a ``dma_read`` row."""
+        return int.from_bytes(self.read(offset, 4), "little")
+
+    def read_u64(self, offset: int) -> int:
+        """The 8 bytes at ``offset``, little-endian; a ``dma_read`` row."""
+        return int.from_bytes(self.read(offset, 8), "little")
+
+    def write_u8(self, offset: int, value: int) -> None:
+        """Write 1 byte at ``offset``; a ``dma_write`` row. AccessError for a value that does not fit."""
+        self._write_number(offset, value, 1)
+
+    def write_u16(self, offset: int, value: int) -> None:
+        """Write 2 bytes at ``offset``, little-endian; a ``dma_write`` row. AccessError for a value that does not fit."""
+        self._write_number(offset, value, 2)
+
+    def write_u32(self, offset: int, value: int) -> None:
+        """Write 4 bytes at ``offset``, little-endian; a ``dma_write`` row. AccessError for a value that does not fit."""
+        self._write_number(offset, value, 4)
+
+    def write_u64(self, offset: int, value: int) -> None:
+        """Write 8 bytes at ``offset``, little-endian; a ``dma_write`` row. AccessError for a value that does not fit."""
+        self._write_number(offset, value, 8)
+
     @property
     def raw(self) -> memoryview:
-        """The pages themselves: no rows. Not to be used after the aperture is closed or the device stopped."""
+        """The pages themselves: no rows, no copy, volatile.
+
+        A view that is kept past the aperture's end reads zeros; what is written there goes nowhere.
+        """
         self._at(0, 0)
-        view = memoryview(ffi.buffer(self._mapped, self.size))
-        return view.toreadonly() if self.write_protected else view
+        return live_view(self._device, self._mapped, self.size, self.write_protected)
 
     def close(self) -> None:
         """Unmap; closing twice is nothing."""

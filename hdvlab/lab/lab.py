@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from hdvlab.device import Device, Fault
 from hdvlab.errors import HdvError, HResult, StateError, TraceError, TraceLossWarning, UsageError
 from hdvlab.guest import Guest, Program
+from hdvlab.lab.forgotten import make_room, when_forgotten
 from hdvlab.lab.plugged import Plugged
 from hdvlab.lab.power import Power
 from hdvlab.lab.run import Run
@@ -40,12 +42,40 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
+class _Switch:
+    """What outlives a lab that was forgotten: the machine that is to be switched off. Must not refer to the lab."""
+
+    def __init__(self) -> None:
+        self.power: Power | None = None
+
+    def off(self) -> None:
+        """Switch the machine off; its lab is gone."""
+        power, self.power = self.power, None
+        if power is not None:
+            power.end()
+
+
+class _Report:
+    """Tells a lab of faults, without keeping it: devices refer to this, and the library keeps devices alive."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = weakref.ref(lab)
+
+    def __call__(self, fault: Fault) -> None:
+        lab = self._lab()
+        if lab is not None:
+            lab._report(fault)
+        else:
+            print(f"{fault}; its lab was forgotten\n{fault.text}", file=sys.stderr)
+
+
 def _alone(method: Callable[Concatenate[Lab, _P], _R]) -> Callable[Concatenate[Lab, _P], _R]:
     """One thread at a time plugs, unplugs and switches the power of a lab."""
 
     @functools.wraps(method)
     def guarded(self: Lab, /, *arguments: _P.args, **named: _P.kwargs) -> _R:
         with self._door:
+            self._settle()
             return method(self, *arguments, **named)
 
     return guarded
@@ -81,11 +111,15 @@ class Lab:
         clock: str = "auto",
         record_sections: bool = False,
     ) -> None:
+        make_room()
         self.trace = Recorder.create(None if trace is None else Path(trace), clock=clock)
         self._ram = ram
         self._record_sections = record_sections
         self._plugged: dict[str, Plugged] = {}
-        self._power: Power | None = None
+        self._switch = _Switch()
+        self._moving: list[Plugged] = []
+        """On its way in or out: what Ctrl-C leaves here is taken out by whoever comes next."""
+        self._remember = when_forgotten(self, self._switch.off)
         self._programs: list[Program] = []
         self._refused: list[Fault] = []
         self._door = threading.RLock()
@@ -142,16 +176,20 @@ class Lab:
             reason = f"{taken.name} is in it" if taken is not None else f"slots are 0 to {SLOT_COUNT - 1}"
             raise UsageError(f"slot {slot}: {reason}")
         one = Plugged(self, device, name, slot, configuration, self.trace.add_device(self._info(device, name, slot)))
+        if device.plugged_in and (before is None or before.device is not device):
+            raise StateError(f"{device.name} is plugged in already; make another one: {type(device).__name__}()")
         if before is not None:
             self.unplug(name)
-        self._plugged[name] = one
         try:
+            self._moving.append(one)
+            self._plugged[name] = one
             if self._power is None:
-                self.start()
+                self._switch_on()
             else:
                 self._power.plug(one)
+            self._moving.clear()
         except BaseException as error:
-            del self._plugged[name]
+            self._settle()
             self._refused.extend(fault.without_traceback() for fault in device.faults)
             if isinstance(error, HdvError) and device.faults:
                 last = device.faults[-1]
@@ -179,8 +217,30 @@ class Lab:
         one = self[name]
         if self._power is not None:
             one.wait_idle()
-            self._power.unplug(one)
-        del self._plugged[name]
+        self._moving.append(one)
+        try:
+            self._settle()
+        except StateError:  # this is a callback: it is in as before
+            self._moving.remove(one)
+            raise
+        except BaseException:  # Ctrl-C, while it stopped
+            self._settle()
+            raise
+
+    def _settle(self) -> None:
+        """Finish what is under way, or was when Ctrl-C came: what was on its way in or out is out, a machine that was
+        being switched on or off is off."""
+        power = self._switch.power
+        if power is not None and not power.is_on:
+            power.off(self)
+            self._switch.power = None
+        while self._moving:
+            one = self._moving[-1]
+            if self._power is not None:
+                self._power.unplug(one)
+            if self._plugged.get(one.name) is one:
+                del self._plugged[one.name]
+            self._moving.pop()
 
     def __getitem__(self, name: str) -> Plugged:
         try:
@@ -196,6 +256,11 @@ class Lab:
         return iter(self._plugged.values())
 
     # ---- power -------------------------------------------------------------------------------------------------
+
+    @property
+    def _power(self) -> Power | None:
+        power = self._switch.power
+        return power if power is not None and power.is_on else None
 
     @property
     def running(self) -> bool:
@@ -223,8 +288,18 @@ class Lab:
         """
         if self._power is not None:
             raise StateError("the machine is on already")
+        self._switch_on()
+
+    def _switch_on(self) -> None:
         machine = EmbeddedMachine(self._ram, self.trace.handle, self._record_sections)
-        self._power = Power(machine, list(self), self._report, self.trace.source_of)
+        power = Power(machine, _Report(self), self.trace.source_of)
+        try:
+            self._switch.power = power  # from here on whoever comes next switches it off, wherever Ctrl-C comes
+            power.on(list(self))
+        except BaseException:
+            power.off(self)
+            self._switch.power = None
+            raise
 
     @_alone
     def stop(self) -> None:
@@ -240,23 +315,27 @@ class Lab:
             one.wait_idle()
         self._programs.clear()
         power = self._power
+        power.is_on = False
         try:
             power.machine.stop()
         except StateError:
-            raise  # it is on as before
-        except BaseException:  # Ctrl-C, while a device stopped
-            self._power = None
-            power.off(self)
+            power.is_on = True  # as before: this is a callback
             raise
-        self._power = None
-        power.off(self)
+        except BaseException:  # Ctrl-C, while a device stopped
+            self._settle()
+            raise
+        self._settle()
 
     def close(self) -> None:
         """Power off and end the recording; a temporary trace is removed. Closing twice is nothing."""
         try:
             if self._power is not None:
                 self.stop()
+            else:
+                with self._door:
+                    self._settle()
         finally:
+            self._remember()
             self.trace.close()
 
     def __enter__(self) -> Lab:

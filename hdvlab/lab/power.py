@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 
 from hdvlab._core import lib
 from hdvlab.device import Fault
-from hdvlab.errors import HdvError, HResult, check
+from hdvlab.errors import HandleError, check
 from hdvlab.guest import Function, Guest, RamAllocator, VectorAllocator
 from hdvlab.hdv import DeviceHost
 from hdvlab.lab.plugged import Plugged
@@ -17,14 +18,15 @@ from hdvlab.trace.schema import Origin
 
 
 class Power:
-    """A machine that is on.
+    """A machine, from power-on to power-off.
+
+    Every step may be cut short by Ctrl-C anywhere; :meth:`unplug` and :meth:`off` undo what there is to undo, and may
+    themselves be called again.
 
     Parameters
     ----------
     machine : EmbeddedMachine
         Created, not started.
-    plugged : sequence of Plugged
-        What is in the slots when power comes on.
     report : callable
         Told of each new fault of a device.
     source_of : callable
@@ -34,7 +36,6 @@ class Power:
     def __init__(
         self,
         machine: EmbeddedMachine,
-        plugged: Sequence[Plugged],
         report: Callable[[Fault], None],
         source_of: Callable[[FrameType], int],
     ) -> None:
@@ -44,16 +45,17 @@ class Power:
         self._placement = Placement()
         self.ram = RamAllocator(machine.ram_size)
         self.vectors = VectorAllocator()
+        self.is_on = False
         self.host = DeviceHost(machine.handle)
-        try:
-            for one in plugged:
-                self._attach(one)
-            machine.start()
-            for one in plugged:
-                self._enumerate(one)
-        except BaseException:
-            self.off(plugged)
-            raise
+
+    def on(self, plugged: Sequence[Plugged]) -> None:
+        """Power on with these in the slots; what fails is left to :meth:`off`."""
+        for one in plugged:
+            self._attach(one)
+        self.machine.start()
+        for one in plugged:
+            self._enumerate(one)
+        self.is_on = True
 
     def _attach(self, one: Plugged) -> None:
         one.handle = one.device.attach(self.host, one.instance_id, one.name, self._report)
@@ -63,13 +65,9 @@ class Power:
     def _enumerate(self, one: Plugged) -> None:
         """What firmware does, as the guest; then the user's own view of the result."""
         firmware = self.function(one, Origin.guest)
-        try:
-            configure(firmware, self._placement)
-        except BaseException:
-            for bar in firmware.bars.values():
-                self._placement.release(bar.address)
-            raise
+        configure(firmware, self._placement.of(one.slot))
         mine = self.function(one, Origin.user)
+        mine.keeps = one  # and it the lab: who has a BAR in hand has not forgotten the lab
         for bar in firmware.bars.values():
             mine.map_bar(bar.index, bar.address, bar.size)
         one.power_on(mine)
@@ -84,27 +82,13 @@ class Power:
 
     def plug(self, one: Plugged) -> None:
         """Hot plug: the device is powered on, then enumerated."""
-        try:
-            self._attach(one)
-            try:
-                self._enumerate(one)
-            except BaseException:
-                self.machine.remove_slot(one.slot)
-                raise
-        except BaseException:
-            one.power_off()
-            raise
+        self._attach(one)
+        self._enumerate(one)
 
     def unplug(self, one: Plugged) -> None:
-        """Hot unplug: Stop, Teardown, and the BARs' places are free again."""
-        try:
-            self.machine.remove_slot(one.slot)
-        except HdvError as error:  # Ctrl-C may have come between this and what follows: then it is out already
-            if error.hresult != HResult.ERROR_NOT_FOUND:
-                raise
-        if one.function is not None:
-            for bar in one.function.bars.values():
-                self._placement.release(bar.address)
+        """Hot unplug: Stop, Teardown, and the BARs' places are free again. Nothing when it is out already."""
+        one.device.detach(one.instance_id)
+        self._placement.release_all(one.slot)
         one.power_off()
 
     def guest(self, plugged: Iterable[Plugged]) -> Guest:
@@ -113,10 +97,18 @@ class Power:
         return Guest(self.machine, functions, self.ram, self.vectors)
 
     def off(self, plugged: Iterable[Plugged]) -> None:
-        """Power off: Stop and Teardown for every device; the machine is gone afterwards."""
+        """Power off: Stop and Teardown for every device; the machine is gone afterwards. Again is nothing."""
+        self.is_on = False
+        self.end()
+        for one in plugged:
+            one.device.detach(one.instance_id)
+            one.power_off()
+
+    def end(self) -> None:
+        """The same without what the lab knows of its devices."""
         try:
-            self.host.teardown()
+            with contextlib.suppress(HandleError):
+                self.host.teardown()
         finally:
-            self.machine.close()
-            for one in plugged:
-                one.power_off()
+            with contextlib.suppress(HandleError):
+                self.machine.close()

@@ -46,14 +46,17 @@ class EmbeddedMachine:
         A RAM size out of range (``E_INVALIDARG``).
     """
 
+    _fresh = False
+
     def __init__(self, ram_size: int, trace: Any = None, record_sections: bool = False) -> None:
-        handle = ffi.new("void **")
+        self._out = ffi.new("void **")  # C stores the handle: Ctrl-C cannot come between that and our keeping it
+        self._fresh = True
         check(
-            lib.hdvlab_embedded_create(ram_size, record_sections, ffi.NULL if trace is None else trace, handle),
+            lib.hdvlab_embedded_create(ram_size, record_sections, ffi.NULL if trace is None else trace, self._out),
             "create the embedded machine",
             f"RAM of {ram_size} bytes: it is whole pages, 1 MiB to 1 TiB, and must fit this computer",
         )
-        self._handle: Any = handle[0]
+        self._handle: Any = self._out[0]
         self._ram_size = ram_size
         self._scratch = _Scratch()
 
@@ -86,6 +89,7 @@ class EmbeddedMachine:
 
     def start(self) -> None:
         """See :meth:`System.start`. A device that fails a step fails the start, with its HRESULT; all are torn down."""
+        self._fresh = False
         hresult = lib.hdvlab_system_start(self._handle)
         reraise_interrupt()
         check(hresult, "start the machine")
@@ -100,6 +104,10 @@ class EmbeddedMachine:
         """See :meth:`System.close`."""
         check(lib.hdvlab_system_close(self._handle), "close the machine")
         reraise_interrupt()
+
+    def __del__(self) -> None:
+        if self._fresh:  # never started, so no device's code runs here
+            lib.hdvlab_system_close(self._out[0])
 
     # ---- the guest's side --------------------------------------------------------------------------------------
 

@@ -16,14 +16,30 @@ LOW_WINDOW = (0xE0000000, 0xFEC00000)
 HIGH_WINDOW = (0x8000000000, 0x10000000000)
 
 
-@dataclass
-class Placement:
-    """Hands out addresses for BARs, aligned to their size; what a function gives back is used again."""
+class SlotPlacement:
+    """Addresses for the BARs of what is in one slot."""
 
-    _taken: dict[int, int] = field(default_factory=dict)
-    """Base to size."""
+    def __init__(self, placement: Placement, slot: int) -> None:
+        self._placement = placement
+        self._slot = slot
 
     def place(self, bar: BarDescription) -> int:
+        """A free guest-physical base for a BAR; StateError where the window is full."""
+        return self._placement.place(bar, self._slot)
+
+
+@dataclass
+class Placement:
+    """Hands out addresses for BARs, aligned to their size; what a slot gives back is used again."""
+
+    _taken: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Base to size and slot."""
+
+    def of(self, slot: int) -> SlotPlacement:
+        """The placing for one slot."""
+        return SlotPlacement(self, slot)
+
+    def place(self, bar: BarDescription, slot: int = 0) -> int:
         """A free guest-physical base for a BAR.
 
         Raises
@@ -34,17 +50,21 @@ class Placement:
         low, high = HIGH_WINDOW if bar.bits == 64 else LOW_WINDOW
         step = max(bar.size, 4096)  # BARs on pages of their own, so that one can be mapped without the other
         base = -(-low // step) * step
-        for taken, size in sorted(self._taken.items()):
+        for taken, (size, _) in sorted(self._taken.items()):
             if taken < base + step and base < taken + size:
                 base = -(-(taken + size) // step) * step
         if base + step > high:
             raise StateError(f"no room for a {bar.bits}-bit BAR of {bar.size:#x} bytes; unplug something")
-        self._taken[base] = step
+        self._taken[base] = (step, slot)
         return base
 
     def release(self, base: int) -> None:
         """Give a base back."""
         self._taken.pop(base, None)
+
+    def release_all(self, slot: int) -> None:
+        """Give back what the slot has."""
+        self._taken = {base: taken for base, taken in self._taken.items() if taken[1] != slot}
 
 
 def size_bars(function: Function) -> list[BarDescription]:
@@ -59,7 +79,7 @@ def size_bars(function: Function) -> list[BarDescription]:
     return decode_probed_bars(probed, original)
 
 
-def configure(function: Function, placement: Placement) -> None:
+def configure(function: Function, placement: Placement | SlotPlacement) -> None:
     """Size, place and map a function's BARs, then switch memory decode and bus mastering on."""
     for bar in size_bars(function):
         base = placement.place(bar)

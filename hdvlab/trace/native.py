@@ -23,6 +23,7 @@ Array = np.ndarray[Any, Any]
 CLOCKS = ("auto", "tsc", "monotonic", "manual")
 
 _ADVICE = {
+    HResult.ERROR_TOO_MANY_OPEN_FILES: "too many open files: close labs and traces, or raise the limit (ulimit -n)",
     HResult.ERROR_DISK_FULL: "there is no space for it: the disk, the quota or the file size limit is reached",
     HResult.ERROR_NOT_ENOUGH_QUOTA: "max_rows is reached; record with a larger max_rows",
     HResult.E_ACCESSDENIED: "this user may not do that here; choose another path",

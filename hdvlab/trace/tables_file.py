@@ -51,6 +51,8 @@ def encoded(line: dict[str, Any]) -> bytes:
 class TablesWriter:
     """Appends lines to a ``tables.jsonl`` that it makes."""
 
+    _file = -1
+
     def __init__(self, directory: Path) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._file = os.open(directory / FILE_NAME, flags, 0o600)
@@ -74,6 +76,10 @@ class TablesWriter:
             if self._file >= 0:
                 os.close(self._file)
             self._file = -1
+
+    def __del__(self) -> None:
+        if self._file >= 0:  # its recording was forgotten
+            os.close(self._file)
 
 
 class TablesParser:

@@ -255,6 +255,16 @@ typedef struct {
     uint32_t msix_offset; /* of the MSI-X capability, 0 = none */
 } HDVLAB_DEVICE_DESCRIPTION;
 
+/* An MSI or MSI-X vector. */
+typedef struct {
+    uint32_t capability; /* that the guest enabled: 0x05 MSI, 0x11 MSI-X, 0 neither; the rest is 0 then */
+    uint32_t count;      /* vectors that the guest granted (MSI) or that there are (MSI-X) */
+    uint32_t masked;     /* 1: by the vector's mask or by the function's */
+    uint32_t pending;    /* 1: raised while it was masked */
+    uint32_t data;
+    uint64_t address;
+} HDVLAB_MESSAGE;
+
 HRESULT hdvlab_register_file_create(const HDVLAB_DEVICE_DESCRIPTION *description,
                                     const HDVLAB_DEVICE_CALLBACKS *callbacks, void *context,
                                     HDVLAB_REGISTER_FILE *file);
@@ -270,6 +280,13 @@ HRESULT hdvlab_register_file_instance(HDVLAB_REGISTER_FILE file, HDV_HOST host, 
                                       const GUID *instance, HDV_DEVICE *device);
 /* Raises an MSI or MSI-X vector as the guest programmed it: masked MSI-X vectors become pending. */
 HRESULT hdvlab_register_file_interrupt(HDVLAB_REGISTER_FILE file, uint32_t vector);
+/* How a vector stands, as the guest programmed it; looking changes nothing. E_INVALIDARG: the device has no such vector. */
+HRESULT hdvlab_register_file_message(HDVLAB_REGISTER_FILE file, uint32_t vector, HDVLAB_MESSAGE *message);
+/* Takes back a vector that is pending, because its reason is gone: S_OK, or 1 (S_FALSE) when it was not pending. */
+HRESULT hdvlab_register_file_withdraw(HDVLAB_REGISTER_FILE file, uint32_t vector);
+/* Ends the instance that the file is bound to, in a slot or not, with Stop and Teardown; its slot is empty afterwards.
+ * S_OK, or 1 (S_FALSE) when there is none. From a callback, or while the machine changes: ERROR_INVALID_STATE. */
+HRESULT hdvlab_register_file_end(HDVLAB_REGISTER_FILE file);
 
 /* ---- the library ------------------------------------------------------------------------------------------------ */
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "handle.h"
+#include "system.h"
 
 static void destroy(void *object) {
     struct register_file *file = object;
@@ -240,4 +241,14 @@ HRESULT hdvlab_register_file_instance(HDVLAB_REGISTER_FILE handle, HDV_HOST host
         handle_release(handle);
     }
     return hr;
+}
+
+HRESULT hdvlab_register_file_end(HDVLAB_REGISTER_FILE handle) {
+    struct register_file *file = acquire(handle);
+    if (!file)
+        return E_HANDLE;
+    HDV_DEVICE device = atomic_load(&file->device);
+    HRESULT hr = device ? system_end_device(device) : 1; /* S_FALSE */
+    handle_release(handle);
+    return hr == E_HANDLE ? 1 : hr; /* it ended meanwhile */
 }

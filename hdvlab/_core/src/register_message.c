@@ -137,6 +137,53 @@ HRESULT hdvlab_register_file_interrupt(HDVLAB_REGISTER_FILE handle, uint32_t vec
     return hr;
 }
 
+/* Vectors that the device has, whatever the guest enabled. */
+static uint32_t vectors_of(struct register_file *file) {
+    uint32_t msi = file->msi_offset ? 1u << (load(file->config + file->msi_offset + 2, 2) >> 1 & 7) : 0;
+    msi = msi > 32 ? 32 : msi;
+    return file->msix.count > msi ? file->msix.count : msi;
+}
+
+static void look_at_msix(struct register_file *file, uint32_t vector, HDVLAB_MESSAGE *message) {
+    const uint8_t *entry = file->msix.table + vector * ENTRY_BYTES;
+    uint32_t control = load(file->config + file->msix_offset + 2, 2);
+    *message = (HDVLAB_MESSAGE){.capability = 0x11, .count = file->msix.count,
+                                .masked = control & MSIX_FUNCTION_MASK || load(entry + 12, 4) & ENTRY_MASKED,
+                                .pending = file->msix.pba[vector / 8] >> vector % 8 & 1,
+                                .data = load(entry + 8, 4),
+                                .address = (uint64_t)load(entry + 4, 4) << 32 | load(entry, 4)};
+}
+
+static void look_at_msi(struct register_file *file, uint32_t vector, HDVLAB_MESSAGE *message) {
+    const uint8_t *capability = file->config + file->msi_offset;
+    uint32_t control = load(capability + 2, 2), granted = 1u << (control >> 4 & 7), wide = control & MSI_64_BIT ? 4 : 0;
+    uint32_t mask = control & MSI_MASKING ? load(capability + 12 + wide, 4) : 0;
+    *message = (HDVLAB_MESSAGE){.capability = 0x05, .count = granted < 32 ? granted : 32,
+                                .masked = vector < 32 ? mask >> vector & 1 : 0,
+                                .pending = vector < 32 ? file->msi_pending >> vector & 1 : 0,
+                                .data = (load(capability + 8 + wide, 2) & ~(granted - 1)) | vector,
+                                .address = load(capability + 4, 4) |
+                                           (wide ? (uint64_t)load(capability + 8, 4) << 32 : 0)};
+}
+
+HRESULT hdvlab_register_file_message(HDVLAB_REGISTER_FILE handle, uint32_t vector, HDVLAB_MESSAGE *message) {
+    if (!message)
+        return E_POINTER;
+    struct register_file *file = handle_acquire(handle, HANDLE_REGISTER_FILE);
+    if (!file)
+        return E_HANDLE;
+    *message = (HDVLAB_MESSAGE){0};
+    pthread_mutex_lock(&file->message_lock);
+    HRESULT hr = vector < vectors_of(file) ? S_OK : E_INVALIDARG;
+    if (hr == S_OK && msix_enabled(file) && vector < file->msix.count)
+        look_at_msix(file, vector, message);
+    else if (hr == S_OK && !msix_enabled(file) && msi_enabled(file))
+        look_at_msi(file, vector, message);
+    pthread_mutex_unlock(&file->message_lock);
+    handle_release(handle);
+    return hr;
+}
+
 /* The pending bits where the guest reads them, if there is such a place. Under message_lock. */
 static void show_msi_pending(struct register_file *file) {
     uint32_t control = load(file->config + file->msi_offset + 2, 2);
@@ -176,4 +223,28 @@ void message_unmasked(struct register_file *file) {
         }
         pthread_mutex_unlock(&file->message_lock);
     }
+}
+
+HRESULT hdvlab_register_file_withdraw(HDVLAB_REGISTER_FILE handle, uint32_t vector) {
+    struct register_file *file = handle_acquire(handle, HANDLE_REGISTER_FILE);
+    if (!file)
+        return E_HANDLE;
+    HRESULT hr = 1; /* S_FALSE */
+    pthread_mutex_lock(&file->message_lock);
+    if (vector >= vectors_of(file)) {
+        hr = E_INVALIDARG;
+    } else {
+        if (vector < file->msix.count && file->msix.pba[vector / 8] >> vector % 8 & 1) {
+            file->msix.pba[vector / 8] &= (uint8_t) ~(1u << vector % 8);
+            hr = S_OK;
+        }
+        if (vector < 32 && file->msi_pending >> vector & 1) {
+            file->msi_pending &= ~(1u << vector);
+            show_msi_pending(file);
+            hr = S_OK;
+        }
+    }
+    pthread_mutex_unlock(&file->message_lock);
+    handle_release(handle);
+    return hr;
 }

@@ -319,6 +319,31 @@ HRESULT system_add_slot(struct system *system, uint32_t number, int hosting, con
     return hr;
 }
 
+HRESULT system_end_device(HDV_DEVICE handle) {
+    struct device *device = handle_acquire(handle, HANDLE_DEVICE);
+    if (!device)
+        return E_HANDLE;
+    struct system *system = device->system;
+    int before;
+    HRESULT hr = claim(system, -1, &before);
+    if (hr == S_OK) {
+        for (int i = 0; i < HDVLAB_SLOT_COUNT; i++) {
+            struct slot *slot = &system->slots[i];
+            if (atomic_load(&slot->device) == handle) {
+                power_off(system, slot);
+                free(slot->configuration);
+                memset(slot, 0, sizeof *slot);
+                system->ops->remap(system);
+            }
+        }
+        device_tear_down(device); /* where it was in no slot */
+        reap(system);
+        atomic_store(&system->state, before);
+    }
+    handle_release(handle);
+    return hr;
+}
+
 HRESULT hdvlab_system_remove_slot(HCS_SYSTEM handle, uint32_t number) {
     if (number >= HDVLAB_SLOT_COUNT)
         return E_INVALIDARG;

@@ -118,6 +118,8 @@ HRESULT trace_hresult_of(int error) {
     case EFBIG: return HRESULT_FROM_WIN32(ERROR_DISK_FULL);
     case ENOBUFS: return HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA); /* max_rows */
     case ENOMEM: return E_OUTOFMEMORY;
+    case EMFILE:
+    case ENFILE: return HRESULT_FROM_WIN32(ERROR_TOO_MANY_OPEN_FILES);
     default: return E_FAIL;
     }
 }
