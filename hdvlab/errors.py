@@ -35,6 +35,7 @@ class HResult(enum.IntEnum):
     S_OK = 0x00000000
     E_PENDING = 0x8000000A
     E_NOTIMPL = 0x80004001
+    E_NOINTERFACE = 0x80004002
     E_POINTER = 0x80004003
     E_ABORT = 0x80004004
     E_FAIL = 0x80004005
@@ -52,6 +53,9 @@ class HResult(enum.IntEnum):
     ERROR_TIMEOUT = 0x800705B4
     ERROR_NOT_ENOUGH_QUOTA = 0x80070718
     ERROR_INVALID_STATE = 0x8007139F
+    HCS_E_CONNECT_FAILED = 0x80370108
+    HCS_E_PROTOCOL_ERROR = 0x80370111
+    HCS_E_SERVICE_DISCONNECT = 0x8037011E
 
     @classmethod
     def symbol_of(cls, hresult: int) -> str:

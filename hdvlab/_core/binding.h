@@ -28,6 +28,9 @@ typedef struct {
 // HyperVDeviceVirtualization.h
 HRESULT HdvInitializeDeviceHost(void *, void **);
 HRESULT HdvInitializeDeviceHostEx(void *, int, void **);
+HRESULT HdvInitializeDeviceHostForProxy(const GUID *, void *, void **);
+HRESULT HdvInitializeDeviceHostForProxyEx(const GUID *, void *, int, void **);
+HRESULT HdvProxyDeviceHost(void *, void *, uint32_t, uint64_t *);
 HRESULT HdvTeardownDeviceHost(void *);
 HRESULT HdvCreateDeviceInstance(void *, int, const GUID *, const GUID *, const void *, void *, void **);
 HRESULT HdvReadGuestMemory(void *, uint64_t, uint32_t, uint8_t *);
@@ -87,6 +90,7 @@ HRESULT hdvlab_system_stop(void *);
 HRESULT hdvlab_system_close(void *);
 HRESULT hdvlab_system_add_slot(void *, uint32_t, const GUID *, const GUID *, uint32_t, const uint16_t *const *);
 HRESULT hdvlab_system_remove_slot(void *, uint32_t);
+HRESULT hdvlab_system_device(void *, uint32_t, void **);
 HRESULT hdvlab_guest_config_read(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t *);
 HRESULT hdvlab_guest_config_write(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t);
 HRESULT hdvlab_guest_config_peek(void *, uint32_t, uint8_t *);
@@ -156,6 +160,39 @@ HRESULT hdvlab_register_file_config(void *, uint8_t **);
 HRESULT hdvlab_register_file_peek(void *, uint32_t, uint64_t, uint32_t, uint64_t *);
 HRESULT hdvlab_register_file_instance(void *, void *, const GUID *, const GUID *, void **);
 HRESULT hdvlab_register_file_interrupt(void *, uint32_t);
+
+// VmDeviceHost.h, and device hosts in another process
+typedef struct IUnknown IUnknown;
+typedef struct {
+    HRESULT (*QueryInterface)(IUnknown *, const GUID *, void **);
+    uint32_t (*AddRef)(IUnknown *);
+    uint32_t (*Release)(IUnknown *);
+} IUnknownVtbl;
+struct IUnknown { const IUnknownVtbl *lpVtbl; };
+typedef struct IVmDeviceHost IVmDeviceHost;
+typedef struct {
+    HRESULT (*QueryInterface)(IVmDeviceHost *, const GUID *, void **);
+    uint32_t (*AddRef)(IVmDeviceHost *);
+    uint32_t (*Release)(IVmDeviceHost *);
+    HRESULT (*GetDeviceInstance)(IVmDeviceHost *, const GUID *, const GUID *, IUnknown **);
+} IVmDeviceHostVtbl;
+struct IVmDeviceHost { const IVmDeviceHostVtbl *lpVtbl; };
+typedef struct IVmDeviceHostSupport IVmDeviceHostSupport;
+typedef struct {
+    HRESULT (*QueryInterface)(IVmDeviceHostSupport *, const GUID *, void **);
+    uint32_t (*AddRef)(IVmDeviceHostSupport *);
+    uint32_t (*Release)(IVmDeviceHostSupport *);
+    HRESULT (*RegisterDeviceHost)(IVmDeviceHostSupport *, IVmDeviceHost *, uint32_t, uint64_t *);
+} IVmDeviceHostSupportVtbl;
+struct IVmDeviceHostSupport { const IVmDeviceHostSupportVtbl *lpVtbl; };
+
+enum { HDVLAB_PROXY_UP, HDVLAB_PROXY_HUNG, HDVLAB_PROXY_ENDED, ... };
+HRESULT hdvlab_proxy_connect(const char *, IVmDeviceHostSupport **);
+HRESULT hdvlab_proxy_support_from_socket(int, IVmDeviceHostSupport **);
+HRESULT hdvlab_proxy_wait_machine(void *, uint32_t);
+HRESULT hdvlab_proxy_accept(int, uint32_t, GUID *, uint32_t *, IVmDeviceHost **);
+HRESULT hdvlab_proxy_set_budget(IVmDeviceHost *, uint32_t);
+HRESULT hdvlab_proxy_wait(IVmDeviceHost *, uint32_t, uint32_t, uint32_t *, HRESULT *);
 
 uint64_t hdvlab_live_handles(void);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "handle.h"
+#include "proxy.h"
 
 HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_TRACE trace) {
     system->ops = ops;
@@ -38,6 +39,27 @@ int device_is(const struct device *device, const GUID *class_id, const GUID *ins
            atomic_load(&device->state) != DEVICE_TORN_DOWN;
 }
 
+/* The instance that a host in another process has for the slot, with a reference. Asked without the lock: the answer
+ * takes a message there and back. Hosts that come and go meanwhile cannot make one be asked twice: each is asked by its
+ * place in the list as it was. */
+static struct device *find_elsewhere(struct system *system, const struct slot *slot) {
+    enum { MOST = 64 };
+    struct host *hosts[MOST];
+    struct device *found = NULL;
+    int count = 0;
+    pthread_mutex_lock(&system->lock);
+    for (struct host *host = system->hosts; host && count < MOST; host = host->next)
+        if (host->remote && !host->lost && handle_acquire(host->handle, HANDLE_HOST))
+            hosts[count++] = host;
+    pthread_mutex_unlock(&system->lock);
+    for (int i = 0; i < count; i++) {
+        if (!found)
+            found = proxy_find_device(hosts[i], &slot->class_id, &slot->instance_id);
+        handle_release(hosts[i]->handle);
+    }
+    return found;
+}
+
 /* The instance that a host registered for the slot, with a reference. */
 static struct device *find_device(struct system *system, const struct slot *slot) {
     struct device *found = NULL;
@@ -47,7 +69,7 @@ static struct device *find_device(struct system *system, const struct slot *slot
             if (device_is(d, &slot->class_id, &slot->instance_id))
                 found = handle_acquire(d->handle, HANDLE_DEVICE);
     pthread_mutex_unlock(&system->lock);
-    return found;
+    return found ? found : find_elsewhere(system, slot);
 }
 
 static HRESULT power_on(struct system *system, struct slot *slot) {
@@ -72,6 +94,26 @@ static void power_off(struct system *system, struct slot *slot) {
     handle_release(device->handle);
 }
 
+/* A device whose host's process ended stays where the guest finds it, to say so, until its slot is emptied. */
+static int is_on_show(struct system *system, const struct device *device) {
+    for (int i = 0; i < HDVLAB_SLOT_COUNT && atomic_load(&device->gone); i++)
+        if (atomic_load(&system->slots[i].device) == device->handle)
+            return 1;
+    return 0;
+}
+
+/* Hosts in other processes that are gone, or all of them when the machine goes. */
+static void reap_hosts(struct system *system, int closing) {
+    for (;;) {
+        pthread_mutex_lock(&system->lock);
+        struct host *host = proxy_take_idle(system, closing);
+        pthread_mutex_unlock(&system->lock);
+        if (!host)
+            return;
+        proxy_retire(host);
+    }
+}
+
 /* Devices that were torn down while their host goes on leave it, so that plugging again and again costs nothing. */
 static void reap(struct system *system) {
     struct device *gone = NULL;
@@ -79,7 +121,7 @@ static void reap(struct system *system) {
     for (struct host *host = system->hosts; host; host = host->next)
         for (struct device **d = &host->devices; *d;) {
             struct device *device = *d;
-            if (atomic_load(&device->state) != DEVICE_TORN_DOWN) {
+            if (atomic_load(&device->state) != DEVICE_TORN_DOWN || is_on_show(system, device)) {
                 d = &device->next;
                 continue;
             }
@@ -93,6 +135,25 @@ static void reap(struct system *system) {
         handle_retire(gone->handle, HANDLE_DEVICE);
         gone = next;
     }
+    reap_hosts(system, 0);
+}
+
+/* Empties a slot. */
+static void clear_slot(struct system *system, struct slot *slot) {
+    power_off(system, slot);
+    reap(system);
+    free(slot->configuration);
+    memset(slot, 0, sizeof *slot);
+    system->ops->remap(system);
+}
+
+/* Whether the device that was powered on in a slot lives no more: its host was torn down, or its process ended. */
+static int slot_is_dead(struct system *system, uint32_t number) {
+    struct device *device = system_slot_device(system, number);
+    int dead = !device || atomic_load(&device->state) == DEVICE_TORN_DOWN;
+    if (device)
+        handle_release(device->handle);
+    return dead;
 }
 
 static HRESULT start_slot(struct system *system, struct slot *slot) {
@@ -186,6 +247,7 @@ HRESULT hdvlab_system_close(HCS_SYSTEM handle) {
         if (before == SYSTEM_RUNNING)
             power_off_all(system);
         come_to_rest(system);
+        reap_hosts(system, 1);
         hr = handle_retire(handle, HANDLE_SYSTEM) ? S_OK : E_HANDLE;
     }
     handle_release(handle);
@@ -231,6 +293,8 @@ HRESULT hdvlab_system_add_slot(HCS_SYSTEM handle, uint32_t number, const GUID *d
     HRESULT hr = claim(system, -1, &before);
     if (hr == S_OK) {
         struct slot *slot = &system->slots[number];
+        if (before == SYSTEM_RUNNING && slot->used && slot_is_dead(system, number))
+            clear_slot(system, slot); /* a new host takes over */
         if (before == SYSTEM_STOPPED)
             hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
         else if (slot->used)
@@ -246,12 +310,8 @@ HRESULT hdvlab_system_add_slot(HCS_SYSTEM handle, uint32_t number, const GUID *d
                 hr = power_on(system, slot);
                 if (SUCCEEDED(hr))
                     hr = start_slot(system, slot);
-                if (FAILED(hr)) {
-                    power_off(system, slot);
-                    reap(system);
-                    free(slot->configuration);
-                    memset(slot, 0, sizeof *slot);
-                }
+                if (FAILED(hr))
+                    clear_slot(system, slot);
             }
         }
         atomic_store(&system->state, before);
@@ -270,17 +330,29 @@ HRESULT hdvlab_system_remove_slot(HCS_SYSTEM handle, uint32_t number) {
     HRESULT hr = claim(system, -1, &before);
     if (hr == S_OK) {
         struct slot *slot = &system->slots[number];
-        if (slot->used) {
-            power_off(system, slot);
-            reap(system);
-            free(slot->configuration);
-            memset(slot, 0, sizeof *slot);
-            system->ops->remap(system);
-        } else {
+        if (slot->used)
+            clear_slot(system, slot);
+        else
             hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
-        }
         atomic_store(&system->state, before);
     }
     handle_release(handle);
     return hr;
+}
+
+HRESULT hdvlab_system_device(HCS_SYSTEM handle, uint32_t slot, HDV_DEVICE *device) {
+    if (!device)
+        return E_POINTER;
+    if (slot >= HDVLAB_SLOT_COUNT)
+        return E_INVALIDARG;
+    struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
+    if (!system)
+        return E_HANDLE;
+    struct device *found = system_slot_device(system, slot);
+    if (found) {
+        *device = found->handle;
+        handle_release(found->handle);
+    }
+    handle_release(handle);
+    return found ? S_OK : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
 }

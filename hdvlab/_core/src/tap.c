@@ -81,7 +81,8 @@ static HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access,
     HRESULT hr = device_enter(device, access->wait_ms);
     if (hr == S_OK && atomic_load_explicit(&device->state, memory_order_relaxed) != DEVICE_RUNNING) {
         device_leave(device);
-        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+        HRESULT gone = atomic_load(&device->gone);
+        hr = gone ? gone : HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     }
     if (FAILED(hr) && hr != HRESULT_FROM_WIN32(ERROR_BUSY)) {
         struct tapped tapped = tap_open(device, access, kind, bar, address, size, value);
