@@ -90,7 +90,17 @@ class ProxyHost:
         """Over a socket, which it takes."""
         support = ffi.new("IVmDeviceHostSupport **")
         assert code(lib.hdvlab_proxy_support_from_socket(end.detach(), support)) == S_OK
-        host = cls(support[0], vm_id, expect)
+        try:
+            return cls(support[0], vm_id, expect)
+        finally:
+            release(support[0])
+
+    @classmethod
+    def at(cls, path: str) -> ProxyHost:
+        """With whoever listens on ``path``."""
+        support = ffi.new("IVmDeviceHostSupport **")
+        assert code(lib.hdvlab_proxy_connect(path.encode(), support)) == S_OK
+        host = cls(support[0])
         release(support[0])
         return host
 

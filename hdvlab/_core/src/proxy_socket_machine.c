@@ -25,7 +25,7 @@ struct remote {
     struct wire_header hello;
     /* under the connection's lock */
     int registered, ending, finished;
-    HRESULT why; /* once finished */
+    HRESULT why; /* once finished, or about to be: it was lost */
     uint64_t host; /* the machine's handle */
     uint32_t budget_ms, hung;
     struct stub *stubs;
@@ -230,7 +230,7 @@ static void finish(struct remote *remote, HRESULT why) {
     pthread_mutex_lock(&c->lock);
     if (!remote->finished) {
         remote->finished = 1;
-        remote->why = why;
+        remote->why = remote->why ? remote->why : why;
     }
     pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
@@ -322,6 +322,8 @@ static void ended(struct connection *c, HRESULT why) {
     pthread_mutex_lock(&c->lock);
     uint64_t host = remote->host;
     int in_order = remote->finished || remote->ending;
+    if (!in_order)
+        remote->why = why;
     pthread_mutex_unlock(&c->lock);
     if (host && !in_order)
         proxy_host_lost(host, why,
