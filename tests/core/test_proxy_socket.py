@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -44,11 +44,24 @@ ONES = 0xFFFF_FFFF
 ANY_VALUE = 1 << 31
 
 
+def spawn(arguments: list[str], descriptors: Sequence[int] = ()) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.core.proxy_process", *arguments],
+        pass_fds=descriptors, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True,
+    )  # fmt: skip
+
+
 class Process:
     """A device host in a process of its own, registered with the machine."""
 
     def __init__(
-        self, machine: Machine, instance_id: uuid.UUID, budget_ms: int = 4000, event: int | None = None
+        self,
+        machine: Machine,
+        instance_id: uuid.UUID,
+        budget_ms: int = 4000,
+        event: int | None = None,
+        forker: subprocess.Popen[str] | None = None,
     ) -> None:
         self.machine, self.instance_id = machine, instance_id
         events = [] if event is None else [event]
@@ -57,18 +70,21 @@ class Process:
             listener.bind(f"{directory}/s")
             listener.listen()
             arguments = [f"{directory}/s", str(instance_id), *map(str, events)]
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.core.proxy_process", *arguments],
-                pass_fds=events, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            )  # fmt: skip
+            if forker is None:
+                forker = self.process = spawn(arguments, events)
+            else:
+                assert forker.stdin is not None
+                print(*arguments, file=forker.stdin, flush=True)
             listener.settimeout(20)
             self.remote = RemoteHost(listener.accept()[0])
             listener.close()
-        assert self.remote.pid == self.process.pid
         self.remote.budget(budget_ms)
         self.remote.register(machine)
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "ready\n"
+        assert forker.stdout is not None
+        assert forker.stdout.readline() == "ready\n"
+
+    def kill(self) -> None:
+        os.kill(self.remote.pid, signal.SIGKILL)
 
     def plug(self, slot: int = 0, index: int = 0) -> Process:
         assert add_slot(self.machine, self.instance_id, slot) == S_OK
@@ -80,8 +96,9 @@ class Process:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.process.kill()
-        self.process.communicate()
+        if hasattr(self, "process"):
+            self.process.kill()
+            self.process.communicate()
         self.remote.ended()
         self.remote.release()
 
@@ -284,7 +301,7 @@ def test_a_late_answer_is_thrown_away_and_the_device_serves_again(on: Machine, r
 @pytest.mark.fault(46)
 def test_a_process_killed_at_any_moment_never_harms_the_machine(on: Machine, recording: Recording) -> None:
     seeded = random.Random(20261123)
-    instance = uuid.uuid4()
+    instance, forker = uuid.uuid4(), spawn([])
     accesses = 0
     for number in range(100):
         kill = threading.Event()
@@ -292,12 +309,12 @@ def test_a_process_killed_at_any_moment_never_harms_the_machine(on: Machine, rec
         def life() -> int:
             """One process, killed while accesses run."""
             done = 0
-            with Process(on, instance) as process:
+            with Process(on, instance, forker=forker) as process:
 
                 def shoot() -> None:
                     happens(kill)
                     time.sleep(seeded.random() * 0.004)
-                    process.process.kill()
+                    process.kill()
 
                 with Threads() as threads:
                     threads.start(shoot)
@@ -317,6 +334,7 @@ def test_a_process_killed_at_any_moment_never_harms_the_machine(on: Machine, rec
             return done
 
         accesses += life()
+    forker.communicate()
     assert accesses > 100
     assert recording.rows()[-1]["status"] != HResult.E_PENDING
 

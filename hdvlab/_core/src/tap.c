@@ -75,14 +75,19 @@ static HRESULT tap_close(const struct tapped *tapped, uint64_t value, HRESULT st
     return status;
 }
 
+/* Why a device does not do now what it does at another moment. */
+static HRESULT wrong_moment(const struct device *device) {
+    HRESULT gone = atomic_load(&device->gone);
+    return gone ? gone : HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+}
+
 /* S_OK with the device entered, or the reason with a row that says so; ERROR_BUSY leaves no row. */
 static HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access, uint32_t kind, int bar,
                              uint64_t address, uint32_t size, uint64_t value) {
     HRESULT hr = device_enter(device, access->wait_ms);
     if (hr == S_OK && atomic_load_explicit(&device->state, memory_order_relaxed) != DEVICE_RUNNING) {
         device_leave(device);
-        HRESULT gone = atomic_load(&device->gone);
-        hr = gone ? gone : HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+        hr = wrong_moment(device);
     }
     if (FAILED(hr) && hr != HRESULT_FROM_WIN32(ERROR_BUSY)) {
         struct tapped tapped = tap_open(device, access, kind, bar, address, size, value);
@@ -289,8 +294,9 @@ HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *co
     if (FAILED(hr))
         return hr;
     if (atomic_load(&device->state) != DEVICE_CREATED) {
+        hr = wrong_moment(device);
         device_leave(device);
-        return HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+        return hr;
     }
     const HDV_PCI_DEVICE_INTERFACE *call = &device->interface;
     struct tapped tapped = step_open(device, HDVLAB_INITIALIZE, 0);
@@ -324,7 +330,7 @@ HRESULT device_start(struct device *device) {
         hr = tap_close(&tapped, 0, device->interface.Start(device->context));
         atomic_store(&device->state, SUCCEEDED(hr) ? DEVICE_RUNNING : DEVICE_STOPPED);
     } else {
-        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+        hr = wrong_moment(device);
     }
     device_leave(device);
     return hr;
