@@ -12,8 +12,8 @@ struct system_ops {
     HRESULT (*read_memory)(struct system *system, struct device *requestor, uint64_t gpa, uint64_t bytes, void *buffer);
     HRESULT (*write_memory)(struct system *system, struct device *requestor, uint64_t gpa, uint64_t bytes,
                             const void *buffer);
-    /* File descriptor and offset behind a range of RAM that is contiguous in it. */
-    HRESULT (*locate_memory)(struct system *system, uint64_t gpa, uint64_t bytes, int *fd, uint64_t *offset);
+    /* Memory object (platform.h) and offset behind a range of RAM that is contiguous in it. */
+    HRESULT (*locate_memory)(struct system *system, uint64_t gpa, uint64_t bytes, HANDLE *memory, uint64_t *offset);
     HRESULT (*deliver_interrupt)(struct system *system, struct device *requestor, uint64_t address, uint32_t data);
     /* A slot's BARs or command register may have changed. */
     void (*remap)(struct system *system);

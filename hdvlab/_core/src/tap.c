@@ -1,6 +1,5 @@
 /* The tap: the one place where a guest's access meets a device's callback, whatever the machine. It records, then calls;
  * the row is published when the access begins and completed before the guest gets its answer. */
-#include <errno.h>
 #include <string.h>
 
 #include "device.h"
@@ -18,15 +17,7 @@ HRESULT device_enter(struct device *device, uint32_t wait_ms) {
     if (!wait_ms) {
         pthread_mutex_lock(&device->lock);
     } else if (pthread_mutex_trylock(&device->lock)) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += wait_ms / 1000;
-        until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000;
-        }
-        if (pthread_mutex_clocklock(&device->lock, CLOCK_MONOTONIC, &until))
+        if (platform_lock_until(&device->lock, monotonic_ns() + (int64_t)wait_ms * 1000000))
             return HRESULT_FROM_WIN32(ERROR_BUSY);
     }
     atomic_store_explicit(&device->inside, self, memory_order_relaxed);
