@@ -28,6 +28,9 @@ typedef struct {
 // HyperVDeviceVirtualization.h
 HRESULT HdvInitializeDeviceHost(void *, void **);
 HRESULT HdvInitializeDeviceHostEx(void *, int, void **);
+HRESULT HdvInitializeDeviceHostForProxy(const GUID *, void *, void **);
+HRESULT HdvInitializeDeviceHostForProxyEx(const GUID *, void *, int, void **);
+HRESULT HdvProxyDeviceHost(void *, void *, uint32_t, uint64_t *);
 HRESULT HdvTeardownDeviceHost(void *);
 HRESULT HdvCreateDeviceInstance(void *, int, const GUID *, const GUID *, const void *, void *, void **);
 HRESULT HdvReadGuestMemory(void *, uint64_t, uint32_t, uint8_t *);
@@ -207,6 +210,39 @@ typedef struct { uint32_t capability, count, masked, pending, data; uint64_t add
 HRESULT hdvlab_register_file_message(void *, uint32_t, HDVLAB_MESSAGE *);
 HRESULT hdvlab_register_file_withdraw(void *, uint32_t);
 HRESULT hdvlab_register_file_end(void *);
+
+// VmDeviceHost.h, and device hosts in another process
+typedef struct IUnknown IUnknown;
+typedef struct {
+    HRESULT (*QueryInterface)(IUnknown *, const GUID *, void **);
+    uint32_t (*AddRef)(IUnknown *);
+    uint32_t (*Release)(IUnknown *);
+} IUnknownVtbl;
+struct IUnknown { const IUnknownVtbl *lpVtbl; };
+typedef struct IVmDeviceHost IVmDeviceHost;
+typedef struct {
+    HRESULT (*QueryInterface)(IVmDeviceHost *, const GUID *, void **);
+    uint32_t (*AddRef)(IVmDeviceHost *);
+    uint32_t (*Release)(IVmDeviceHost *);
+    HRESULT (*GetDeviceInstance)(IVmDeviceHost *, const GUID *, const GUID *, IUnknown **);
+} IVmDeviceHostVtbl;
+struct IVmDeviceHost { const IVmDeviceHostVtbl *lpVtbl; };
+typedef struct IVmDeviceHostSupport IVmDeviceHostSupport;
+typedef struct {
+    HRESULT (*QueryInterface)(IVmDeviceHostSupport *, const GUID *, void **);
+    uint32_t (*AddRef)(IVmDeviceHostSupport *);
+    uint32_t (*Release)(IVmDeviceHostSupport *);
+    HRESULT (*RegisterDeviceHost)(IVmDeviceHostSupport *, IVmDeviceHost *, uint32_t, uint64_t *);
+} IVmDeviceHostSupportVtbl;
+struct IVmDeviceHostSupport { const IVmDeviceHostSupportVtbl *lpVtbl; };
+
+enum { HDVLAB_PROXY_UP, HDVLAB_PROXY_HUNG, HDVLAB_PROXY_ENDED, ... };
+HRESULT hdvlab_proxy_connect(const char *, IVmDeviceHostSupport **);
+HRESULT hdvlab_proxy_support_from_socket(int, IVmDeviceHostSupport **);
+HRESULT hdvlab_proxy_wait_machine(void *, uint32_t);
+HRESULT hdvlab_proxy_accept(int, uint32_t, GUID *, uint32_t *, IVmDeviceHost **);
+HRESULT hdvlab_proxy_set_budget(IVmDeviceHost *, uint32_t);
+HRESULT hdvlab_proxy_wait(IVmDeviceHost *, uint32_t, uint32_t, uint32_t *, HRESULT *);
 
 uint64_t hdvlab_live_handles(void);
 HRESULT hdvlab_json_check(const uint16_t *, uint64_t *);

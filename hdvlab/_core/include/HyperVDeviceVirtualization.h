@@ -99,6 +99,20 @@ HDVLAB_ASSERT(sizeof(HDV_DEVICE_TYPE) == 4 && sizeof(HDV_DEVICE_HOST_FLAGS) == 4
 HRESULT WINAPI HdvInitializeDeviceHost(HCS_SYSTEM computeSystem, HDV_HOST *deviceHostHandle);
 HRESULT WINAPI HdvInitializeDeviceHostEx(HCS_SYSTEM computeSystem, HDV_DEVICE_HOST_FLAGS flags,
                                          HDV_HOST *deviceHostHandle);
+/* A device host whose machine is another process's business; see VmDeviceHost.h. ProxyInterface_IUnknown answers
+ * QueryInterface for IVmDeviceHostSupport; its RegisterDeviceHost is called before this returns, and its failure is this
+ * call's. Such a host is restricted: guest memory is reached through apertures only (HdvReadGuestMemory and
+ * HdvWriteGuestMemory: E_ACCESSDENIED), doorbells and sections are the machine's owner to make (E_ACCESSDENIED).
+ * 0xC0370030: this process has a host for that VM already. */
+HRESULT WINAPI HdvInitializeDeviceHostForProxy(const GUID *VmId, PVOID ProxyInterface_IUnknown,
+                                               HDV_HOST *DeviceHostHandle);
+HRESULT WINAPI HdvInitializeDeviceHostForProxyEx(const GUID *VmId, PVOID ProxyInterface_IUnknown,
+                                                 HDV_DEVICE_HOST_FLAGS flags, HDV_HOST *DeviceHostHandle);
+/* The machine's side: registers a device host that lives elsewhere. DeviceHost_IUnknown: an IVmDeviceHost of this
+ * library (E_NOINTERFACE: of another make). TargetProcessId: its process, which may be this one. IpcSectionHandle: to be
+ * handed back to it. */
+HRESULT WINAPI HdvProxyDeviceHost(HCS_SYSTEM ComputeSystem, PVOID DeviceHost_IUnknown, DWORD TargetProcessId,
+                                  UINT64 *IpcSectionHandle);
 HRESULT WINAPI HdvTeardownDeviceHost(HDV_HOST deviceHostHandle);
 HRESULT WINAPI HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE deviceType,
                                        const GUID *deviceClassId, const GUID *deviceInstanceId,

@@ -10,6 +10,7 @@
 
 #include "ComputeCore.h"
 #include "HyperVDeviceVirtualization.h"
+#include "VmDeviceHost.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -125,7 +126,8 @@ HRESULT hdvlab_system_remove_slot(HCS_SYSTEM system, uint32_t slot);
 HRESULT hdvlab_system_record(HCS_SYSTEM system, HDVLAB_TRACE trace);
 /* Which slot an instance sits in: cold slots have their order in the document. ERROR_NOT_FOUND. */
 HRESULT hdvlab_system_slot(HCS_SYSTEM system, const GUID *instance, uint32_t *slot);
-/* The device in a slot, from its power-on to its teardown; ERROR_NOT_FOUND. */
+/* The device in a slot, from its power-on to its teardown; ERROR_NOT_FOUND. Also for the machine's owner, who registers
+ * doorbells and sections for a device whose host may not; the handle is the library's to end. */
 HRESULT hdvlab_system_device(HCS_SYSTEM system, uint32_t slot, HDV_DEVICE *device);
 
 /* Guest RAM that is added to a machine, and taken away, also while it runs: part of a file (a descriptor, of which a copy
@@ -287,6 +289,34 @@ HRESULT hdvlab_register_file_withdraw(HDVLAB_REGISTER_FILE file, uint32_t vector
 /* Ends the instance that the file is bound to, in a slot or not, with Stop and Teardown; its slot is empty afterwards.
  * S_OK, or 1 (S_FALSE) when there is none. From a callback, or while the machine changes: ERROR_INVALID_STATE. */
 HRESULT hdvlab_register_file_end(HDVLAB_REGISTER_FILE file);
+
+/* ---- device hosts in another process, over a UNIX socket (not on Windows, where COM carries the calls) ----------- */
+
+enum { HDVLAB_PROXY_UP = 0, HDVLAB_PROXY_HUNG = 1, HDVLAB_PROXY_ENDED = 2 };
+
+/* The device's process: an object for HdvInitializeDeviceHostForProxy that registers the host with whoever listens on
+ * `path`. HCS_E_CONNECT_FAILED: nobody does. Give it back with its Release. */
+HRESULT hdvlab_proxy_connect(const char *path, IVmDeviceHostSupport **support);
+/* The same over a connected SOCK_SEQPACKET socket, which the object takes: on failure it is closed (but for
+ * E_POINTER). */
+HRESULT hdvlab_proxy_support_from_socket(int socket, IVmDeviceHostSupport **support);
+/* Waits until the machine is gone (S_OK), or ERROR_TIMEOUT; 0 = look only, UINT32_MAX = for ever. */
+HRESULT hdvlab_proxy_wait_machine(HDV_HOST host, uint32_t timeout_ms);
+
+/* The machine's process: takes a connected SOCK_SEQPACKET socket (closed on failure, but for E_POINTER) and its peer's
+ * registration, which must come within timeout_ms. What it gives is for HdvProxyDeviceHost; until that is called the
+ * peer waits. The last Release without it turns the peer away. E_ACCESSDENIED: another user's process.
+ * HCS_E_PROTOCOL_ERROR: no such peer. */
+HRESULT hdvlab_proxy_accept(int socket, uint32_t timeout_ms, GUID *vm_id, DWORD *process_id, IVmDeviceHost **host);
+/* The longest a guest waits for one answer of this host's devices (1000 ms unless set; 1 to 4000, below what a VM waits
+ * itself); lifecycle steps get ten times that. Then the access ends with ERROR_TIMEOUT and all ones, and so does every
+ * one after it until the late answer has come, which is thrown away. */
+HRESULT hdvlab_proxy_set_budget(IVmDeviceHost *host, uint32_t budget_ms);
+/* Waits until the host's state is another than `known`; ERROR_TIMEOUT after timeout_ms (UINT32_MAX = never). `why`, once
+ * it has ended: S_OK = in good order, HCS_E_SERVICE_DISCONNECT = its process is gone, HCS_E_PROTOCOL_ERROR = it sent what
+ * is no message and was cut off. Devices of a host that ended otherwise than in good order answer all ones with rows of
+ * that status until their slot is filled anew: hdvlab_system_add_slot takes a slot whose device is dead. */
+HRESULT hdvlab_proxy_wait(IVmDeviceHost *host, uint32_t known, uint32_t timeout_ms, uint32_t *state, HRESULT *why);
 
 /* ---- the library ------------------------------------------------------------------------------------------------ */
 

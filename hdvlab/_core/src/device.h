@@ -59,6 +59,7 @@ struct device {
     struct aperture *apertures;
     _Atomic uint32_t doorbell_count, section_count, aperture_count;
     void *elsewhere; /* what a system whose machine is elsewhere knows it by */
+    _Atomic HRESULT gone; /* why it serves nobody, when it is not by its own doing: its host's process ended */
     struct device *next; /* in its host */
 };
 
@@ -67,8 +68,10 @@ struct host {
     struct system *system;
     struct device *devices; /* under the system's lock */
     int torn_down;          /* likewise: takes no devices any more */
-    int restricted;         /* a proxy's: serves slots of hosting model ExternalRestricted */
     void *elsewhere;        /* as in struct device */
+    int restricted;         /* a proxy's: serves slots of hosting model ExternalRestricted, has apertures only */
+    struct proxy_host *remote; /* it lives elsewhere: what stands for it here; proxy.h */
+    int lost;               /* and its process is gone */
     struct host *next;
 };
 

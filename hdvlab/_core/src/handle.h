@@ -15,6 +15,7 @@ enum handle_kind {
     HANDLE_REGISTER_FILE,
     HANDLE_OPERATION,
     HANDLE_APERTURE,
+    HANDLE_PROXY, /* a connection; also counts who uses it */
 };
 
 /* Owns `object` until handle_retire and every reference are gone, then calls destroy(object). NULL: table full. */

@@ -4,10 +4,13 @@
 
 #include "device.h"
 #include "handle.h"
+#include "proxy.h"
 #include "system.h"
 
 static void destroy_host(void *object) {
     struct host *host = object;
+    if (host->remote)
+        host->remote->table->Release(host->remote);
     handle_release(host->system->handle);
     free(host);
 }
@@ -155,6 +158,8 @@ HRESULT HdvTeardownDeviceHost(HDV_HOST deviceHostHandle) {
             handle_retire(devices->handle, HANDLE_DEVICE);
             devices = next;
         }
+        if (host->remote)
+            host->remote->table->gone(host->remote);
         system->ops->remap(system);
     }
     handle_release(deviceHostHandle);

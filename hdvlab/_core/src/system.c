@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "handle.h"
+#include "proxy.h"
 
 HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_TRACE trace) {
     system->ops = ops;
@@ -44,6 +45,27 @@ int device_is(const struct device *device, const GUID *class_id, const GUID *ins
            atomic_load(&device->state) != DEVICE_TORN_DOWN;
 }
 
+/* The instance that a host in another process has, with a reference. Asked without the lock: the answer
+ * takes a message there and back. Hosts that come and go meanwhile cannot make one be asked twice: each is asked by its
+ * place in the list as it was. */
+static struct device *find_elsewhere(struct system *system, const GUID *class_id, const GUID *instance_id) {
+    enum { MOST = 64 };
+    struct host *hosts[MOST];
+    struct device *found = NULL;
+    int count = 0;
+    pthread_mutex_lock(&system->lock);
+    for (struct host *host = system->hosts; host && count < MOST; host = host->next)
+        if (host->remote && !host->lost && handle_acquire(host->handle, HANDLE_HOST))
+            hosts[count++] = host;
+    pthread_mutex_unlock(&system->lock);
+    for (int i = 0; i < count; i++) {
+        if (!found)
+            found = proxy_find_device(hosts[i], class_id, instance_id);
+        handle_release(hosts[i]->handle);
+    }
+    return found;
+}
+
 /* The instance that a host of the hosting model registered, with a reference. */
 static struct device *find_device(struct system *system, const GUID *class_id, const GUID *instance_id, int hosting) {
     struct device *found = NULL;
@@ -56,7 +78,7 @@ static struct device *find_device(struct system *system, const GUID *class_id, c
                 found = handle_acquire(d->handle, HANDLE_DEVICE);
     }
     pthread_mutex_unlock(&system->lock);
-    return found;
+    return found || hosting == HOSTING_EXTERNAL ? found : find_elsewhere(system, class_id, instance_id);
 }
 
 int system_has_device(struct system *system, const GUID *class_id, const GUID *instance_id, int hosting) {
@@ -88,6 +110,26 @@ static void power_off(struct system *system, struct slot *slot) {
     handle_release(device->handle);
 }
 
+/* A device whose host's process ended stays where the guest finds it, to say so, until its slot is emptied. */
+static int is_on_show(struct system *system, const struct device *device) {
+    for (int i = 0; i < HDVLAB_SLOT_COUNT && atomic_load(&device->gone); i++)
+        if (atomic_load(&system->slots[i].device) == device->handle)
+            return 1;
+    return 0;
+}
+
+/* Hosts in other processes that are gone, or all of them when the machine goes. */
+static void reap_hosts(struct system *system, int closing) {
+    for (;;) {
+        pthread_mutex_lock(&system->lock);
+        struct host *host = proxy_take_idle(system, closing);
+        pthread_mutex_unlock(&system->lock);
+        if (!host)
+            return;
+        proxy_retire(host);
+    }
+}
+
 /* Devices that were torn down while their host goes on leave it, so that plugging again and again costs nothing. */
 static void reap(struct system *system) {
     struct device *gone = NULL;
@@ -95,7 +137,7 @@ static void reap(struct system *system) {
     for (struct host *host = system->hosts; host; host = host->next)
         for (struct device **d = &host->devices; *d;) {
             struct device *device = *d;
-            if (atomic_load(&device->state) != DEVICE_TORN_DOWN) {
+            if (atomic_load(&device->state) != DEVICE_TORN_DOWN || is_on_show(system, device)) {
                 d = &device->next;
                 continue;
             }
@@ -109,6 +151,25 @@ static void reap(struct system *system) {
         handle_retire(gone->handle, HANDLE_DEVICE);
         gone = next;
     }
+    reap_hosts(system, 0);
+}
+
+/* Empties a slot. */
+static void clear_slot(struct system *system, struct slot *slot) {
+    power_off(system, slot);
+    reap(system);
+    free(slot->configuration);
+    memset(slot, 0, sizeof *slot);
+    system->ops->remap(system);
+}
+
+/* Whether the device that was powered on in a slot lives no more: its host was torn down, or its process ended. */
+static int slot_is_dead(struct system *system, uint32_t number) {
+    struct device *device = system_slot_device(system, number);
+    int dead = !device || atomic_load(&device->state) == DEVICE_TORN_DOWN;
+    if (device)
+        handle_release(device->handle);
+    return dead;
 }
 
 static HRESULT start_slot(struct system *system, struct slot *slot) {
@@ -232,6 +293,7 @@ HRESULT hdvlab_system_close(HCS_SYSTEM handle) {
         if (before == SYSTEM_RUNNING)
             power_off_all(system);
         come_to_rest(system);
+        reap_hosts(system, 1);
         hr = handle_retire(handle, HANDLE_SYSTEM) ? S_OK : E_HANDLE;
     }
     handle_release(handle);
@@ -288,6 +350,8 @@ HRESULT system_add_slot(struct system *system, uint32_t number, int hosting, con
             for (place = 0; place + 1 < HDVLAB_SLOT_COUNT && system->slots[place].used;)
                 place++;
         struct slot *slot = &system->slots[place];
+        if (before == SYSTEM_RUNNING && slot->used && slot_is_dead(system, place))
+            clear_slot(system, slot); /* a new host takes over */
         if (before == SYSTEM_STOPPED)
             hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
         else if (slot->used && number == HDVLAB_SLOT_COUNT)
@@ -306,12 +370,8 @@ HRESULT system_add_slot(struct system *system, uint32_t number, int hosting, con
                 hr = power_on(system, slot);
                 if (SUCCEEDED(hr))
                     hr = start_slot(system, slot);
-                if (FAILED(hr)) {
-                    power_off(system, slot);
-                    reap(system);
-                    free(slot->configuration);
-                    memset(slot, 0, sizeof *slot);
-                }
+                if (FAILED(hr))
+                    clear_slot(system, slot);
             }
         }
         atomic_store(&system->state, before);
@@ -354,15 +414,10 @@ HRESULT hdvlab_system_remove_slot(HCS_SYSTEM handle, uint32_t number) {
     HRESULT hr = claim(system, -1, &before);
     if (hr == S_OK) {
         struct slot *slot = &system->slots[number];
-        if (slot->used) {
-            power_off(system, slot);
-            reap(system);
-            free(slot->configuration);
-            memset(slot, 0, sizeof *slot);
-            system->ops->remap(system);
-        } else {
+        if (slot->used)
+            clear_slot(system, slot);
+        else
             hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
-        }
         atomic_store(&system->state, before);
     }
     handle_release(handle);

@@ -29,6 +29,7 @@ struct system_ops {
     HRESULT (*host_open)(struct system *system, struct host *host);
     void (*host_close)(struct system *system, struct host *host); /* every device has had its Teardown on return */
     HRESULT (*device_open)(struct system *system, struct host *host, struct device *device);
+    int judged_elsewhere; /* whether a device may reach memory now is for the machine to say: no check here */
     /* These take the place of the device's own tables. The tap has a row for each all the same. */
     HRESULT (*create_aperture)(struct device *device, uint64_t gpa, uint32_t bytes, BOOL write_protected, void **address);
     HRESULT (*destroy_aperture)(struct device *device, void *address);

@@ -86,6 +86,12 @@ static inline void leave(struct device *device, struct inside *inside) {
         device_leave(device);
 }
 
+/* Why a device does not do now what it does at another moment. */
+static HRESULT wrong_moment(const struct device *device) {
+    HRESULT gone = atomic_load(&device->gone);
+    return gone ? gone : HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+}
+
 /* S_OK with the device entered, to `leave`, or the reason with a row that says so; ERROR_BUSY leaves no row. */
 static HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access, int may_share, struct inside *inside,
                              uint32_t kind, int bar, uint64_t address, uint32_t size, uint64_t value) {
@@ -103,7 +109,7 @@ static HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access,
     }
     if (hr == S_OK && atomic_load_explicit(&device->state, memory_order_relaxed) != DEVICE_RUNNING) {
         leave(device, inside);
-        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+        hr = wrong_moment(device);
     }
     if (FAILED(hr) && hr != HRESULT_FROM_WIN32(ERROR_BUSY)) {
         struct tapped tapped = tap_open(device, access, kind, bar, address, size, value);
@@ -331,8 +337,9 @@ HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *co
     if (FAILED(hr))
         return hr;
     if (atomic_load(&device->state) != DEVICE_CREATED) {
+        hr = wrong_moment(device);
         device_leave(device);
-        return HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+        return hr;
     }
     const HDV_PCI_DEVICE_INTERFACE *call = &device->interface;
     struct tapped tapped = step_open(device, HDVLAB_INITIALIZE, 0);
@@ -366,7 +373,7 @@ HRESULT device_start(struct device *device) {
         hr = tap_close(&tapped, 0, device->interface.Start(device->context));
         atomic_store(&device->state, SUCCEEDED(hr) ? DEVICE_RUNNING : DEVICE_STOPPED);
     } else {
-        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+        hr = wrong_moment(device);
     }
     device_leave(device);
     return hr;
