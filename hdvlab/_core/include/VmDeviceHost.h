@@ -21,7 +21,6 @@
 #endif
 
 #ifndef _WIN32
-typedef uint32_t ULONG;
 typedef GUID IID;
 
 #ifdef __cplusplus

@@ -11,6 +11,8 @@
 #include "platform.h"
 #include "trace.h"
 
+#undef interface /* a keyword of some Windows headers, a field here */
+
 struct system;
 
 enum device_state { DEVICE_CREATED, DEVICE_INITIALIZED, DEVICE_STARTING, DEVICE_RUNNING, DEVICE_STOPPED, DEVICE_TORN_DOWN };

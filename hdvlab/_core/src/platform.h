@@ -84,6 +84,8 @@ void platform_lock_take(HANDLE file);
 void platform_lock_drop(HANDLE file);
 int platform_lock_is_held(HANDLE file); /* by another handle than this one */
 
+uint32_t platform_process_id(void);
+
 /* ---- time and threads --------------------------------------------------------------------------------------------- */
 
 #ifdef _WIN32

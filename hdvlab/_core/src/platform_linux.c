@@ -235,6 +235,8 @@ int platform_lock_until(pthread_mutex_t *mutex, int64_t deadline_ns) {
     return pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &until);
 }
 
+uint32_t platform_process_id(void) { return (uint32_t)getpid(); }
+
 void platform_condition_init(pthread_cond_t *condition) {
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);

@@ -327,6 +327,8 @@ int platform_lock_until(pthread_mutex_t *mutex, int64_t deadline_ns) {
     return error;
 }
 
+uint32_t platform_process_id(void) { return GetCurrentProcessId(); }
+
 void platform_condition_init(pthread_cond_t *condition) { pthread_cond_init(condition, NULL); }
 
 int platform_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t deadline_ns) {

@@ -4,6 +4,7 @@
 #define HDVLAB_PROXY_H
 
 #include "device.h"
+#include "platform.h"
 
 #ifndef HCS_E_SERVICE_DISCONNECT
 #define HCS_E_CONNECT_FAILED ((HRESULT)0x80370108)
@@ -24,7 +25,7 @@ enum proxy_operation {
     PROXY_READ,         /* BAR, offset, length; answer: value */
     PROXY_WRITE,        /* BAR, offset, length, value */
     /* a device asks the machine */
-    PROXY_MAP = 32,  /* guest address, bytes, write-protected; answers: descriptor, offset in it, number */
+    PROXY_MAP = 32,  /* guest address, bytes, write-protected; answers: a memory object, offset in it, number */
     PROXY_UNMAP,     /* number */
     PROXY_INTERRUPT, /* address, data */
     PROXY_DENIED,    /* row kind, BAR (signed), address, value, size: what such a host may not do, for the record */
@@ -46,7 +47,7 @@ struct proxy_call {
     void *out;
     uint32_t out_bytes;
     uint64_t answer[2];
-    int descriptor; /* of PROXY_MAP: the callee's own when `borrowed`, else the caller's to close */
+    HANDLE memory; /* of PROXY_MAP: the callee's own when `borrowed`, else the caller's to close */
     int borrowed;
 };
 

@@ -2,9 +2,9 @@
  * and its devices where the machine is. */
 #include "proxy_device.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "handle.h"
 
@@ -121,12 +121,12 @@ HRESULT hdvlab_proxy_wait_machine(HDV_HOST handle, uint32_t timeout_ms) {
     }
     local->self.table->AddRef(&local->self);
     handle_release(handle); /* it may be torn down meanwhile, which ends the wait too */
-    struct timespec until = proxy_deadline(timeout_ms);
+    int64_t deadline_ns = proxy_deadline(timeout_ms);
     int late = 0;
     pthread_mutex_lock(&local->lock);
     while (!local->is_gone && !late)
         late = timeout_ms == UINT32_MAX ? pthread_cond_wait(&local->changed, &local->lock)
-                                        : pthread_cond_timedwait(&local->changed, &local->lock, &until);
+                                        : platform_wait_until(&local->changed, &local->lock, deadline_ns) == ETIMEDOUT;
     HRESULT hr = local->is_gone ? S_OK : HRESULT_FROM_WIN32(ERROR_TIMEOUT);
     pthread_mutex_unlock(&local->lock);
     local->self.table->Release(&local->self);
@@ -159,7 +159,7 @@ void proxy_host_close(struct system *system, struct host *host) {
     int has_port = local->has_port;
     pthread_mutex_unlock(&local->lock);
     if (has_port) {
-        struct proxy_call end = {.operation = PROXY_HOST_END, .descriptor = -1};
+        struct proxy_call end = {.operation = PROXY_HOST_END, .memory = NO_HANDLE};
         port.request(port.context, port.target, &end);
     }
     gone(&local->self);
@@ -190,7 +190,7 @@ HRESULT HdvInitializeDeviceHostForProxyEx(const GUID *VmId, PVOID ProxyInterface
     }
     *local = (struct proxy_local){.self = {&host_table}, .references = 1, .vm_id = *VmId, .support = support};
     pthread_mutex_init(&local->lock, NULL);
-    proxy_condition_init(&local->changed);
+    platform_condition_init(&local->changed);
     HCS_SYSTEM system = NULL;
     HRESULT hr = enlist(local);
     int enlisted = hr == S_OK;
@@ -213,7 +213,7 @@ HRESULT HdvInitializeDeviceHostForProxyEx(const GUID *VmId, PVOID ProxyInterface
     host->elsewhere = local;
     handle_release(handle);
     uint64_t ipc_section = 0;
-    hr = support->lpVtbl->RegisterDeviceHost(support, (IVmDeviceHost *)local, proxy_process_id(), &ipc_section);
+    hr = support->lpVtbl->RegisterDeviceHost(support, (IVmDeviceHost *)local, platform_process_id(), &ipc_section);
     if (FAILED(hr))
         HdvTeardownDeviceHost(handle);
     else

@@ -3,7 +3,6 @@
 #define HDVLAB_PROXY_DEVICE_H
 
 #include <stdatomic.h>
-#include <time.h>
 
 #include "proxy.h"
 #include "system.h"
@@ -35,9 +34,6 @@ void proxy_host_close(struct system *system, struct host *host);
 /* The object that GetDeviceInstance gives for a device. */
 HRESULT proxy_make_instance(HDV_DEVICE device, IUnknown **instance);
 
-/* The few calls that differ between operating systems. */
-struct timespec proxy_deadline(uint32_t timeout_ms);
-void proxy_condition_init(pthread_cond_t *condition);
-uint32_t proxy_process_id(void);
+static inline int64_t proxy_deadline(uint32_t timeout_ms) { return monotonic_ns() + (int64_t)timeout_ms * 1000000; }
 
 #endif

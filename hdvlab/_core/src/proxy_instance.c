@@ -3,51 +3,14 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "handle.h"
 
-/* ---- the operating system's part ----------------------------------------------------------------------------------- */
-
-static void *map_guest_memory(int descriptor, uint64_t offset, uint32_t bytes, int write_protected, size_t *mapped) {
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), start = offset & ~(page - 1);
-    *mapped = (size_t)(offset - start + bytes);
-    void *map = mmap(NULL, *mapped, write_protected ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, descriptor,
-                     (off_t)start);
-    return map == MAP_FAILED ? NULL : map;
-}
-
-static void unmap_guest_memory(void *map, size_t mapped) { munmap(map, mapped); }
-static void close_descriptor(int descriptor) { close(descriptor); }
-uint32_t proxy_process_id(void) { return (uint32_t)getpid(); }
-
-struct timespec proxy_deadline(uint32_t timeout_ms) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    return until;
-}
-
-void proxy_condition_init(pthread_cond_t *condition) {
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(condition, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-}
-
 /* ---- what this side knows of a device: the way to the machine, and its windows on guest memory ---------------------- */
 
-struct window {
-    struct window *next;
-    void *address, *map;
-    size_t mapped;
+struct view {
+    struct view *next;
+    struct window window;
     uint64_t number; /* the machine's */
 };
 
@@ -56,7 +19,7 @@ struct proxy_end {
     pthread_mutex_t lock;
     int connected;
     struct proxy_port port;
-    struct window *windows;
+    struct view *views;
 };
 
 static HRESULT device_open(struct system *system, struct host *host, struct device *device) {
@@ -73,17 +36,17 @@ static HRESULT device_open(struct system *system, struct host *host, struct devi
     return S_OK;
 }
 
-static void close_windows(struct proxy_end *end) {
+static void close_views(struct proxy_end *end) {
     pthread_mutex_lock(&end->lock);
-    struct window *window = end->windows;
-    end->windows = NULL;
+    struct view *view = end->views;
+    end->views = NULL;
     end->connected = 0;
     pthread_mutex_unlock(&end->lock);
-    while (window) {
-        struct window *next = window->next;
-        unmap_guest_memory(window->map, window->mapped);
-        free(window);
-        window = next;
+    while (view) {
+        struct view *next = view->next;
+        platform_window_unmap(&view->window);
+        free(view);
+        view = next;
     }
 }
 
@@ -92,7 +55,7 @@ void proxy_destroy_system(void *object) {
     while (system->ends) {
         struct proxy_end *end = system->ends;
         system->ends = end->next;
-        close_windows(end);
+        close_views(end);
         pthread_mutex_destroy(&end->lock);
         free(end);
     }
@@ -103,7 +66,7 @@ void proxy_destroy_system(void *object) {
 /* Asks the machine. ERROR_INVALID_STATE: it does not know the device, not yet or not any more. */
 static HRESULT ask(struct device *device, struct proxy_call *call) {
     struct proxy_end *end = device->elsewhere;
-    call->descriptor = -1;
+    call->memory = NO_HANDLE;
     pthread_mutex_lock(&end->lock);
     struct proxy_port port = end->port;
     int connected = end->connected;
@@ -132,8 +95,9 @@ static HRESULT write_memory(struct system *system, struct device *requestor, uin
     return deny(requestor, HDVLAB_DMA_WRITE, UINT32_MAX, gpa, value, bytes);
 }
 
-static HRESULT locate_memory(struct system *system, uint64_t gpa, uint64_t bytes, int *fd, uint64_t *offset) {
-    (void)system, (void)gpa, (void)bytes, (void)fd, (void)offset;
+static HRESULT locate_memory(struct system *system, uint64_t gpa, uint64_t bytes, HANDLE *memory,
+                             uint64_t *offset) {
+    (void)system, (void)gpa, (void)bytes, (void)memory, (void)offset;
     return E_ACCESSDENIED;
 }
 
@@ -150,43 +114,42 @@ static HRESULT create_aperture(struct device *device, uint64_t gpa, uint32_t byt
     HRESULT hr = ask(device, &call);
     if (FAILED(hr))
         return hr;
-    struct window *window = calloc(1, sizeof *window);
-    if (window && call.descriptor >= 0) {
-        window->map = map_guest_memory(call.descriptor, call.answer[0], bytes, write_protected, &window->mapped);
-        window->address = window->map ? (char *)window->map + (window->mapped - bytes) : NULL;
-        window->number = call.answer[1];
+    struct view *view = calloc(1, sizeof *view);
+    if (view && call.memory != NO_HANDLE) {
+        platform_window_map(call.memory, call.answer[0], bytes, !write_protected, &view->window);
+        view->number = call.answer[1];
     }
-    if (call.descriptor >= 0 && !call.borrowed)
-        close_descriptor(call.descriptor);
-    if (!window || !window->map) {
+    if (!call.borrowed)
+        platform_close(call.memory);
+    if (!view || !view->window.address) {
         struct proxy_call undo = {.operation = PROXY_UNMAP, .argument = {call.answer[1]}};
         ask(device, &undo);
-        free(window);
+        free(view);
         return E_OUTOFMEMORY;
     }
     pthread_mutex_lock(&end->lock);
     int ended = !end->connected; /* torn down meanwhile */
     if (!ended) {
-        window->next = end->windows;
-        end->windows = window;
-        *address = window->address;
+        view->next = end->views;
+        end->views = view;
+        *address = view->window.address;
     }
     pthread_mutex_unlock(&end->lock);
     if (ended) {
-        unmap_guest_memory(window->map, window->mapped);
-        free(window);
+        platform_window_unmap(&view->window);
+        free(view);
     }
     return ended ? HRESULT_FROM_WIN32(ERROR_INVALID_STATE) : S_OK;
 }
 
 static HRESULT destroy_aperture(struct device *device, void *address) {
     struct proxy_end *end = device->elsewhere;
-    struct window *found = NULL;
+    struct view *found = NULL;
     pthread_mutex_lock(&end->lock);
-    for (struct window **w = &end->windows; *w; w = &(*w)->next)
-        if ((*w)->address == address) {
-            found = *w;
-            *w = found->next;
+    for (struct view **v = &end->views; *v; v = &(*v)->next)
+        if ((*v)->window.address == address) {
+            found = *v;
+            *v = found->next;
             break;
         }
     pthread_mutex_unlock(&end->lock);
@@ -194,7 +157,7 @@ static HRESULT destroy_aperture(struct device *device, void *address) {
     HRESULT hr = ask(device, &call); /* also of one that is none: the refusal is a row there */
     if (!found)
         return FAILED(hr) ? hr : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
-    unmap_guest_memory(found->map, found->mapped);
+    platform_window_unmap(&found->window);
     free(found);
     return S_OK;
 }
@@ -338,7 +301,7 @@ static HRESULT dispatch(struct device *device, struct proxy_call *call) {
         stop(device);
         if (atomic_exchange(&device->state, DEVICE_TORN_DOWN) != DEVICE_TORN_DOWN)
             device->interface.Teardown(device->context);
-        close_windows(device->elsewhere);
+        close_views(device->elsewhere);
         return S_OK;
     case PROXY_CONFIG_READ:
     case PROXY_CONFIG_WRITE:

@@ -16,7 +16,7 @@ const IID proxy_instance_iid = {0x1f6b04c2, 0x3c4e, 0x4e53, {0x8f, 0x0e, 0x5a, 0
 
 static HRESULT ask(void *context, uint32_t operation, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t *answer) {
     proxy_instance *instance = context;
-    struct proxy_call call = {.operation = operation, .argument = {a, b, c, d}, .descriptor = -1};
+    struct proxy_call call = {.operation = operation, .argument = {a, b, c, d}, .memory = NO_HANDLE};
     HRESULT hr = instance->table->call(instance, &call);
     if (answer)
         *answer = call.answer[0];
@@ -53,7 +53,7 @@ static HRESULT CALLBACK set_configuration(PVOID context, UINT32 count, const LPC
         while (*unit++);
     }
     struct proxy_call call = {.operation = PROXY_SET_CONFIGURATION, .argument = {count}, .in = all,
-                              .in_bytes = (uint32_t)(units * sizeof *all), .descriptor = -1};
+                              .in_bytes = (uint32_t)(units * sizeof *all), .memory = NO_HANDLE};
     HRESULT hr = instance->table->call(instance, &call);
     free(all);
     return hr;
@@ -63,7 +63,7 @@ static HRESULT CALLBACK get_details(PVOID context, PHDV_PCI_PNP_ID pnp_id, UINT3
     proxy_instance *instance = context;
     struct proxy_details details = {0};
     struct proxy_call call = {.operation = PROXY_GET_DETAILS, .out = &details, .out_bytes = sizeof details,
-                              .descriptor = -1};
+                              .memory = NO_HANDLE};
     HRESULT hr = instance->table->call(instance, &call);
     if (SUCCEEDED(hr)) {
         *pnp_id = details.pnp_id;
@@ -247,10 +247,10 @@ static HRESULT map(HDV_DEVICE handle, struct device *device, struct proxy_call *
     /* The machine's own view of it keeps the rules, the quota and the rows, and its address is the number. */
     HRESULT hr = HdvCreateGuestMemoryAperture(handle, call->argument[0], bytes, call->argument[2] != 0, &address);
     if (hr == S_OK) {
-        int fd = -1;
-        hr = device->system->ops->locate_memory(device->system, call->argument[0], bytes, &fd, &call->answer[0]);
+        HANDLE memory = NO_HANDLE;
+        hr = device->system->ops->locate_memory(device->system, call->argument[0], bytes, &memory, &call->answer[0]);
         call->answer[1] = (uint64_t)(uintptr_t)address;
-        call->descriptor = fd;
+        call->memory = memory;
         call->borrowed = 1;
         if (FAILED(hr))
             HdvDestroyGuestMemoryAperture(handle, address);

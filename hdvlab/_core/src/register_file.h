@@ -8,6 +8,8 @@
 
 #include "hdvlab.h"
 
+#undef interface /* as in device.h */
+
 #define CONFIG_BYTES 4096u
 #define MSIX_MAX 2048u
 

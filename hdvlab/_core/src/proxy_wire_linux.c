@@ -131,7 +131,7 @@ struct connection *connection_open(int socket) {
     c->send_patience_ms = 1000;
     pthread_mutex_init(&c->send_lock, NULL);
     pthread_mutex_init(&c->lock, NULL);
-    proxy_condition_init(&c->changed);
+    platform_condition_init(&c->changed);
     return c;
 }
 
@@ -160,7 +160,7 @@ static HRESULT take_answer(struct connection *c, const struct wire_message *m, i
             memcpy(p->call->out, m->data, h->bytes);
         memcpy(p->call->answer, h->argument, sizeof p->call->answer);
         if (p->call->operation == PROXY_MAP) {
-            p->call->descriptor = *descriptor;
+            p->call->memory = (HANDLE)(intptr_t)*descriptor;
             *descriptor = -1;
         }
         p->status = h->status;
@@ -208,7 +208,7 @@ static void *read_messages(void *argument) {
 
 HRESULT connection_start(struct connection *c) {
     handle_retain(c->handle);
-    if (pthread_create(&c->reader, NULL, read_messages, c)) {
+    if (platform_thread_start(&c->reader, read_messages, c)) {
         handle_release(c->handle);
         return E_OUTOFMEMORY;
     }
@@ -250,9 +250,9 @@ HRESULT connection_call(struct connection *c, uint64_t target, struct proxy_call
     struct wire_pending pending = {.call = call};
     struct wire_header header = {.magic = WIRE_MAGIC, .operation = (uint16_t)call->operation, .target = target,
                                  .cause = thread_context.cause, .bytes = call->in_bytes};
-    struct timespec until = proxy_deadline(timeout_ms);
+    int64_t deadline_ns = proxy_deadline(timeout_ms);
     memcpy(header.argument, call->argument, sizeof header.argument);
-    call->descriptor = -1;
+    call->memory = NO_HANDLE;
     call->borrowed = 0;
     pthread_mutex_lock(&c->lock);
     HRESULT hr = c->why;
@@ -275,7 +275,7 @@ HRESULT connection_call(struct connection *c, uint64_t target, struct proxy_call
     pthread_mutex_lock(&c->lock);
     while (!pending.done && !c->why && !late)
         late = timeout_ms == WIRE_FOR_EVER ? pthread_cond_wait(&c->changed, &c->lock)
-                                           : pthread_cond_timedwait(&c->changed, &c->lock, &until);
+                                           : platform_wait_until(&c->changed, &c->lock, deadline_ns) == ETIMEDOUT;
     forget(c, &pending);
     if (pending.done) {
         hr = pending.status;

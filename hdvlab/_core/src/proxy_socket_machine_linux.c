@@ -279,7 +279,7 @@ static HRESULT begin_end(struct connection *c, const struct wire_header *h) {
     handle_retain(c->handle);
     pthread_mutex_lock(&c->lock);
     int already = remote->ending || !remote->registered;
-    int made = !already && !pthread_create(&thread, NULL, end_host, ending);
+    int made = !already && !platform_thread_start(&thread, end_host, ending);
     if (made) {
         remote->ending = 1; /* the thread looks at it under the lock */
         pthread_detach(thread);
@@ -306,14 +306,14 @@ static HRESULT serve(struct connection *c, const struct wire_message *m) {
     for (struct stub *stub = remote->stubs; stub && !mine; stub = stub->next)
         mine = h->target && stub->device == h->target;
     pthread_mutex_unlock(&c->lock);
-    struct proxy_call call = {.operation = h->operation, .descriptor = -1};
+    struct proxy_call call = {.operation = h->operation, .memory = NO_HANDLE};
     memcpy(call.argument, h->argument, sizeof call.argument);
     thread_context.cause = mine ? proxy_sound_cause(h->target, h->cause) : -1;
     HRESULT hr = mine ? proxy_serve(NULL, h->target, &call) : E_HANDLE;
     thread_context.cause = -1;
     if (hr == HCS_E_PROTOCOL_ERROR)
         return hr;
-    connection_answer(c, h, hr, call.answer, NULL, 0, SUCCEEDED(hr) ? call.descriptor : -1);
+    connection_answer(c, h, hr, call.answer, NULL, 0, SUCCEEDED(hr) ? (int)(intptr_t)call.memory : -1);
     return S_OK;
 }
 
@@ -427,7 +427,7 @@ HRESULT hdvlab_proxy_wait(IVmDeviceHost *host, uint32_t known, uint32_t timeout_
     if (!remote)
         return E_NOTIMPL;
     struct connection *c = remote->connection;
-    struct timespec until = proxy_deadline(timeout_ms);
+    int64_t deadline_ns = proxy_deadline(timeout_ms);
     HRESULT hr = S_OK;
     pthread_mutex_lock(&c->lock);
     for (;;) {
@@ -436,7 +436,7 @@ HRESULT hdvlab_proxy_wait(IVmDeviceHost *host, uint32_t known, uint32_t timeout_
             break;
         if (timeout_ms == UINT32_MAX)
             pthread_cond_wait(&c->changed, &c->lock);
-        else if (pthread_cond_timedwait(&c->changed, &c->lock, &until))
+        else if (platform_wait_until(&c->changed, &c->lock, deadline_ns) == ETIMEDOUT)
             hr = HRESULT_FROM_WIN32(ERROR_TIMEOUT);
     }
     if (*state != known)

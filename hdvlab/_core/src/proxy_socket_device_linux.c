@@ -57,7 +57,7 @@ static HRESULT request(void *context, uint64_t target, struct proxy_call *call) 
 static void do_job(struct worker *worker, const struct job *job) {
     const struct wire_header *h = &job->header;
     struct proxy_details details;
-    struct proxy_call call = {.operation = h->operation, .in = job->data, .in_bytes = h->bytes, .descriptor = -1};
+    struct proxy_call call = {.operation = h->operation, .in = job->data, .in_bytes = h->bytes, .memory = NO_HANDLE};
     memcpy(call.argument, h->argument, sizeof call.argument);
     if (h->operation == PROXY_GET_DETAILS) {
         call.out = &details;
@@ -93,7 +93,7 @@ static void *work(void *argument) {
     int ended = worker->ended;
     pthread_mutex_unlock(&c->lock);
     if (ended) { /* the machine is gone without a word: for the device that is Stop and Teardown */
-        struct proxy_call last = {.operation = PROXY_TEARDOWN, .descriptor = -1};
+        struct proxy_call last = {.operation = PROXY_TEARDOWN, .memory = NO_HANDLE};
         worker->instance->table->call(worker->instance, &last);
     }
     worker->instance->table->Release(worker->instance);
@@ -128,7 +128,7 @@ static HRESULT employ(struct connection *c, proxy_instance *instance, uint64_t *
     handle_retain(c->handle);
     pthread_t thread;
     pthread_mutex_lock(&c->lock);
-    int made = skeleton->worker_count < WORKERS_MAX && !pthread_create(&thread, NULL, work, worker);
+    int made = skeleton->worker_count < WORKERS_MAX && !platform_thread_start(&thread, work, worker);
     if (made) {
         pthread_detach(thread);
         *number = worker->number = ++skeleton->last_number;
