@@ -47,8 +47,7 @@ struct proxy_call {
     void *out;
     uint32_t out_bytes;
     uint64_t answer[2];
-    HANDLE memory; /* of PROXY_MAP: the callee's own when `borrowed`, else the caller's to close */
-    int borrowed;
+    HANDLE memory; /* of PROXY_MAP: a copy, the caller's to close */
 };
 
 /* The way from a device or a host to the machine: `target` is its handle there. */

@@ -36,18 +36,14 @@ static HRESULT device_open(struct system *system, struct host *host, struct devi
     return S_OK;
 }
 
+/* The views die with the device; their addresses stay good, as zeros, until its host is gone. */
 static void close_views(struct proxy_end *end) {
     pthread_mutex_lock(&end->lock);
-    struct view *view = end->views;
-    end->views = NULL;
     end->connected = 0;
+    for (struct view *view = end->views; view; view = view->next)
+        if (!view->window.is_dead)
+            (void)platform_window_deaden(&view->window);
     pthread_mutex_unlock(&end->lock);
-    while (view) {
-        struct view *next = view->next;
-        platform_window_unmap(&view->window);
-        free(view);
-        view = next;
-    }
 }
 
 void proxy_destroy_system(void *object) {
@@ -55,7 +51,12 @@ void proxy_destroy_system(void *object) {
     while (system->ends) {
         struct proxy_end *end = system->ends;
         system->ends = end->next;
-        close_views(end);
+        while (end->views) {
+            struct view *view = end->views;
+            end->views = view->next;
+            platform_window_unmap(&view->window);
+            free(view);
+        }
         pthread_mutex_destroy(&end->lock);
         free(end);
     }
@@ -95,12 +96,6 @@ static HRESULT write_memory(struct system *system, struct device *requestor, uin
     return deny(requestor, HDVLAB_DMA_WRITE, UINT32_MAX, gpa, value, bytes);
 }
 
-static HRESULT locate_memory(struct system *system, uint64_t gpa, uint64_t bytes, HANDLE *memory,
-                             uint64_t *offset) {
-    (void)system, (void)gpa, (void)bytes, (void)memory, (void)offset;
-    return E_ACCESSDENIED;
-}
-
 static HRESULT deliver_interrupt(struct system *system, struct device *requestor, uint64_t address, uint32_t data) {
     (void)system;
     struct proxy_call call = {.operation = PROXY_INTERRUPT, .argument = {address, data}};
@@ -119,8 +114,7 @@ static HRESULT create_aperture(struct device *device, uint64_t gpa, uint32_t byt
         platform_window_map(call.memory, call.answer[0], bytes, !write_protected, &view->window);
         view->number = call.answer[1];
     }
-    if (!call.borrowed)
-        platform_close(call.memory);
+    platform_close(call.memory);
     if (!view || !view->window.address) {
         struct proxy_call undo = {.operation = PROXY_UNMAP, .argument = {call.answer[1]}};
         ask(device, &undo);
@@ -191,7 +185,6 @@ const struct system_ops proxy_device_ops = {
     .destroy = NULL, /* its handle's, proxy_destroy_system */
     .read_memory = read_memory,
     .write_memory = write_memory,
-    .locate_memory = locate_memory,
     .deliver_interrupt = deliver_interrupt,
     .remap = nothing,
     .cancel = nothing,

@@ -247,13 +247,21 @@ static HRESULT map(HDV_DEVICE handle, struct device *device, struct proxy_call *
     /* The machine's own view of it keeps the rules, the quota and the rows, and its address is the number. */
     HRESULT hr = HdvCreateGuestMemoryAperture(handle, call->argument[0], bytes, call->argument[2] != 0, &address);
     if (hr == S_OK) {
-        HANDLE memory = NO_HANDLE;
-        hr = device->system->ops->locate_memory(device->system, call->argument[0], bytes, &memory, &call->answer[0]);
-        call->answer[1] = (uint64_t)(uintptr_t)address;
-        call->memory = memory;
-        call->borrowed = 1;
-        if (FAILED(hr))
+        struct memory_map *map = device->system->memory;
+        struct memory_place place;
+        struct section_source copy;
+        memory_map_hold(map); /* the copy outlives it: the region may go while the message is on its way */
+        hr = memory_map_locate(map, call->argument[0], bytes, &place);
+        if (hr == S_OK)
+            hr = platform_section_copy(place.memory, !call->argument[2], place.offset + bytes, &copy);
+        memory_map_let_go(map);
+        if (hr == S_OK) {
+            call->memory = copy.section;
+            call->answer[0] = place.offset;
+            call->answer[1] = (uint64_t)(uintptr_t)address;
+        } else {
             HdvDestroyGuestMemoryAperture(handle, address);
+        }
     }
     return hr;
 }

@@ -314,6 +314,7 @@ static HRESULT serve(struct connection *c, const struct wire_message *m) {
     if (hr == HCS_E_PROTOCOL_ERROR)
         return hr;
     connection_answer(c, h, hr, call.answer, NULL, 0, SUCCEEDED(hr) ? (int)(intptr_t)call.memory : -1);
+    platform_close(call.memory);
     return S_OK;
 }
 

@@ -253,7 +253,6 @@ HRESULT connection_call(struct connection *c, uint64_t target, struct proxy_call
     int64_t deadline_ns = proxy_deadline(timeout_ms);
     memcpy(header.argument, call->argument, sizeof header.argument);
     call->memory = NO_HANDLE;
-    call->borrowed = 0;
     pthread_mutex_lock(&c->lock);
     HRESULT hr = c->why;
     if (hr == S_OK) {
