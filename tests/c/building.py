@@ -89,18 +89,16 @@ class Wine:
             "WINEDLLOVERRIDES": "mscoree,mshtml,winemenubuilder.exe=",  # offer no downloads, write no menus
         }
 
-    def run(self, program: Path, arguments: Iterable[str] = (), timeout: float = 240) -> tuple[int, str]:
-        """Exit status, and what it printed."""
-        done = subprocess.run(
-            [str(WINE), str(program), *arguments],
-            capture_output=True,
-            text=True,
-            env=self.environment,
-            cwd=program.parent,
-            timeout=timeout,
-            check=False,
-        )
-        return done.returncode, done.stdout
+    def run(self, program: Path, arguments: Iterable[str] = (), timeout: float = 400) -> tuple[int | None, str]:
+        """Exit status, ``None`` for a program that did not end in time, and what it printed."""
+        command = [str(WINE), str(program), *arguments]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, env=self.environment, cwd=program.parent, timeout=timeout, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            return None, (error.stdout or b"").decode(errors="replace").replace("\r", "")
+        return done.returncode, done.stdout.decode(errors="replace").replace("\r", "")
 
     def close(self) -> None:
         """Ends what serves this Windows (its own server only, by its prefix) and removes it: it is half a gigabyte."""

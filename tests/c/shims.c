@@ -118,6 +118,8 @@ void object_close(HANDLE object) { close(descriptor_of(object)); }
 
 HANDLE process_start(const char *child, const char *argument) {
     pid_t process = fork();
+    if (process < 0)
+        abort(); /* -1 would be everybody to the kill below */
     if (!process) {
         execl(program_path, program_path, "--child", child, argument, (char *)NULL);
         _exit(127);
@@ -126,6 +128,8 @@ HANDLE process_start(const char *child, const char *argument) {
 }
 
 void process_end(HANDLE process) {
+    if ((intptr_t)process <= 0)
+        abort();
     kill((pid_t)(intptr_t)process, SIGKILL);
     waitpid((pid_t)(intptr_t)process, NULL, 0);
 }

@@ -11,7 +11,7 @@ from .building import HERE, Wine, run
 
 NAMES = sorted(name for file in HERE.glob("test_*.c") for name in re.findall(r"^TEST\((\w+)\)", file.read_text(), re.M))
 #: Longest that a program under Wine may hang before it counts as failed, seconds.
-PATIENCE = 240
+PATIENCE = 400
 
 
 def _outcomes(output: str) -> dict[str, str]:
@@ -33,7 +33,7 @@ def under_wine(wine: Wine, windows_program: Path) -> dict[str, str]:
         said |= outcomes
         ended = next((name for name in left if name not in outcomes), None)
         if ended is not None:
-            said[ended] = f"FAILED {ended}: the program ended in it with status {status}"
+            said[ended] = f"FAILED {ended}: the program did not get past it, status {status}"
     return said
 
 
