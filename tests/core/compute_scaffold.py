@@ -16,6 +16,10 @@ from .scaffold import CLASS_ID, DEADLINE, S_OK, CallbackDevice, code
 #: Milliseconds within which what must happen happens.
 LONG = int(DEADLINE * 1000)
 
+BEGINNING = ["initialize", "set_configuration", "get_details", "start"]
+#: Namespace that names of devices are hashed in.
+FLEXIBLE_IO = uuid.UUID("a8679153-843f-467f-ad7e-f429328f7568")
+
 Result = tuple[int, Any]
 """HRESULT of an operation, and its document as Python data: None where there is none."""
 
@@ -166,3 +170,16 @@ class System:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def running(*devices: CallbackDevice, **fields: Any) -> System:
+    """Started, with the devices in it."""
+    system = System.with_devices(*devices, **fields)
+    assert system.do("start") == (S_OK, None)
+    return system
+
+
+def open_system(system_id: str) -> tuple[int, Any]:
+    """One more handle to a system."""
+    out = ffi.new("void **")
+    return code(lib.HcsOpenComputeSystem(wide(system_id), 0, out)), out[0]
