@@ -168,7 +168,14 @@ def test_only_a_whole_region_is_taken_away(machine: Machine, file: int) -> None:
     device = machine.running(CallbackDevice())
     assert take(machine, FAR, 8192) == MISSING
     assert add(machine, FAR, 8192, file) == add(machine, FAR + 8192, 4096, file) == S_OK
-    for gpa, size in ((FAR, 4096), (FAR + 4096, 4096), (FAR, 12288), (FAR - 4096, 8192), (FAR, 0), (FAR, (1 << 64) - 1)):
+    for gpa, size in (
+        (FAR, 4096),
+        (FAR + 4096, 4096),
+        (FAR, 12288),
+        (FAR - 4096, 8192),
+        (FAR, 0),
+        (FAR, (1 << 64) - 1),
+    ):
         assert take(machine, gpa, size) == MISSING
     assert take(machine, 0, MIB) == DENIED
     assert device.dma_write(FAR, bytes(12288)) == S_OK
