@@ -1,4 +1,4 @@
-"""The end of an aperture: its pages turn to zeros of nobody's where they are, and stay for whoever still has the address."""
+"""The end of an aperture: its pages turn to zeros where they are, and stay for whoever still has the address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A forked child: handles of its parent are nothing to it, its own are whole, and its parent's recording is its parent's."""
+"""A forked child: its parent's handles are nothing to it, its own are whole, the recording is its parent's."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from hdvlab._core import ffi, lib
 from hdvlab.errors import HResult
