@@ -13,10 +13,14 @@
 
 typedef int32_t HRESULT; /* Windows' long: 32 bits there, 64 on LP64 */
 typedef int32_t BOOL;
-typedef uint8_t BYTE, UINT8;
-typedef uint16_t UINT16, WCHAR; /* UTF-16 units, never wchar_t */
-typedef uint32_t UINT32, DWORD;
-typedef uint64_t UINT64;
+typedef uint8_t BYTE, UINT8, UCHAR, BOOLEAN;
+typedef uint16_t UINT16, WORD, USHORT, WCHAR; /* UTF-16 units, never wchar_t */
+typedef uint32_t UINT32, DWORD, ULONG, UINT;
+typedef uint64_t UINT64, ULONG64, ULONGLONG;
+typedef int16_t INT16;
+typedef int32_t INT32, LONG, INT;
+typedef int64_t INT64, LONG64, LONGLONG;
+typedef uintptr_t ULONG_PTR, SIZE_T;
 typedef void VOID, *PVOID;
 typedef void *HANDLE; /* a file descriptor, cast: events are eventfds, sections are memfds or files */
 typedef const WCHAR *LPCWSTR, *PCWSTR;
@@ -28,11 +32,14 @@ typedef struct _GUID {
     uint8_t Data4[8];
 } GUID;
 
+#define TRUE 1
+#define FALSE 0
 #define WINAPI
 #define CALLBACK
 #define _In_
 #define _In_opt_
 #define _Out_
+#define _Inout_
 #define _In_reads_(n)
 #define _Out_writes_(n)
 
