@@ -54,8 +54,8 @@ class Device:
 
     Mistakes in the description are refused when the class is made. In an instance, ``self.bar0.CTRL`` is the stored
     value. Handlers run on the thread that carries the guest's access, one at a time per device, unless the class says
-    ``concurrent = True``: then several may run at once, each on its guest's thread, and what they share is the author's to
-    lock. Lifecycle callbacks, and threads and timers ``with self.lock``, have the device to themselves all the same.
+    ``concurrent = True``: then several may run at once, each on its guest's thread, and what they share is the author's
+    to lock. Lifecycle callbacks, timers, and threads ``with self.lock`` have the device to themselves all the same.
 
     Attributes
     ----------

@@ -405,9 +405,9 @@ def test_a_page_is_registered_once_and_apart_from_the_places_in_it(
     ]
     assert device.ring(event.fd, 0, 0x1000, 0, ANY) == device.ring_page(event.fd, 0, 0) == S_OK
     assert device.unring(0, 0x1000, 0, 0) == device.unring(0, 0x1000, 0, 0x4000_0000) == missing
-    assert [device.unring_page(bar, page) for bar, page in ((1, 1), (0, 2), (6, 0), (0, 1 << 52), (0, 1 | 1 << 52))] == [
-        missing
-    ] * 5
+    assert [
+        device.unring_page(bar, page) for bar, page in ((1, 1), (0, 2), (6, 0), (0, 1 << 52), (0, 1 | 1 << 52))
+    ] == [missing] * 5
     assert [device.unring_page(0, 1), device.unring_page(0, 1)] == [S_OK, missing]
     register, unregister = lib.HDVLAB_DOORBELL_REGISTER, lib.HDVLAB_DOORBELL_UNREGISTER
     rows = recording.rows(register, unregister, since=since)
@@ -435,9 +435,7 @@ def test_a_page_is_registered_once_and_apart_from_the_places_in_it(
         (0, (1 << 64) - 1, HResult.E_INVALIDARG),
     ],
 )
-def test_a_doorbell_page_is_one_of_its_bar(
-    machine: Machine, event: Event, bar: int, page: int, expected: int
-) -> None:
+def test_a_doorbell_page_is_one_of_its_bar(machine: Machine, event: Event, bar: int, page: int, expected: int) -> None:
     device = machine.running(CallbackDevice((0xFFFFE000, 0xFFFFFF00)))
     assert device.ring_page(event.fd, bar, page) == expected
 

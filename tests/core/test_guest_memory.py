@@ -91,6 +91,36 @@ def test_ram_above_the_hole_is_other_ram_than_below(big: Machine) -> None:
     assert big.read(4 * GIB, 4) == (S_OK, int.from_bytes(b"HIGH", "little"))
 
 
+@pytest.mark.fault(25)
+def test_what_was_copied_in_is_not_changed_by_the_guest_afterwards(machine: Machine, recording: Recording) -> None:
+    """Copies are the device's own, so what it has checked is what it uses; the row has the same bytes."""
+    device = machine.running(CallbackDevice())
+    good, bad = b"length=0016" + bytes(5), b"length=9999" + bytes(5)
+    machine.ram_write(0x1000, good)
+    room = ffi.new("uint8_t[16]")
+    assert code(lib.HdvReadGuestMemory(device.handle, 0x1000, 16, room)) == S_OK
+    machine.ram_write(0x1000, bad)
+    assert bytes(ffi.buffer(room)) == good
+    row = recording.rows(lib.HDVLAB_DMA_READ)[-1]
+    assert recording.payload(row["payload"], 16) == good
+    _, window = device.aperture(0x1000, 16)  # an aperture is the guest's memory: volatile
+    assert bytes(ffi.buffer(window, 16)) == bad
+    machine.ram_write(0x1000, good)
+    assert bytes(ffi.buffer(window, 16)) == good
+
+
+@pytest.mark.fault(25)
+def test_what_is_written_out_is_what_the_row_says_whatever_becomes_of_the_buffer(
+    machine: Machine, recording: Recording
+) -> None:
+    device = machine.running(CallbackDevice())
+    room = ffi.new("uint8_t[16]", b"as it was handed")
+    assert code(lib.HdvWriteGuestMemory(device.handle, 0x1000, 16, room)) == S_OK
+    ffi.buffer(room)[:] = bytes(16)
+    assert machine.ram_read(0x1000, 16) == (S_OK, b"as it was handed")
+    assert recording.payload(recording.rows(lib.HDVLAB_DMA_WRITE)[-1]["payload"], 16) == b"as it was handed"
+
+
 @pytest.mark.fault(22)
 @pytest.mark.parametrize(("address", "size"), [((1 << 64) - 1, 2), ((1 << 64) - 4096, 8192), ((1 << 64) - 1, 4096)])
 def test_a_transfer_that_wraps_says_so(machine: Machine, recording: Recording, address: int, size: int) -> None:

@@ -17,7 +17,7 @@ from hdvlab._core import ffi, lib
 from hdvlab.errors import HResult
 from hdvlab.hdv.structures import guid, wide
 
-from .scaffold import CLASS_ID, S_OK, CallbackDevice, Machine, Recording, code
+from .scaffold import CLASS_ID, PLACE, S_OK, CallbackDevice, Machine, Recording, Threads, code
 
 INCLUDE = Path(__file__).parents[2] / "hdvlab/_core/include"
 HEADERS = ("ComputeCore.h", "HyperVDeviceVirtualization.h", "hdvlab.h")
@@ -259,6 +259,75 @@ def test_a_null_pointer_is_refused(live: dict[str, Any], function: str, position
     arguments = _arguments(function, live)
     arguments[position] = ffi.NULL
     assert code(getattr(lib, function)(*arguments)) == HResult.E_POINTER
+
+
+#: What waits for callbacks, or for the device that is in one, is refused in a callback: it would wait for itself.
+WAITS_FOR_CALLBACKS = {
+    "HdvTeardownDeviceHost",
+    "hdvlab_system_start",
+    "hdvlab_system_stop",
+    "hdvlab_system_close",
+    "hdvlab_system_add_slot",
+    "hdvlab_system_remove_slot",
+    "hdvlab_device_enter",
+    "hdvlab_device_leave",
+    "hdvlab_device_wait_idle",
+    "hdvlab_device_set_concurrent",
+    "hdvlab_guest_config_peek",
+    "hdvlab_guest_config_read",
+    "hdvlab_guest_config_write",
+    "hdvlab_device_access",
+}
+#: Not for callbacks' sake: this machine's device has no interrupt and this recording no manual clock.
+INVALID_ANYWHERE = {"hdvlab_register_file_interrupt", "hdvlab_trace_set_time"}
+#: Makes or ends what the test would then have to look after.
+NOT_IN_A_CALLBACK = {"hdvlab_trace_close", "hdvlab_register_file_close", "hdvlab_aperture_release"}
+
+
+@pytest.mark.fault(39)
+@pytest.mark.parametrize("concurrent", [False, True])
+@pytest.mark.parametrize("function", sorted({f for f, _, _ in HANDLES if f not in NOT_IN_A_CALLBACK}))
+def test_any_call_may_be_made_in_a_callback_and_ends(
+    machine: Machine, live: dict[str, Any], function: str, concurrent: bool
+) -> None:
+    device = machine.devices[0]
+    if concurrent:
+        device = CallbackDevice()
+        machine.create(device)
+        assert code(lib.hdvlab_device_set_concurrent(device.handle, 1)) == machine.add_slot(device, 1) == S_OK
+        machine.place(device, 1, PLACE + 0x100_0000)
+        live["HDV_DEVICE"] = device.handle
+    seen: list[int] = []
+    arguments = _arguments(function, live)
+    for n, (_, name) in enumerate(PROTOTYPES[function]):
+        if name == "slot":
+            arguments[n] = int(concurrent)
+        if name == "size":
+            arguments[n] = 4
+
+    def read(*_: int) -> int:
+        seen.append(code(getattr(lib, function)(*arguments)))
+        return 0
+
+    device.read = read
+    answers: list[tuple[int, int]] = []
+    with Threads() as threads:
+        threads.start(lambda: answers.append(machine.read(PLACE + 0x100_0000 * concurrent, 4)))
+    assert answers == [(S_OK, 0)]
+    invalid = HResult.ERROR_INVALID_STATE
+    assert (seen[0] == invalid) == (function in WAITS_FOR_CALLBACKS | INVALID_ANYWHERE), hex(seen[0])
+    if function == "hdvlab_trace_pin":
+        lib.hdvlab_trace_unpin(live["HDVLAB_TRACE"])
+    for kind in ("HCS_SYSTEM", "HDV_HOST", "HDVLAB_APERTURE", "HDVLAB_REGISTER_FILE"):  # what it made, it may end
+        made = [n for n, (t, _) in enumerate(PROTOTYPES[function]) if t == kind + " *"]
+        ends = {
+            "HCS_SYSTEM": lib.hdvlab_system_close,
+            "HDV_HOST": lib.HdvTeardownDeviceHost,
+            "HDVLAB_APERTURE": lib.hdvlab_aperture_release,
+            "HDVLAB_REGISTER_FILE": lib.hdvlab_register_file_close,
+        }
+        if made and seen[0] == S_OK:
+            assert code(ends[kind](arguments[made[0]][0])) == S_OK
 
 
 @pytest.mark.fault(41)

@@ -207,7 +207,9 @@ def test_only_a_running_device_that_is_bus_master_interrupts(machine: Machine, r
 def _bind(machine: Machine, start: int, fds: list[int | None] | None, count: int | None = None) -> int:
     """None = NULL."""
     events = ffi.NULL if fds is None else ffi.new("void *[]", [ffi.cast("void *", fd or 0) for fd in fds])
-    return code(lib.hdvlab_guest_bind_interrupts(machine.system, start, len(fds or ()) if count is None else count, events))
+    return code(
+        lib.hdvlab_guest_bind_interrupts(machine.system, start, len(fds or ()) if count is None else count, events)
+    )
 
 
 def _taken(fd: int) -> int:
@@ -253,9 +255,7 @@ def test_an_event_may_stand_for_several_vectors_and_be_closed_by_its_owner(machi
     ("start", "count"),
     [(0, 0), (0x40, 0), (256, 0), (256, 1), (255, 2), (0, 257), (1, 0xFFFFFFFF), (0xFFFFFFFF, 1), (0xFFFFFFFF, 2)],
 )
-def test_vectors_that_there_are_not_are_refused(
-    machine: Machine, events: list[int], start: int, count: int
-) -> None:
+def test_vectors_that_there_are_not_are_refused(machine: Machine, events: list[int], start: int, count: int) -> None:
     device = machine.running(CallbackDevice())
     assert _bind(machine, 0x40, events[:1]) == S_OK
     assert _bind(machine, start, [events[1]] * 300, count) == HResult.E_INVALIDARG
@@ -289,7 +289,9 @@ def test_a_vector_is_unbound_and_its_copy_closed(machine: Machine, events: list[
     before = len(os.listdir("/proc/self/fd"))
     assert _bind(machine, 0x40, [events[0], events[1], events[2]]) == S_OK
     assert len(os.listdir("/proc/self/fd")) == before + 3
-    unbound = _bind(machine, 0x40, None, 2) if form == "NULL" else _bind(machine, 0x40, [None if "N" in form else -1] * 2)
+    unbound = (
+        _bind(machine, 0x40, None, 2) if form == "NULL" else _bind(machine, 0x40, [None if "N" in form else -1] * 2)
+    )
     assert unbound == S_OK
     assert len(os.listdir("/proc/self/fd")) == before + 1
     for vector in (0x40, 0x41, 0x42):

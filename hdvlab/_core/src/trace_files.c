@@ -147,6 +147,13 @@ static void leave_to_parent(void *object) {
     atomic_store(&t->state, TRACE_CLOSED);
     platform_close(t->header_file);
     t->header_file = NO_HANDLE;
+    int error = 0; /* the mapping keeps the file open, and so its lock */
+    struct trace_header *copy = platform_file_map(NO_HANDLE, HEADER_BYTES, 1, &error);
+    if (!copy)
+        return;
+    memcpy(copy, t->header, HEADER_BYTES);
+    platform_file_unmap(t->header, HEADER_BYTES);
+    t->header = copy;
 }
 
 HRESULT hdvlab_trace_create(const char *path, uint64_t max_rows, uint32_t chunk_rows, uint32_t clock,
