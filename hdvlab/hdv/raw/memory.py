@@ -140,7 +140,11 @@ def HdvDestroyGuestMemoryAperture(requestor: HDV_DEVICE, mappedAddress: memoryvi
     -----
     In the SDK's header, without a page. Windows: faults after the host's teardown.
     """
-    address = ffi.from_buffer(mappedAddress) if isinstance(mappedAddress, memoryview) else handle(mappedAddress)
+    if isinstance(mappedAddress, memoryview):
+        # The number alone: a view that is still exported when the collector finds it crashes CPython 3.11.
+        address = ffi.cast("void *", ffi.from_buffer(mappedAddress))
+    else:
+        address = handle(mappedAddress)
     check(function("HdvDestroyGuestMemoryAperture")(handle(requestor), address), "HdvDestroyGuestMemoryAperture")
 
 
