@@ -14,18 +14,43 @@ from hdvlab._core import ffi, lib
 
 HEADER = Path(__file__).parents[2] / "hdvlab/_core/include/HyperVDeviceVirtualization.h"
 #: The 28 pages of Microsoft's documentation.
-PAGES = """
-HdvInitializeDeviceHost HdvInitializeDeviceHostForProxy HdvProxyDeviceHost HdvTeardownDeviceHost HdvCreateDeviceInstance
-HdvReadGuestMemory HdvWriteGuestMemory HdvCreateGuestMemoryAperture HdvDeliverGuestInterrupt HdvRegisterDoorbell
-HdvUnregisterDoorbell HdvCreateSectionBackedMmioRange HdvDestroySectionBackedMmioRange HdvDeviceType HdvPciBarSelector
-HdvPciInterfaceVersion HdvPciPnpId HdvPciDeviceInterface HdvPciDeviceInitialize HdvPciDeviceSetConfiguration
-HdvPciDeviceGetDetails HdvPciDeviceStart HdvPciDeviceStop HdvPciDeviceTeardown HdvPciReadConfigSpace
-HdvPciWriteConfigSpace HdvPciReadInterceptedMemory HdvPciWriteInterceptedMemory
-""".split()
-WITHOUT_A_PAGE = """
-HdvInitializeDeviceHostEx HdvInitializeDeviceHostForProxyEx HdvDestroyGuestMemoryAperture HdvRegisterDoorbellPage
-HdvUnregisterDoorbellPage
-""".split()
+PAGES = [
+    "HdvInitializeDeviceHost",
+    "HdvInitializeDeviceHostForProxy",
+    "HdvProxyDeviceHost",
+    "HdvTeardownDeviceHost",
+    "HdvCreateDeviceInstance",
+    "HdvReadGuestMemory",
+    "HdvWriteGuestMemory",
+    "HdvCreateGuestMemoryAperture",
+    "HdvDeliverGuestInterrupt",
+    "HdvRegisterDoorbell",
+    "HdvUnregisterDoorbell",
+    "HdvCreateSectionBackedMmioRange",
+    "HdvDestroySectionBackedMmioRange",
+    "HdvDeviceType",
+    "HdvPciBarSelector",
+    "HdvPciInterfaceVersion",
+    "HdvPciPnpId",
+    "HdvPciDeviceInterface",
+    "HdvPciDeviceInitialize",
+    "HdvPciDeviceSetConfiguration",
+    "HdvPciDeviceGetDetails",
+    "HdvPciDeviceStart",
+    "HdvPciDeviceStop",
+    "HdvPciDeviceTeardown",
+    "HdvPciReadConfigSpace",
+    "HdvPciWriteConfigSpace",
+    "HdvPciReadInterceptedMemory",
+    "HdvPciWriteInterceptedMemory",
+]
+WITHOUT_A_PAGE = [
+    "HdvInitializeDeviceHostEx",
+    "HdvInitializeDeviceHostForProxyEx",
+    "HdvDestroyGuestMemoryAperture",
+    "HdvRegisterDoorbellPage",
+    "HdvUnregisterDoorbellPage",
+]
 FUNCTIONS = [name for name in hdv.raw.__all__ if inspect.isfunction(getattr(hdv, name))]
 #: What C has and Python has not: out parameters, and lengths of what is passed in.
 GONE = {

@@ -1,5 +1,7 @@
 """A device written to HDV's own names, from the first callback to the last."""
 
+# ruff: noqa: F403, F405 - the names as a reader of Microsoft's pages would have them
+
 from __future__ import annotations
 
 import gc
@@ -60,7 +62,10 @@ def _interface(**own: Any) -> HDV_PCI_DEVICE_INTERFACE:
         "Initialize": note("initialize"),
         "Teardown": note("teardown"),
         "SetConfiguration": note("set_configuration"),
-        "GetDetails": lambda board, count: (HDV_PCI_PNP_ID(VendorID=0x1234, DeviceID=0x11E8, BaseClass=0xFF), [0xFFFFE000]),
+        "GetDetails": lambda board, count: (
+            HDV_PCI_PNP_ID(VendorID=0x1234, DeviceID=0x11E8, BaseClass=0xFF),
+            [0xFFFFE000],
+        ),
         "Start": note("start"),
         "Stop": note("stop"),
         "ReadConfigSpace": lambda board, offset: int.from_bytes(board.config[offset : offset + 4], "little"),
