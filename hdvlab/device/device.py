@@ -289,9 +289,7 @@ class Device:
         ``file_offset`` bytes on.
         """
         device = self._running("section")
-        return self._keep(
-            Section(device, bar, offset, size, writable, file=file, file_offset=file_offset, share=share)
-        )
+        return self._keep(Section(device, bar, offset, size, writable, file=file, file_offset=file_offset, share=share))
 
     def after(self, seconds: float, function: Callable[..., Any], *arguments: Any) -> threading.Timer:
         """Call ``function(*arguments)`` under :attr:`lock` once ``seconds`` have passed, unless the device stops.

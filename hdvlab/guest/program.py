@@ -16,6 +16,10 @@ from hdvlab.guest.guest import Guest
 STOP_GRACE = 2.0
 
 
+class _Last(BaseException):
+    """Thrown by a thread into itself at its end."""
+
+
 def _throw(thread: int, kind: type[BaseException] | None) -> None:
     """Raise an exception in a thread, soon; None takes back what has not been raised yet."""
     value = None if kind is None else ctypes.py_object(kind)
@@ -60,6 +64,12 @@ class Program:
             with contextlib.suppress(GuestInterrupted, SystemExit), self._door:
                 _throw(threading.get_ident(), None)  # what is on its way would hit the interpreter's own code
                 self._done.set()
+        # CPython 3.11 goes on looking for the exception that was taken back, and with a profiler or debugger it does so
+        # for ever; one that arrives ends that.
+        with contextlib.suppress(_Last):
+            _throw(threading.get_ident(), _Last)
+            while True:
+                pass
 
     def _call(self) -> None:
         began = time.perf_counter()

@@ -16,7 +16,7 @@ from hdvlab.hdv.constants import (
 from hdvlab.hdv.doorbell import Doorbell
 from hdvlab.hdv.host import DeviceHost
 from hdvlab.hdv.memory import Aperture, deliver_guest_interrupt, read_guest_memory, write_guest_memory
-from hdvlab.hdv.raw import *
+from hdvlab.hdv.raw import *  # noqa: F403
 from hdvlab.hdv.section import Section
 from hdvlab.hdv.structures import PnpId
 

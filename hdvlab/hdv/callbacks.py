@@ -186,6 +186,7 @@ def callback_table(handles_config: bool) -> Any:
 
 # ---- the ten callbacks of HDV itself, for devices that are written to them (hdv/raw/interface.py) --------------------
 
+
 def _raw_teardown_outside_try(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     _interrupted.error = error
     context = trace.tb_frame.f_locals.get("context")

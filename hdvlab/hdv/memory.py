@@ -143,7 +143,7 @@ class Aperture:
         """``size`` bytes from ``offset``; a ``dma_read`` row."""
         return read_guest_memory(self._device, self._at(offset, size), size)
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Write ``data`` at ``offset``; a ``dma_write`` row. Refused where the aperture is write-protected."""
         address = self._at(offset, memoryview(data).nbytes)
         if self.write_protected:
@@ -215,19 +215,19 @@ class Aperture:
         return int.from_bytes(self.read(offset, 8), "little")
 
     def write_u8(self, offset: int, value: int) -> None:
-        """Write 1 byte at ``offset``; a ``dma_write`` row. AccessError for a value that does not fit."""
+        """Write 1 byte at ``offset``; a ``dma_write`` row. AccessError where it does not fit."""
         self._write_number(offset, value, 1)
 
     def write_u16(self, offset: int, value: int) -> None:
-        """Write 2 bytes at ``offset``, little-endian; a ``dma_write`` row. AccessError for a value that does not fit."""
+        """Write 2 bytes at ``offset``, little-endian; a ``dma_write`` row. AccessError where it does not fit."""
         self._write_number(offset, value, 2)
 
     def write_u32(self, offset: int, value: int) -> None:
-        """Write 4 bytes at ``offset``, little-endian; a ``dma_write`` row. AccessError for a value that does not fit."""
+        """Write 4 bytes at ``offset``, little-endian; a ``dma_write`` row. AccessError where it does not fit."""
         self._write_number(offset, value, 4)
 
     def write_u64(self, offset: int, value: int) -> None:
-        """Write 8 bytes at ``offset``, little-endian; a ``dma_write`` row. AccessError for a value that does not fit."""
+        """Write 8 bytes at ``offset``, little-endian; a ``dma_write`` row. AccessError where it does not fit."""
         self._write_number(offset, value, 8)
 
     @property

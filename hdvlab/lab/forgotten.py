@@ -91,8 +91,8 @@ def make_room() -> None:
 def when_forgotten(owner: object, off: _Off) -> Callable[[], object]:
     """Have ``off`` called, on the closing thread, once nobody refers to ``owner`` any more.
 
-    ``off`` must not refer to ``owner``. Returns what says that the owner was closed in good order, once. Nothing happens
-    at the interpreter's end.
+    ``off`` must not refer to ``owner``. Returns what says that the owner was closed in good order, once. Nothing
+    happens at the interpreter's end.
     """
     closer = _of_this_process()
     finalizer = weakref.finalize(owner, closer.end, off)

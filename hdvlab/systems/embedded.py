@@ -179,8 +179,8 @@ class EmbeddedMachine:
         """See :meth:`Bus.ram_write`."""
         if not 0 <= address < 1 << 64:
             raise AccessError(f"{address:#x} is no guest-physical address")
-        buffer = ffi.from_buffer("uint8_t[]", data)
-        self._ram_check(lib.hdvlab_guest_ram_write(self._handle, address, len(data), buffer), address, len(data))
+        hresult = lib.hdvlab_guest_ram_write(self._handle, address, len(data), ffi.from_buffer("uint8_t[]", data))
+        self._ram_check(hresult, address, len(data))
 
     def wait_interrupt(self, vector: int, timeout: float) -> int:
         """See :meth:`Bus.wait_interrupt`."""

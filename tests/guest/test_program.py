@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import traceback
 from typing import Any
@@ -263,3 +265,14 @@ def test_vectors_run_out_with_a_message(lab: Lab) -> None:
     with pytest.raises(StateError, match="no 1 consecutive interrupt vectors are free"):
         lab.run(driver)
     assert lab.run(lambda guest: guest._vectors.take(64, guest)).value[0] == 0x40, "all were given back"
+
+
+def test_after_a_program_the_interpreter_can_be_profiled() -> None:
+    """CPython 3.11 hangs when an exception was thrown into a thread and taken back, and then a profiler is set."""
+    script = (
+        "import faulthandler, sys\nfrom hdvlab import Lab\n"
+        "with Lab() as lab:\n    lab.run(lambda guest: 1)\n    faulthandler.dump_traceback_later(20, exit=True)\n"
+        "    sys.setprofile(lambda *event: None)\n    (lambda: 1)()\n    sys.setprofile(None)\n    print('done')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "done\n"

@@ -1,7 +1,7 @@
 """Ctrl-C at every moment of plugging, unplugging and power: whatever it cuts short, the lab can go on.
 
-CPython answers a signal when a Python function begins and when a C function has returned; the profiler's events ``call``
-and ``c_return`` are these moments, so that each can be tried, one after the other, without a clock.
+CPython answers a signal when a Python function begins and when a C function has returned; the profiler's events
+``call`` and ``c_return`` are these moments, so that each can be tried, one after the other, without a clock.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ What differs from C, and nothing else does:
 :class:`hdvlab.Device` is the comfortable way to write a device; this is the literal one.
 """
 
+# ruff: noqa: F403 - each module lists its names
+
 from hdvlab.hdv.raw import doorbell, host, interface, memory, section, types
 from hdvlab.hdv.raw.doorbell import *
 from hdvlab.hdv.raw.host import *

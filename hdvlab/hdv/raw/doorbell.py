@@ -76,9 +76,7 @@ def HdvRegisterDoorbell(
     check(function("HdvRegisterDoorbell")(*key, event), f"HdvRegisterDoorbell BAR{int(BarIndex)}+{BarOffset:#x}")
 
 
-def HdvUnregisterDoorbell(
-    requestor: HDV_DEVICE, BarIndex: int, BarOffset: int, TriggerValue: int, Flags: int
-) -> None:
+def HdvUnregisterDoorbell(requestor: HDV_DEVICE, BarIndex: int, BarOffset: int, TriggerValue: int, Flags: int) -> None:
     """Take a doorbell away; its writes reach the callback again.
 
     Parameters

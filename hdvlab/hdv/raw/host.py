@@ -266,7 +266,9 @@ def HdvCreateDeviceInstance(
     class_id, instance_id = identifier(deviceClassId), identifier(deviceInstanceId)
     if deviceInterface is None or isinstance(deviceInterface, ffi.CData):
         table = ffi.NULL if deviceInterface is None else deviceInterface
-        check(create(host, kind, class_id, instance_id, table, handle(deviceContext), device), "HdvCreateDeviceInstance")
+        check(
+            create(host, kind, class_id, instance_id, table, handle(deviceContext), device), "HdvCreateDeviceInstance"
+        )
         return device[0]
     if not isinstance(deviceInterface, HDV_PCI_DEVICE_INTERFACE):
         raise AccessError(f"{deviceInterface!r} is no HDV_PCI_DEVICE_INTERFACE", None, "HdvCreateDeviceInstance")

@@ -51,25 +51,25 @@ __all__ = [
 MAX_ERRORS = 100
 
 
-class HDV_PCI_DEVICE_INITIALIZE(Protocol):  # noqa: N801
+class HDV_PCI_DEVICE_INITIALIZE(Protocol):
     """Power comes on, or the slot was hot-added; the first callback. A failure fails the start or the Add."""
 
     def __call__(self, deviceContext: Any, /) -> int | None: ...  # noqa: N803
 
 
-class HDV_PCI_DEVICE_TEARDOWN(Protocol):  # noqa: N801
+class HDV_PCI_DEVICE_TEARDOWN(Protocol):
     """The last callback, exactly once for each instance; the context is the device's again afterwards."""
 
     def __call__(self, deviceContext: Any, /) -> None: ...  # noqa: N803
 
 
-class HDV_PCI_DEVICE_SET_CONFIGURATION(Protocol):  # noqa: N801
+class HDV_PCI_DEVICE_SET_CONFIGURATION(Protocol):
     """Receives the slot's ``Configuration`` strings, in order; after Initialize, also when there are none."""
 
     def __call__(self, deviceContext: Any, configurationValues: list[str], /) -> int | None: ...  # noqa: N803
 
 
-class HDV_PCI_DEVICE_GET_DETAILS(Protocol):  # noqa: N801
+class HDV_PCI_DEVICE_GET_DETAILS(Protocol):
     """Returns the PnP id and what each BAR reads as after a write of all ones; 0 = no such BAR.
 
     At most ``probedBarsCount`` numbers of 32 bits; those that are left out are 0. May be called more than once.
@@ -83,31 +83,31 @@ class HDV_PCI_DEVICE_GET_DETAILS(Protocol):  # noqa: N801
     ) -> tuple[HDV_PCI_PNP_ID | PnpId, Sequence[int]]: ...
 
 
-class HDV_PCI_DEVICE_START(Protocol):  # noqa: N801
+class HDV_PCI_DEVICE_START(Protocol):
     """The guest is about to run. A failure fails the start or the Add."""
 
     def __call__(self, deviceContext: Any, /) -> int | None: ...  # noqa: N803
 
 
-class HDV_PCI_DEVICE_STOP(Protocol):  # noqa: N801
+class HDV_PCI_DEVICE_STOP(Protocol):
     """The guest runs no more."""
 
     def __call__(self, deviceContext: Any, /) -> None: ...  # noqa: N803
 
 
-class HDV_PCI_READ_CONFIG_SPACE(Protocol):  # noqa: N801
+class HDV_PCI_READ_CONFIG_SPACE(Protocol):
     """Returns the dword at ``offset`` bytes from the start of config space (a multiple of 4)."""
 
     def __call__(self, deviceContext: Any, offset: int, /) -> int: ...  # noqa: N803
 
 
-class HDV_PCI_WRITE_CONFIG_SPACE(Protocol):  # noqa: N801
+class HDV_PCI_WRITE_CONFIG_SPACE(Protocol):
     """Takes the dword that was written at ``offset`` bytes; narrower writes are widened by the machine."""
 
     def __call__(self, deviceContext: Any, offset: int, value: int, /) -> int | None: ...  # noqa: N803
 
 
-class HDV_PCI_READ_INTERCEPTED_MEMORY(Protocol):  # noqa: N801
+class HDV_PCI_READ_INTERCEPTED_MEMORY(Protocol):
     """Returns the ``length`` bytes (1, 2, 4 or 8; little-endian, or an int) at ``offset`` bytes from the BAR's start.
 
     A 64-bit BAR goes by the number of its lower half. Not called for pages that a section backs.
@@ -123,7 +123,7 @@ class HDV_PCI_READ_INTERCEPTED_MEMORY(Protocol):  # noqa: N801
     ) -> bytes | int: ...
 
 
-class HDV_PCI_WRITE_INTERCEPTED_MEMORY(Protocol):  # noqa: N801
+class HDV_PCI_WRITE_INTERCEPTED_MEMORY(Protocol):
     """Takes the bytes (1, 2, 4 or 8, little-endian) written ``offset`` bytes from the BAR's start.
 
     Not called for writes that a doorbell takes, nor for pages that a section backs.
@@ -140,7 +140,7 @@ class HDV_PCI_WRITE_INTERCEPTED_MEMORY(Protocol):  # noqa: N801
 
 
 @dataclass(eq=False)
-class HDV_PCI_DEVICE_INTERFACE:  # noqa: N801 - its name in C
+class HDV_PCI_DEVICE_INTERFACE:
     """``HDV_PCI_DEVICE_INTERFACE``: the table that :func:`HdvCreateDeviceInstance` takes, and copies.
 
     Attributes

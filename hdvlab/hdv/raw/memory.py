@@ -56,7 +56,9 @@ def HdvReadGuestMemory(requestor: HDV_DEVICE, guestPhysicalAddress: int, byteCou
     return read_guest_memory(handle(requestor), guestPhysicalAddress, byteCount)
 
 
-def HdvWriteGuestMemory(requestor: HDV_DEVICE, guestPhysicalAddress: int, buffer: bytes | bytearray | memoryview) -> None:
+def HdvWriteGuestMemory(
+    requestor: HDV_DEVICE, guestPhysicalAddress: int, buffer: bytes | bytearray | memoryview
+) -> None:
     """Copy to guest RAM; all of it or nothing. A ``dma_write`` row. Any thread, from Start's return to Stop.
 
     Parameters
@@ -140,7 +142,11 @@ def HdvDestroyGuestMemoryAperture(requestor: HDV_DEVICE, mappedAddress: memoryvi
     -----
     In the SDK's header, without a page. Windows: faults after the host's teardown.
     """
-    address = ffi.from_buffer(mappedAddress) if isinstance(mappedAddress, memoryview) else handle(mappedAddress)
+    if isinstance(mappedAddress, memoryview):
+        # The number alone: a view that is still exported when the collector finds it crashes CPython 3.11.
+        address = ffi.cast("void *", ffi.from_buffer("uint8_t[]", mappedAddress))
+    else:
+        address = handle(mappedAddress)
     check(function("HdvDestroyGuestMemoryAperture")(handle(requestor), address), "HdvDestroyGuestMemoryAperture")
 
 

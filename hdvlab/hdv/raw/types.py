@@ -101,7 +101,7 @@ HdvMmioMappingFlagExecutable = MmioMappingFlags.EXECUTABLE
 
 
 @dataclass
-class HDV_PCI_PNP_ID:  # noqa: N801 - its name in C
+class HDV_PCI_PNP_ID:
     """``HDV_PCI_PNP_ID``: who a device is, as its config space says it. What GetDetails returns first.
 
     Attributes
