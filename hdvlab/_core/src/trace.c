@@ -181,12 +181,20 @@ HRESULT hdvlab_trace_pin(HDVLAB_TRACE handle, uint32_t column, void **base) {
     if (!trace)
         return E_HANDLE;
     *base = column < HDVLAB_COLUMN_COUNT ? trace->column[column] : trace->payload;
+    atomic_fetch_add(&trace->pins, 1);
     return S_OK; /* the reference stays */
 }
 
 void hdvlab_trace_unpin(void *handle) {
-    if (handle_is(handle, HANDLE_TRACE))
+    struct trace *trace = handle_acquire_retired(handle, HANDLE_TRACE); /* frames outlive the close */
+    if (!trace)
+        return;
+    uint64_t pins = atomic_load(&trace->pins);
+    while (pins && !atomic_compare_exchange_weak(&trace->pins, &pins, pins - 1))
+        ;
+    if (pins) /* one too many must not take the reference of a machine that records, or of the owner */
         handle_release(handle);
+    handle_release(handle);
 }
 
 HRESULT hdvlab_bench_rows(HDVLAB_TRACE handle, uint64_t count, BOOL complete, uint64_t *ns) {
