@@ -127,7 +127,7 @@ static void leave_all(void) {
 static void call_hdv(uint32_t which) {
     void *pointer = NULL;
     GUID name = guid_of(1u << 31 | take8(&input));
-    void *handle = which == 0 || which == 1 ? SYSTEM_OF : which == 2 || which == 3 ? take_handle(HOST) : DEVICE_OF;
+    void *handle = which < 2 ? SYSTEM_OF : which < 4 || which == 13 ? take_handle(HOST) : DEVICE_OF;
     uint64_t a = N, b = N, c = N;
     int bar = (int)(a & 7);
     HRESULT hr = S_OK;
@@ -155,7 +155,8 @@ static void call_hdv(uint32_t which) {
         hr = HdvCreateSectionBackedMmioRange(handle, (HDV_PCI_BAR_SELECTOR)bar, b, c, (HDV_MMIO_MAPPING_FLAGS)(a >> 3 & 7),
                                              (HANDLE)(intptr_t)-1, a);
         break;
-    default: hr = HdvDestroySectionBackedMmioRange(handle, (HDV_PCI_BAR_SELECTOR)bar, b); break;
+    case 12: hr = HdvDestroySectionBackedMmioRange(handle, (HDV_PCI_BAR_SELECTOR)bar, b); break;
+    default: hr = hdvlab_bench_device(handle, &class_guid, &name, &pointer); break;
     }
     check(hr);
     if (which < 2 && hr == S_OK) {
@@ -180,6 +181,8 @@ static void call_trace(uint32_t which) {
             reader = NULL;
         } else if (hr == S_OK && is_live && hdvlab_trace_state(handle, &state) == E_HANDLE) {
             forget(TRACE);
+            for (; pins; pins--) /* what is pinned outlives the close */
+                hdvlab_trace_unpin(handle);
         }
         break;
     case 1: hr = is_live && handle == live[TRACE] ? S_OK : hdvlab_trace_finish(handle); break;
@@ -268,6 +271,14 @@ static void call_machine(uint32_t which) {
     case 13: hr = hdvlab_guest_ram_write(handle, a, b & 0xFFF, scratch); break;
     case 14: hr = hdvlab_guest_wait_interrupt(handle, (uint8_t)a, -(int64_t)(b & 1), &word); break;
     case 15: hr = hdvlab_guest_cancel(handle); break;
+    case 16: hr = hdvlab_bench_guest_writes(handle, a, size, b & 7, &number); break;
+    case 17: {
+        int system_is_live = is_live;
+        void *device = DEVICE_OF;
+        is_live &= system_is_live;
+        hr = hdvlab_bench_wakes(handle, device, a, NULL, 0, &number);
+        break;
+    }
     default: hr = hdvlab_bench_guest_reads(handle, a, size, b & 7, &number); break;
     }
     check(hr);
@@ -276,7 +287,7 @@ static void call_machine(uint32_t which) {
 static void call_device(uint32_t which) {
     HDVLAB_ACCESS access = {.origin = HDVLAB_USER, .wait_ms = 1};
     GUID name = guid_of(1u << 29 | take8(&input));
-    void *handle = which < 6 ? DEVICE_OF : FILE_OF;
+    void *handle = which < 6 || which == 12 ? DEVICE_OF : FILE_OF;
     uint64_t a = N, b = N, number = 0, *numbers = NULL;
     uint32_t size = SMALL;
     uint8_t *bytes = NULL;
@@ -295,6 +306,9 @@ static void call_device(uint32_t which) {
     case 3: hr = hdvlab_device_wait_idle(handle, 1); break;
     case 4: hr = hdvlab_device_inside(handle); break;
     case 5: hr = hdvlab_device_access(handle, &access, (BOOL)(a & 1), (uint32_t)b & 7, a, size, &number); break;
+    case 12:
+        hr = hdvlab_bench_copies(handle, a, (uint32_t)b & 0xFFFF, a & 7, &number);
+        break;
     case 6:
         hr = hdvlab_register_file_close(handle);
         if (hr == S_OK)
@@ -327,10 +341,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         uint64_t before = hdvlab_live_handles();
         is_live = 1;
         switch (what & 3) {
-        case 0: call_hdv((what >> 2) % 13); break;
+        case 0: call_hdv((what >> 2) % 14); break;
         case 1: call_trace((what >> 2) % 16); break;
-        case 2: call_machine((what >> 2) % 17); break;
-        default: call_device((what >> 2) % 13); break;
+        case 2: call_machine((what >> 2) % 19); break;
+        default: call_device((what >> 2) % 14); break;
         }
         REQUIRE(is_live || hdvlab_live_handles() == before);
     }

@@ -126,7 +126,9 @@ HRESULT hdvlab_trace_set_time(HDVLAB_TRACE handle, int64_t t_ns) {
     struct trace *trace = handle_acquire(handle, HANDLE_TRACE);
     if (!trace)
         return E_HANDLE;
-    HRESULT hr = trace->clock.kind == HDVLAB_CLOCK_MANUAL ? S_OK : HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    HRESULT hr = !trace->writable                          ? E_ACCESSDENIED /* the counter of steps back is the writer's */
+                 : trace->clock.kind == HDVLAB_CLOCK_MANUAL ? S_OK
+                                                            : HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     if (hr == S_OK && atomic_exchange(&trace->clock.manual_ns, t_ns) > t_ns)
         atomic_fetch_add(&trace->header->backward, 1);
     handle_release(handle);
