@@ -70,7 +70,7 @@ struct trace {
     int writable;
     _Atomic uint64_t pins; /* references that hdvlab_trace_unpin gives back */
     int salvaged; /* reader: the header is not the file's */
-    int fd[HDVLAB_COLUMN_COUNT], payload_fd, header_fd, seal_fd;
+    HANDLE file[HDVLAB_COLUMN_COUNT], payload_file, header_file, seal_file;
     pthread_mutex_t grow_lock;
     pthread_mutex_t file_lock; /* a descriptor that is looked at is not closed; taken after grow_lock */
     /* the helper that reserves and touches space ahead, and seals chunks behind */
