@@ -49,7 +49,7 @@ class _Mallinfo(ctypes.Structure):
 
     _fields_: ClassVar = [
         (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+        for name in ["arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "ford", "keep"]
     ]
 
 
@@ -69,7 +69,7 @@ def _mapped() -> int:
 
 
 def _life(device: CallbackDevice, events: list[int], ends: int) -> None:
-    """One machine that does all there is: what it opens is half closed, half left open, and it ends one way or another."""
+    """One machine that does all there is; some of what it opens it closes, and it ends one way or another."""
     machine = Machine()
     device.instance_id = CallbackDevice.new_instance_id()
     machine.running(device)

@@ -23,7 +23,7 @@ def _crc32c(data: bytes) -> int:
 
 
 @pytest.mark.fault(41)
-def test_pins_given_back_that_nobody_took_leave_the_trace_to_its_machine(machine: Machine, recording: Recording) -> None:
+def test_pins_that_nobody_took_leave_the_trace_to_its_machine(machine: Machine, recording: Recording) -> None:
     handles = lib.hdvlab_live_handles()
     for _ in range(8):
         lib.hdvlab_trace_unpin(recording.handle)
