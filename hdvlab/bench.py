@@ -201,7 +201,7 @@ def bench_compiled() -> Iterator[Figure]:
     with _Compiled(None) as c:
         copy = loop(lib.hdvlab_bench_copies, c.device, 0x1_0000, 4096, count=5_000)
         # The copy itself, and the way to it: the handle, the checks.
-        yield Figure("4 KiB by HdvReadGuestMemory, no trace", *_repeat(copy, 20), 0.7 * US, "us", US)
+        yield Figure("4 KiB by HdvReadGuestMemory, no trace", *_repeat(copy, 20), 700, "ns", NS)
 
 
 def bench_frame(rows: int) -> Iterator[Figure]:

@@ -243,7 +243,7 @@ static void call_machine(uint32_t which) {
     HDVLAB_ACCESS access = {.origin = HDVLAB_GUEST, .wait_ms = 1};
     GUID name = guid_of(1u << 30 | take8(&input));
     void *handle = SYSTEM_OF;
-    uint64_t a = N, b = N, number = 0;
+    uint64_t a = N, b = N, number = 0, addresses[6];
     uint32_t word = 0, size = SMALL;
     HRESULT hr = S_OK;
     switch (which) {
@@ -277,6 +277,30 @@ static void call_machine(uint32_t which) {
         void *device = DEVICE_OF;
         is_live &= system_is_live;
         hr = hdvlab_bench_wakes(handle, device, a, NULL, 0, &number);
+        break;
+    }
+    case 18: hr = hdvlab_guest_place_bars(handle, size & 1, b & 1 ? addresses : NULL); break;
+    case 19: hr = hdvlab_system_slot(handle, &name, &word); break;
+    case 20: {
+        HDV_DEVICE device = NULL;
+        hr = hdvlab_system_device(handle, size & 1, &device);
+        REQUIRE(FAILED(hr) || device);
+        break;
+    }
+    case 21: {
+        int system_is_live = is_live;
+        void *trace = TRACE_OF;
+        is_live &= system_is_live;
+        hr = hdvlab_system_record(handle, trace);
+        is_live |= system_is_live && !trace; /* none is none, not a bad one */
+        is_live |= system_is_live && FAILED(hr); /* a machine that runs is refused before */
+        break;
+    }
+    case 22: {
+        static WCHAR text[] = {'[', 0, ']', 0};
+        text[1] = (WCHAR)a;
+        is_live = 1;
+        hr = b & 1 ? hdvlab_json_check(text, &number) : hdvlab_instance_id(text, &name);
         break;
     }
     default: hr = hdvlab_bench_guest_reads(handle, a, size, b & 7, &number); break;
@@ -343,7 +367,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         switch (what & 3) {
         case 0: call_hdv((what >> 2) % 14); break;
         case 1: call_trace((what >> 2) % 16); break;
-        case 2: call_machine((what >> 2) % 19); break;
+        case 2: call_machine((what >> 2) % 24); break;
         default: call_device((what >> 2) % 14); break;
         }
         REQUIRE(is_live || hdvlab_live_handles() == before);
