@@ -183,7 +183,7 @@ class ComputeSystem:
         self.modify({"ResourcePath": path, "RequestType": "Add", "Settings": settings})
 
     def properties(self, *property_types: str) -> dict[str, Any]:
-        """``Id``, ``State``, ``Owner``, ``RuntimeId`` and others; with ``"Memory"`` also ``Memory`` (pages of 4 KiB)."""
+        """``Id``, ``State``, ``Owner``, ``RuntimeId`` and others; ``"Memory"`` adds ``Memory`` (4 KiB pages)."""
         query = _text({"PropertyTypes": list(property_types)})
         name = "HcsGetComputeSystemProperties"
         text = _call(name, lambda operation: int(lib.HcsGetComputeSystemProperties(self.handle, operation, query)))

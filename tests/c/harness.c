@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+const char *program_path;
 static struct test *first;
+static struct child *first_child;
 static const struct test *running;
 static int failures;
 
@@ -14,6 +16,11 @@ void test_add(struct test *test) {
         place = &(*place)->next;
     test->next = *place;
     *place = test;
+}
+
+void child_add(struct child *child) {
+    child->next = first_child;
+    first_child = child;
 }
 
 static const char *file_name(const char *path) {
@@ -47,7 +54,21 @@ static int run(const struct test *test) {
     return failures == before;
 }
 
+static int be_child(const char *name, const char *argument) {
+    for (struct child *child = first_child; child; child = child->next)
+        if (!strcmp(child->name, name)) {
+            child->run(argument);
+            return failures != 0;
+        }
+    return 2;
+}
+
 int main(int count, char **arguments) {
+    static const struct test nobody = {"nothing", NULL, NULL};
+    program_path = arguments[0];
+    running = &nobody;
+    if (count == 4 && !strcmp(arguments[1], "--child"))
+        return be_child(arguments[2], arguments[3]);
     int is_list = count == 2 && !strcmp(arguments[1], "--list"), status = 0;
     for (const struct test *test = first; test && count == 1; test = test->next)
         status |= !run(test);

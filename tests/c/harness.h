@@ -18,6 +18,8 @@ struct test {
     struct test *next;
 };
 
+extern const char *program_path;
+
 void test_add(struct test *test);
 void test_failed(const char *file, int line, const char *expression);
 void test_unequal(const char *file, int line, const char *expression, uint64_t value, uint64_t expected);
@@ -27,6 +29,22 @@ void test_unequal(const char *file, int line, const char *expression, uint64_t v
     static struct test test_##name = {#name, name, 0};                                                                 \
     __attribute__((constructor)) static void add_##name(void) { test_add(&test_##name); }                              \
     static void name(void)
+
+/* What another process of this program does, until it is killed or returns: PROGRAM --child NAME ARGUMENT. Its exit
+ * status says whether all its checks held. */
+struct child {
+    const char *name;
+    void (*run)(const char *argument);
+    struct child *next;
+};
+
+void child_add(struct child *child);
+
+#define CHILD(name, argument)                                                                                          \
+    static void name(const char *argument);                                                                            \
+    static struct child child_##name = {#name, name, 0};                                                               \
+    __attribute__((constructor)) static void add_##name(void) { child_add(&child_##name); }                            \
+    static void name(const char *argument)
 
 #define CHECK(expression) ((expression) ? (void)0 : test_failed(__FILE__, __LINE__, #expression))
 #define NEED(expression)                                                                                               \
@@ -56,6 +74,9 @@ HANDLE section_make(uint64_t bytes);
 uint8_t *section_map(HANDLE section, uint64_t bytes);
 void section_unmap(void *map, uint64_t bytes);
 void object_close(HANDLE object);
+/* Starts this program as the child of that name; process_end kills it, if it still runs, and waits for its end. */
+HANDLE process_start(const char *child, const char *argument);
+void process_end(HANDLE process);
 /* A path for something that is not there yet, in the system's folder for what is temporary; and its end. */
 const char *scratch_path(void);
 void scratch_remove(const char *path);

@@ -31,6 +31,23 @@ void section_unmap(void *map, uint64_t bytes) {
 
 void object_close(HANDLE object) { CloseHandle(object); }
 
+HANDLE process_start(const char *child, const char *argument) {
+    char command[4 * MAX_PATH];
+    STARTUPINFOA startup = {.cb = sizeof startup};
+    PROCESS_INFORMATION process;
+    snprintf(command, sizeof command, "\"%s\" --child %s \"%s\"", program_path, child, argument);
+    if (!CreateProcessA(NULL, command, NULL, NULL, FALSE, 0, NULL, NULL, &startup, &process))
+        return NULL;
+    CloseHandle(process.hThread);
+    return process.hProcess;
+}
+
+void process_end(HANDLE process) {
+    TerminateProcess(process, 9);
+    WaitForSingleObject(process, PATIENCE_MS);
+    CloseHandle(process);
+}
+
 const char *scratch_path(void) {
     static char path[MAX_PATH + 32];
     static int number;
@@ -59,8 +76,10 @@ void scratch_remove(const char *path) {
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int descriptor_of(HANDLE object) { return (int)(intptr_t)object; }
@@ -96,6 +115,20 @@ uint8_t *section_map(HANDLE section, uint64_t bytes) {
 
 void section_unmap(void *map, uint64_t bytes) { munmap(map, bytes); }
 void object_close(HANDLE object) { close(descriptor_of(object)); }
+
+HANDLE process_start(const char *child, const char *argument) {
+    pid_t process = fork();
+    if (!process) {
+        execl(program_path, program_path, "--child", child, argument, (char *)NULL);
+        _exit(127);
+    }
+    return (HANDLE)(intptr_t)process;
+}
+
+void process_end(HANDLE process) {
+    kill((pid_t)(intptr_t)process, SIGKILL);
+    waitpid((pid_t)(intptr_t)process, NULL, 0);
+}
 
 const char *scratch_path(void) {
     static char path[512];

@@ -1,6 +1,7 @@
 /* The ten callbacks: their order, their arguments, and what becomes of what they return. */
 #include "machine.h"
 
+#include <pthread.h>
 #include <string.h>
 
 static const char *lifecycle(struct noting_device *device) {
@@ -151,4 +152,39 @@ TEST(a_bar_that_is_sized_shows_its_mask) {
     GIVES(hdvlab_guest_config_write(machine.system, &guest, 0, 0x18, 4, 0xFFFFFFFF), S_OK);
     EQUAL(config_read(&machine, 0x18, 4), 0xFFFFF004);
     machine_close(&machine);
+}
+
+static HANDLE inside, leave;
+
+static void stay_inside(struct noting_device *device) {
+    (void)device;
+    event_signal(inside);
+    (void)event_wait(leave);
+}
+
+static void *write_in_a_thread(void *argument) {
+    (void)guest_write(argument, PLACE, 4, 1);
+    return NULL;
+}
+
+TEST(an_access_waits_for_a_busy_device_no_longer_than_it_says) {
+    static const HDVLAB_ACCESS impatient = {0, HDVLAB_GUEST, 30};
+    struct machine machine;
+    pthread_t thread;
+    uint64_t value = 0;
+    inside = event_make();
+    leave = event_make();
+    machine_open(&machine, NULL);
+    GIVES(machine_start(&machine), S_OK);
+    machine.device.on_write = stay_inside;
+    NEED(!pthread_create(&thread, NULL, write_in_a_thread, &machine));
+    CHECK(event_wait(inside));
+    GIVES(hdvlab_guest_read(machine.system, &impatient, PLACE, 4, &value), HRESULT_FROM_WIN32(ERROR_BUSY));
+    EQUAL(times(&machine.device, 'r'), 0);
+    event_signal(leave);
+    EQUAL(guest_read(&machine, PLACE, 4), 1); /* waits its turn */
+    pthread_join(thread, NULL);
+    machine_close(&machine);
+    object_close(inside);
+    object_close(leave);
 }

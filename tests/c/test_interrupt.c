@@ -1,6 +1,8 @@
 /* HdvDeliverGuestInterrupt. */
 #include "machine.h"
 
+#include <pthread.h>
+
 static HRESULT wait_for(struct machine *machine, uint8_t vector, int64_t timeout_ns) {
     uint32_t pending;
     return hdvlab_guest_wait_interrupt(machine->system, vector, timeout_ns, &pending);
@@ -44,4 +46,36 @@ TEST(an_interrupt_needs_a_device_that_runs_and_bus_mastering) {
     GIVES(hdvlab_system_stop(machine.system), S_OK);
     GIVES(HdvDeliverGuestInterrupt(device, MESSAGE_ADDRESS, 1), HRESULT_FROM_WIN32(ERROR_INVALID_STATE));
     machine_close(&machine);
+}
+
+struct waiting {
+    struct machine *machine;
+    HANDLE ready;
+    HRESULT hr;
+};
+
+static void *wait_in_a_thread(void *argument) {
+    struct waiting *waiting = argument;
+    event_signal(waiting->ready);
+    waiting->hr = wait_for(waiting->machine, 0x42, 10000000000);
+    return NULL;
+}
+
+TEST(a_guest_that_waits_is_woken_by_its_interrupt_or_by_the_end_of_the_machine) {
+    struct machine machine;
+    struct waiting waiting = {&machine, event_make(), E_UNEXPECTED};
+    pthread_t thread;
+    machine_open(&machine, NULL);
+    GIVES(machine_start(&machine), S_OK);
+    for (int round = 0; round < 2; round++) {
+        NEED(!pthread_create(&thread, NULL, wait_in_a_thread, &waiting));
+        CHECK(event_wait(waiting.ready));
+        GIVES(round ? hdvlab_system_stop(machine.system)
+                    : HdvDeliverGuestInterrupt(machine.device.handle, MESSAGE_ADDRESS, 0x42),
+              S_OK);
+        pthread_join(thread, NULL);
+        GIVES(waiting.hr, round ? E_ABORT : S_OK);
+    }
+    machine_close(&machine);
+    object_close(waiting.ready);
 }

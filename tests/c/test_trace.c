@@ -1,7 +1,9 @@
 /* The recording, as far as it rests on the system's files: creating, growing, mapping, sealing, reading back. */
 #include "machine.h"
 
+#include <sched.h>
 #include <string.h>
+#include <time.h>
 
 #define MAX_ROWS 4096
 #define CHUNK 64
@@ -134,4 +136,78 @@ TEST(time_goes_on_between_rows) {
         GIVES(hdvlab_trace_close(trace), S_OK);
         scratch_remove(path);
     }
+}
+
+#define KILLED_AFTER 500
+
+CHILD(records_until_it_is_killed, path) {
+    HDVLAB_TRACE trace = NULL;
+    int64_t row = 0;
+    if (FAILED(hdvlab_trace_create(path, MAX_ROWS, CHUNK, HDVLAB_CLOCK_AUTO, &trace)))
+        return;
+    for (uint32_t i = 0; i < KILLED_AFTER; i++)
+        (void)hdvlab_trace_mark(trace, HDVLAB_MARK, HDVLAB_NO_DEVICE, -1, S_OK, &i, sizeof i, &row);
+    for (;;)
+        sched_yield();
+}
+
+TEST(a_killed_writer_is_known_to_be_gone_and_its_rows_are_there) {
+    const char *path = scratch_path();
+    HDVLAB_TRACE reader = NULL;
+    HDVLAB_TRACE_STATE state;
+    uint64_t rows = 0;
+    HANDLE process = process_start("records_until_it_is_killed", path);
+    time_t deadline = time(NULL) + 20;
+    while (FAILED(hdvlab_trace_attach(path, &reader)) && time(NULL) < deadline)
+        sched_yield();
+    while (reader && SUCCEEDED(hdvlab_trace_committed(reader, 0, &rows)) && rows < KILLED_AFTER && time(NULL) < deadline)
+        sched_yield();
+    EQUAL(rows, KILLED_AFTER);
+    if (reader)
+        GIVES(hdvlab_trace_state(reader, &state), S_OK);
+    CHECK(reader && state.live);
+    process_end(process);
+    NEED(reader);
+    GIVES(hdvlab_trace_state(reader, &state), S_OK);
+    EQUAL(state.live, 0);
+    EQUAL(state.closed, 0);
+    EQUAL(rows_of(reader), KILLED_AFTER);
+    EQUAL(((const uint64_t *)column_of(reader, "value"))[KILLED_AFTER - 1], KILLED_AFTER - 1);
+    GIVES(hdvlab_trace_close(reader), S_OK);
+    scratch_remove(path);
+}
+
+#define MOVED 100
+
+/* These two by turns on two systems: test_programs.py has one record what the other reads. */
+CHILD(records_some_rows, path) {
+    HDVLAB_TRACE trace = NULL;
+    int64_t row = 0;
+    GIVES(hdvlab_trace_create(path, MAX_ROWS, CHUNK, HDVLAB_CLOCK_AUTO, &trace), S_OK);
+    NEED(trace);
+    for (uint32_t i = 0; i < MOVED; i++)
+        GIVES(hdvlab_trace_mark(trace, HDVLAB_MARK, (uint16_t)i, -1, E_FAIL, &i, sizeof i, &row), S_OK);
+    GIVES(hdvlab_trace_close(trace), S_OK);
+}
+
+CHILD(reads_those_rows, path) {
+    HDVLAB_TRACE trace = NULL;
+    HDVLAB_TRACE_STATE state;
+    uint32_t sealed = 0, rows = 0;
+    GIVES(hdvlab_trace_attach(path, &trace), S_OK);
+    NEED(trace);
+    GIVES(hdvlab_trace_state(trace, &state), S_OK);
+    EQUAL(state.closed, 1);
+    EQUAL(state.live, 0);
+    EQUAL(rows_of(trace), MOVED);
+    for (uint32_t i = 0; i < MOVED; i++) {
+        EQUAL(((const uint64_t *)column_of(trace, "value"))[i], i);
+        EQUAL(((const uint16_t *)column_of(trace, "device"))[i], i);
+        GIVES(((const int32_t *)column_of(trace, "status"))[i], E_FAIL);
+    }
+    for (uint64_t chunk = 0; chunk * CHUNK < MOVED; chunk++) {
+        GIVES(hdvlab_trace_verify(trace, chunk, &sealed, &rows), S_OK);
+        EQUAL(sealed, 1);
+    }
+    GIVES(hdvlab_trace_close(trace), S_OK);
 }

@@ -42,7 +42,8 @@ def nothing_is_left_behind() -> Iterator[None]:
     yield
     if _handles() > handles:
         gc.collect()  # what only a cycle holds is not left behind
-    assert _handles() <= handles, "live handles are left"
+    # The thread of a compute system's last call gives its references back a moment after the result is there.
+    assert _settles(_handles, lambda n: n <= handles) <= handles, "live handles are left"
     assert _settles(_threads, lambda n: n <= threads) <= threads, "threads are left"
     # The directory's own descriptor is listed too, under whatever number is free.
     left = _settles(_descriptors, lambda now: len(now) <= len(descriptors))

@@ -15,12 +15,13 @@ import pytest
 
 from hdvlab._core import ffi, lib
 from hdvlab.errors import HResult
-from hdvlab.hdv.structures import guid
+from hdvlab.hdv.structures import guid, wide
 
 from .scaffold import CLASS_ID, S_OK, CallbackDevice, Machine, Recording, code
 
 INCLUDE = Path(__file__).parents[2] / "hdvlab/_core/include"
-KINDS = ("HCS_SYSTEM", "HDV_HOST", "HDV_DEVICE", "HDVLAB_TRACE", "HDVLAB_REGISTER_FILE")
+HEADERS = ("ComputeCore.h", "HyperVDeviceVirtualization.h", "hdvlab.h")
+KINDS = ("HCS_SYSTEM", "HCS_OPERATION", "HDV_HOST", "HDV_DEVICE", "HDVLAB_TRACE", "HDVLAB_REGISTER_FILE")
 #: Functions that return no HRESULT, and so can say nothing about a handle.
 NO_HRESULT = {
     "hdvlab_trace_unpin",
@@ -28,6 +29,26 @@ NO_HRESULT = {
     "hdvlab_cause",
     "hdvlab_set_cause",
     "hdvlab_live_handles",
+    # Tested in test_compute_operation.py and test_compute_system.py.
+    "HcsCreateOperation",
+    "HcsCloseOperation",
+    "HcsGetOperationContext",
+    "HcsGetComputeSystemFromOperation",
+    "HcsGetOperationType",
+    "HcsGetOperationId",
+    "HcsCloseComputeSystem",
+}
+#: HCS calls that work is done for, tracked by an operation or not.
+TRACKED = {
+    "HcsCreateComputeSystem",
+    "HcsStartComputeSystem",
+    "HcsShutDownComputeSystem",
+    "HcsTerminateComputeSystem",
+    "HcsPauseComputeSystem",
+    "HcsResumeComputeSystem",
+    "HcsModifyComputeSystem",
+    "HcsGetComputeSystemProperties",
+    "HcsEnumerateComputeSystems",
 }
 #: Pointers and handles that may be NULL.
 OPTIONAL = {
@@ -36,17 +57,27 @@ OPTIONAL = {
     ("hdvlab_system_add_slot", "configuration"),
     ("hdvlab_trace_append", "payload"),
     ("hdvlab_register_file_create", "context"),
+    ("hdvlab_guest_place_bars", "addresses"),
+    ("HcsSetOperationContext", "context"),
+    ("HcsSetOperationCallback", "context"),
+    ("HcsSetComputeSystemCallback", "context"),
+    ("HcsGetOperationResult", "resultDocument"),
+    ("HcsWaitForOperationResult", "resultDocument"),
+    ("HcsCreateComputeSystem", "securityDescriptor"),
+    ("HcsGetComputeSystemProperties", "propertyQuery"),
+    ("HcsEnumerateComputeSystems", "query"),
+    *((function, name) for function in TRACKED for name in ("operation", "options")),
 }
 
 
 def _prototypes() -> dict[str, list[tuple[str, str]]]:
-    text = "\n".join((INCLUDE / name).read_text("utf-8") for name in ("HyperVDeviceVirtualization.h", "hdvlab.h"))
+    text = "\n".join((INCLUDE / name).read_text("utf-8") for name in HEADERS)
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
     found = {}
     for name, arguments in re.findall(r"^HRESULT (?:WINAPI )?(\w+)\(([^()]*)\);", text, flags=re.M):
         one = [re.fullmatch(r"\s*(.*?)(\w+)\s*", argument, flags=re.S) for argument in arguments.split(",")]
         found[name] = [(re.sub(r"\s+", " ", match[1]).strip(), match[2]) for match in one if match]
-    others = set(re.findall(r"^(?:void|u?int\w+_t) (\w+)\([^()]*\);", text, flags=re.M))
+    others = set(re.findall(r"^(?!HRESULT)\w+ \*?(?:WINAPI )?(\w+)\([^()]*\);", text, flags=re.M))
     assert others == NO_HRESULT
     return found
 
@@ -59,7 +90,7 @@ POINTERS = [
     (f, n, name)
     for f, arguments in PROTOTYPES.items()
     for n, (kind, name) in enumerate(arguments)
-    if (kind.endswith("*") or kind == "PVOID") and (f, name) not in OPTIONAL
+    if (kind.endswith("*") or kind in ("PVOID", "PCWSTR")) and (f, name) not in OPTIONAL
 ]
 
 #: An argument of a type that is good enough to get as far as the handle. By name where the type does not say.
@@ -73,6 +104,14 @@ GOOD: dict[str, Callable[[], Any]] = {
     "uint64_t": lambda: 0,
     "UINT32": lambda: 1,
     "UINT64": lambda: 0,
+    "DWORD": lambda: 0,
+    "PCWSTR": lambda: wide("{}"),
+    "PWSTR *": lambda: ffi.new("uint16_t **"),
+    "GUID *": lambda: ffi.new("GUID *"),
+    "const SECURITY_DESCRIPTOR *": lambda: ffi.NULL,
+    "HCS_EVENT_OPTIONS": lambda: 0,
+    "HCS_OPERATION_COMPLETION": lambda: ffi.NULL,
+    "HCS_EVENT_CALLBACK": lambda: ffi.NULL,
     "HANDLE": lambda: ffi.NULL,
     "HDV_DEVICE_HOST_FLAGS": lambda: 0,
     "HDV_DEVICE_TYPE": lambda: 1,
@@ -114,6 +153,7 @@ BY_NAME: dict[tuple[str, str], Any] = {
     ("hdvlab_trace_create", "chunk_rows"): 64,
     ("hdvlab_trace_salvage", "max_rows"): 64,
     ("hdvlab_trace_salvage", "chunk_rows"): 64,
+    ("HcsSetOperationCallback", "callback"): ffi.cast("void (*)(void *, void *)", 0x1000),
 }
 _kept: list[Any] = []
 
@@ -131,16 +171,19 @@ def live(machine: Machine, recording: Recording) -> Iterator[dict[str, Any]]:
     out, description = ffi.new("void **"), ffi.new("HDVLAB_DEVICE_DESCRIPTION *")
     zeros = ffi.new("uint8_t[4096]")
     description.config = description.config_write_mask = description.config_write_one_to_clear = zeros
+    operation = lib.HcsCreateOperation(ffi.NULL, ffi.NULL)
     created = lib.hdvlab_register_file_create(description, ffi.new("HDVLAB_DEVICE_CALLBACKS *"), ffi.NULL, out)
     assert code(created) == S_OK
     yield {
         "HCS_SYSTEM": machine.system,
+        "HCS_OPERATION": operation,
         "HDV_HOST": machine.host,
         "HDV_DEVICE": device.handle,
         "HDVLAB_TRACE": recording.handle,
         "HDVLAB_REGISTER_FILE": out[0],
     }
     assert code(lib.hdvlab_register_file_close(out[0])) == S_OK
+    lib.HcsCloseOperation(operation)
 
 
 def _arguments(function: str, live: dict[str, Any]) -> list[Any]:

@@ -31,7 +31,9 @@ static HRESULT call(struct system *system, HCS_SYSTEM handle, HCS_OPERATION oper
     struct job *job = hr == S_OK ? calloc(1, sizeof *job) : NULL;
     if (hr == S_OK) {
         WCHAR *error = NULL;
-        hr = job ? read(text, job, &error) : E_OUTOFMEMORY;
+        hr = !job ? E_OUTOFMEMORY
+             : system && !system->compute ? E_NOTIMPL /* of hdvlab_embedded_create, or of another kind */
+                                          : read(text, job, &error);
         if (FAILED(hr))
             operation_refuse(tracked, hr, error);
     }
@@ -56,13 +58,7 @@ static HRESULT call(struct system *system, HCS_SYSTEM handle, HCS_OPERATION oper
 static HRESULT call_system(HCS_SYSTEM handle, HCS_OPERATION operation, HCS_OPERATION_TYPE type, PCWSTR text,
                            document_reader read) {
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
-    if (!system)
-        return E_HANDLE;
-    if (!system->compute) { /* made by hdvlab_embedded_create, or of another kind */
-        handle_release(handle);
-        return E_NOTIMPL;
-    }
-    return call(system, handle, operation, type, text, read);
+    return system ? call(system, handle, operation, type, text, read) : E_HANDLE;
 }
 
 HRESULT HcsStartComputeSystem(HCS_SYSTEM computeSystem, HCS_OPERATION operation, PCWSTR options) {

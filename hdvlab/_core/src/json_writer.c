@@ -37,8 +37,8 @@ void json_write_number(struct json_writer *w, int64_t number) {
 void json_write_guid(struct json_writer *w, const GUID *g) {
     char text[37];
     const uint8_t *d = g->Data4;
-    snprintf(text, sizeof text, "%08x-%04x-%04x-%02x%02x-%02x%02x%02x%02x%02x%02x", g->Data1, g->Data2, g->Data3, d[0],
-             d[1], d[2], d[3], d[4], d[5], d[6], d[7]);
+    snprintf(text, sizeof text, "%08x-%04x-%04x-%02x%02x-%02x%02x%02x%02x%02x%02x", (unsigned)g->Data1, g->Data2,
+             g->Data3, d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]);
     json_write(w, text);
 }
 

@@ -227,25 +227,24 @@ uint64_t platform_file_bytes(HANDLE file) {
     return GetFileSizeEx(file, &bytes) ? (uint64_t)bytes.QuadPart : 0;
 }
 
+/* A reader's map ends where the file does, of which a trace from another system may have nothing yet: Windows has no
+ * map of nothing, so then it is zeros. */
 void *platform_file_map(HANDLE file, uint64_t bytes, int is_writable, int *error) {
     void *base = NULL;
-    if (file == NO_HANDLE) {
-        base = VirtualAlloc(NULL, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
-    } else {
-        /* A reader's map ends where the file does: it is as long as its map from the start, unless it was cut. */
-        uint64_t length = is_writable ? bytes : 0;
-        HANDLE section = CreateFileMappingW(file, NULL, is_writable ? PAGE_READWRITE : PAGE_READONLY,
-                                            (DWORD)(length >> 32), (DWORD)length, NULL);
-        if (section) {
-            base = MapViewOfFile(section, is_writable ? FILE_MAP_READ | FILE_MAP_WRITE : FILE_MAP_READ, 0, 0, length);
-            if (!base)
-                *error = last_error();
-            CloseHandle(section); /* the view keeps it */
-            return base;
-        }
+    uint64_t length = is_writable ? bytes : 0; /* 0: as long as the file */
+    if (file == NO_HANDLE || (!is_writable && !platform_file_bytes(file))) {
+        base = VirtualAlloc(NULL, file == NO_HANDLE ? bytes : 1, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+        *error = base ? *error : last_error();
+        return base;
     }
+    HANDLE section = CreateFileMappingW(file, NULL, is_writable ? PAGE_READWRITE : PAGE_READONLY,
+                                        (DWORD)(length >> 32), (DWORD)length, NULL);
+    if (section)
+        base = MapViewOfFile(section, is_writable ? FILE_MAP_READ | FILE_MAP_WRITE : FILE_MAP_READ, 0, 0, length);
     if (!base)
         *error = last_error();
+    if (section)
+        CloseHandle(section); /* the view keeps it */
     return base;
 }
 
