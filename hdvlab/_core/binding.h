@@ -147,7 +147,11 @@ HRESULT hdvlab_guest_bind_interrupts(void *, uint32_t, uint32_t, void *const *);
 HRESULT hdvlab_guest_cancel(void *);
 HRESULT hdvlab_device_access(void *, const HDVLAB_ACCESS *, int32_t, uint32_t, uint64_t, uint32_t, uint64_t *);
 HRESULT hdvlab_bench_guest_reads(void *, uint64_t, uint32_t, uint64_t, uint64_t *);
+HRESULT hdvlab_bench_guest_writes(void *, uint64_t, uint32_t, uint64_t, uint64_t *);
 HRESULT hdvlab_bench_rows(void *, uint64_t, int32_t, uint64_t *);
+HRESULT hdvlab_bench_device(void *, const GUID *, const GUID *, void **);
+HRESULT hdvlab_bench_copies(void *, uint64_t, uint32_t, uint64_t, uint64_t *);
+HRESULT hdvlab_bench_wakes(void *, void *, uint64_t, void *, uint32_t, uint64_t *);
 
 // devices
 HRESULT hdvlab_device_set_index(void *, uint16_t);

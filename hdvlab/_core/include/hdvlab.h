@@ -186,8 +186,19 @@ HRESULT hdvlab_guest_cancel(HCS_SYSTEM system);
 /* A person's way past the bus to one device, whatever the command register says. */
 HRESULT hdvlab_device_access(HDV_DEVICE device, const HDVLAB_ACCESS *access, BOOL write, uint32_t bar, uint64_t offset,
                              uint32_t size, uint64_t *value);
+
+/* ---- for `hdvlab bench`: loops in C, and what they took --------------------------------------------------------- */
+
 HRESULT hdvlab_bench_guest_reads(HCS_SYSTEM system, uint64_t address, uint32_t size, uint64_t count, uint64_t *ns);
+HRESULT hdvlab_bench_guest_writes(HCS_SYSTEM system, uint64_t address, uint32_t size, uint64_t count, uint64_t *ns);
 HRESULT hdvlab_bench_rows(HDVLAB_TRACE trace, uint64_t count, BOOL complete, uint64_t *ns);
+/* A device that is nothing but HDV callbacks: BAR 0 is a page of memory that all of them share. */
+HRESULT hdvlab_bench_device(HDV_HOST host, const GUID *device_class, const GUID *instance, HDV_DEVICE *device);
+HRESULT hdvlab_bench_copies(HDV_DEVICE device, uint64_t address, uint32_t bytes, uint64_t count, uint64_t *ns);
+/* Wakes a thread `count` times and gives the nanoseconds that each time took from the call that did it: with an event
+ * (that of a doorbell at `address`) by a guest's write there, else by an interrupt of the device. Vector 0x40. */
+HRESULT hdvlab_bench_wakes(HCS_SYSTEM system, HDV_DEVICE device, uint64_t address, HANDLE event, uint32_t count,
+                           uint64_t *ns);
 
 /* ---- devices ---------------------------------------------------------------------------------------------------- */
 

@@ -89,13 +89,13 @@ void *handle_create(enum handle_kind kind, void *object, void (*destroy)(void *)
     return (void *)((uintptr_t)generation << 32 | index);
 }
 
-void *handle_acquire(void *handle, enum handle_kind kind) {
+static void *acquire(void *handle, enum handle_kind kind, uint64_t refused) {
     struct entry *e = entry_of(handle);
     if (!e)
         return NULL;
     uint64_t word = atomic_load_explicit(&e->word, memory_order_relaxed);
     do {
-        if (word >> GENERATION_SHIFT != (uintptr_t)handle >> 32 || kind_of(word) != kind || word & RETIRED ||
+        if (word >> GENERATION_SHIFT != (uintptr_t)handle >> 32 || kind_of(word) != kind || word & refused ||
             !(word & REFERENCES) || (word & REFERENCES) == REFERENCES)
             return NULL;
     } while (!atomic_compare_exchange_weak_explicit(&e->word, &word, word + 1, memory_order_acquire,
@@ -103,14 +103,12 @@ void *handle_acquire(void *handle, enum handle_kind kind) {
     return e->object;
 }
 
+void *handle_acquire(void *handle, enum handle_kind kind) { return acquire(handle, kind, RETIRED); }
+
+void *handle_acquire_retired(void *handle, enum handle_kind kind) { return acquire(handle, kind, 0); }
+
 void handle_retain(void *handle) {
     atomic_fetch_add_explicit(&entry_of(handle)->word, 1, memory_order_relaxed);
-}
-
-int handle_is(void *handle, enum handle_kind kind) {
-    struct entry *e = entry_of(handle);
-    uint64_t word = e ? atomic_load_explicit(&e->word, memory_order_relaxed) : 0;
-    return word & REFERENCES && word >> GENERATION_SHIFT == (uintptr_t)handle >> 32 && kind_of(word) == kind;
 }
 
 void handle_release(void *handle) {
@@ -118,7 +116,7 @@ void handle_release(void *handle) {
     if (!e)
         return;
     uint64_t word = atomic_load_explicit(&e->word, memory_order_relaxed);
-    do { /* hdvlab_trace_unpin passes on what its caller has: one reference too many must not take another's */
+    do {
         if (word >> GENERATION_SHIFT != (uintptr_t)handle >> 32 || !(word & REFERENCES))
             return;
     } while (!atomic_compare_exchange_weak_explicit(&e->word, &word, word - 1, memory_order_acq_rel,

@@ -30,8 +30,8 @@ void handle_on_fork(enum handle_kind kind, void (*child)(void *object));
 /* One more reference for a caller that already relies on one; works on a retired handle too. */
 void handle_retain(void *handle);
 void handle_release(void *handle);
-/* Whether a handle, also a retired one that is still referenced, is of `kind`. */
-int handle_is(void *handle, enum handle_kind kind);
+/* The same for a handle that may be retired, as long as somebody still holds a reference. */
+void *handle_acquire_retired(void *handle, enum handle_kind kind);
 /* Ends the handle: nobody acquires it any more. True for the one caller that ended it. */
 int handle_retire(void *handle, enum handle_kind kind);
 uint64_t handle_live(void);

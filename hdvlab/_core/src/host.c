@@ -92,6 +92,7 @@ HRESULT HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE devic
         return handle_refusal(deviceHostHandle);
     struct system *system = host->system;
     struct device *device = calloc(1, sizeof *device);
+    HDV_DEVICE handle = NULL;
     HRESULT hr = device ? S_OK : E_OUTOFMEMORY;
     if (device) {
         device->system = system;
@@ -111,9 +112,9 @@ HRESULT HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE devic
             for (struct device *d = h->devices; d; d = d->next)
                 if (device_is(d, deviceClassId, deviceInstanceId))
                     hr = HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
-        if (hr == S_OK && !(device->handle = handle_create(HANDLE_DEVICE, device, destroy_device)))
+        if (hr == S_OK && !(handle = device->handle = handle_create(HANDLE_DEVICE, device, destroy_device)))
             hr = E_OUTOFMEMORY;
-        if (hr == S_OK) {
+        if (hr == S_OK) { /* from here on a teardown of the host on another thread ends the device, and frees it */
             device->next = host->devices;
             host->devices = device;
         }
@@ -123,7 +124,7 @@ HRESULT HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE devic
         else if (system->ops->device_open && FAILED(hr = system->ops->device_open(system, host, device)))
             forget_device(host, device);
         else
-            *deviceHandle = device->handle;
+            *deviceHandle = handle;
     }
     handle_release(deviceHostHandle);
     return hr;

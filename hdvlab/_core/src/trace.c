@@ -125,7 +125,9 @@ HRESULT hdvlab_trace_set_time(HDVLAB_TRACE handle, int64_t t_ns) {
     struct trace *trace = handle_acquire(handle, HANDLE_TRACE);
     if (!trace)
         return handle_refusal(handle);
-    HRESULT hr = trace->clock.kind == HDVLAB_CLOCK_MANUAL ? S_OK : HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    HRESULT hr = !trace->writable                          ? E_ACCESSDENIED /* the counter of steps back is the writer's */
+                 : trace->clock.kind == HDVLAB_CLOCK_MANUAL ? S_OK
+                                                             : HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     if (hr == S_OK && atomic_exchange(&trace->clock.manual_ns, t_ns) > t_ns)
         atomic_fetch_add(&trace->header->backward, 1);
     handle_release(handle);
@@ -180,12 +182,20 @@ HRESULT hdvlab_trace_pin(HDVLAB_TRACE handle, uint32_t column, void **base) {
     if (!trace)
         return handle_refusal(handle);
     *base = column < HDVLAB_COLUMN_COUNT ? trace->column[column] : trace->payload;
+    atomic_fetch_add(&trace->pins, 1);
     return S_OK; /* the reference stays */
 }
 
 void hdvlab_trace_unpin(void *handle) {
-    if (handle_is(handle, HANDLE_TRACE))
+    struct trace *trace = handle_acquire_retired(handle, HANDLE_TRACE); /* frames outlive the close */
+    if (!trace)
+        return;
+    uint64_t pins = atomic_load(&trace->pins);
+    while (pins && !atomic_compare_exchange_weak(&trace->pins, &pins, pins - 1))
+        ;
+    if (pins) /* one too many must not take the reference of a machine that records, or of the owner */
         handle_release(handle);
+    handle_release(handle);
 }
 
 HRESULT hdvlab_bench_rows(HDVLAB_TRACE handle, uint64_t count, BOOL complete, uint64_t *ns) {

@@ -68,6 +68,7 @@ struct trace {
     _Atomic uint32_t state;
     uint32_t chunk_rows;
     int writable;
+    _Atomic uint64_t pins; /* references that hdvlab_trace_unpin gives back */
     int salvaged; /* reader: the header is not the file's */
     HANDLE file[HDVLAB_COLUMN_COUNT], payload_file, header_file, seal_file;
     pthread_mutex_t grow_lock;

@@ -120,7 +120,7 @@ HRESULT hdvlab_trace_settled(HDVLAB_TRACE handle, uint64_t from, uint64_t *rows)
     struct seal seal;
     *rows = from;
     for (uint64_t chunk = from / trace->chunk_rows; chunk < chunk_count(trace); chunk++) {
-        if (!read_seal(trace, chunk, &seal))
+        if (!read_seal(trace, chunk, &seal) || seal.rows > trace->chunk_rows)
             break;
         uint64_t end = chunk * trace->chunk_rows + seal.rows;
         *rows = end > from ? end : from;
