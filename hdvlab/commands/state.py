@@ -126,7 +126,7 @@ def _device(one: Plugged) -> DeviceStatus:
         bars.append(f"bar{index} {where}, {_size(bar.bar_size)}, {count(len(bar.map), 'register')}")
     device = one.device
     return DeviceStatus(
-        one.name, one.address, f"{device.vendor_id:04x}:{device.device_id:04x}", type(device).__name__, tuple(bars)
+        one.name, one.address, f"{device.vendor_id:04x}:{device.device_id:04x}", device.type_name, tuple(bars)
     )
 
 

@@ -2,5 +2,6 @@
 
 from hdvlab.device.device import Device
 from hdvlab.device.fault import Fault
+from hdvlab.device.pluggable import CannotPeekError, Pluggable
 
-__all__ = ["Device", "Fault"]
+__all__ = ["CannotPeekError", "Device", "Fault", "Pluggable"]

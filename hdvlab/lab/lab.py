@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from hdvlab.device import Device, Fault
+from hdvlab.device import Device, Fault, Pluggable
 from hdvlab.errors import HdvError, HResult, StateError, TraceError, TraceLossWarning, UsageError
 from hdvlab.guest import Guest, Program
 from hdvlab.lab.plugged import Plugged
@@ -99,7 +99,7 @@ class Lab:
     @_alone
     def plug(
         self,
-        device: Device | type[Device],
+        device: Pluggable | type[Device],
         *,
         name: str | None = None,
         slot: int | None = None,
@@ -111,7 +111,7 @@ class Lab:
 
         Parameters
         ----------
-        device : Device or subclass
+        device : Device, subclass or CompiledDevice
             A class is instantiated without arguments.
         name : str, optional
             How the lab calls it; the class's name in lower case when not given.
@@ -131,7 +131,9 @@ class Lab:
             if not issubclass(device, Device):
                 raise UsageError(f"{device.__name__} is no device; derive it from hdvlab.Device")
             device = device()
-        name = name or type(device).__name__.lower()
+        elif not isinstance(device, Pluggable):
+            raise UsageError(f"{device!r:.40} is no device; derive a class from hdvlab.Device, or load a compiled one")
+        name = name or device.type_name.lower()
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
             raise UsageError(f"{name!r} cannot be a device's name; use letters, digits and _")
         before = self._plugged.get(name)
@@ -169,7 +171,7 @@ class Lab:
         raise StateError(f"all {SLOT_COUNT - _FIRST_SLOT} slots are taken; unplug something")
 
     @staticmethod
-    def _info(device: Device, name: str, slot: int) -> DeviceInfo:
+    def _info(device: Pluggable, name: str, slot: int) -> DeviceInfo:
         bars = {index: BarInfo(bar.bar_size, None, bar.map) for index, bar in device.description.bars.items()}
         return DeviceInfo(name, device.vendor_id, device.device_id, f"00:{slot:02x}.0", "", bars)
 

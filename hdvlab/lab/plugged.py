@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hdvlab._core import lib
-from hdvlab.device import Device
+from hdvlab.device import Pluggable
 from hdvlab.errors import AccessError, HResult, StateError
 from hdvlab.guest import Function, GuestBar
 from hdvlab.hdv.callbacks import take_failure
@@ -30,7 +30,7 @@ class Plugged:
     """
 
     def __init__(
-        self, lab: Lab, device: Device, name: str, slot: int, configuration: Sequence[str], index: int
+        self, lab: Lab, device: Pluggable, name: str, slot: int, configuration: Sequence[str], index: int
     ) -> None:
         self._lab = lab
         self.device = device
