@@ -120,7 +120,7 @@ def status(lab: Lab | None) -> Status:
 
 def _device(one: Plugged) -> DeviceStatus:
     bars = []
-    for index, bar in one.device.description.bars.items():
+    for index, bar in one.bars.items():
         placed = one.function.bars.get(index) if one.function is not None else None
         where = f"at {placed.address:#x}" if placed is not None else "not placed"
         bars.append(f"bar{index} {where}, {_size(bar.bar_size)}, {count(len(bar.map), 'register')}")

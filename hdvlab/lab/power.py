@@ -65,14 +65,14 @@ class Power:
         firmware = self.function(one, Origin.guest)
         try:
             configure(firmware, self._placement)
+            mine = self.function(one, Origin.user)
+            for bar in firmware.bars.values():
+                mine.map_bar(bar.index, bar.address, bar.size)
+            one.power_on(mine)
         except BaseException:
             for bar in firmware.bars.values():
                 self._placement.release(bar.address)
             raise
-        mine = self.function(one, Origin.user)
-        for bar in firmware.bars.values():
-            mine.map_bar(bar.index, bar.address, bar.size)
-        one.power_on(mine)
 
     def function(self, one: Plugged, origin: Origin) -> Function:
         """A new view of a device's PCI function for somebody, knowing what is known of its BARs."""

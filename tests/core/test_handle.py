@@ -89,6 +89,8 @@ GOOD: dict[str, Callable[[], Any]] = {
     "const BYTE *": lambda: ffi.new("uint8_t[64]"),
     "uint8_t *": lambda: ffi.new("uint8_t[4096]"),
     "const HDVLAB_ACCESS *": lambda: ffi.new("HDVLAB_ACCESS *"),
+    "HDVLAB_DEVICE_DETAILS *": lambda: ffi.new("HDVLAB_DEVICE_DETAILS *"),
+    "HDVLAB_DEVICE_PEEK": lambda: ffi.cast("HDVLAB_DEVICE_PEEK", 0x1000),  # never called: what is before it fails
     "HDVLAB_TRACE_STATE *": lambda: ffi.new("HDVLAB_TRACE_STATE *"),
     "const HDVLAB_DEVICE_DESCRIPTION *": lambda: ffi.new("HDVLAB_DEVICE_DESCRIPTION *"),
     "const HDVLAB_DEVICE_CALLBACKS *": lambda: ffi.new("HDVLAB_DEVICE_CALLBACKS *"),

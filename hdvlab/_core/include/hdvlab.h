@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "HyperVDeviceVirtualization.h"
+#include "hdvlab_device.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -163,6 +164,17 @@ HRESULT hdvlab_device_leave(HDV_DEVICE device);
 HRESULT hdvlab_device_wait_idle(HDV_DEVICE device, uint32_t wait_ms);
 /* S_OK when this thread is in one of the device's callbacks or has entered it, else 1 (S_FALSE). */
 HRESULT hdvlab_device_inside(HDV_DEVICE device);
+/* Who an instance is. What GetDetails answers is zero before it was asked. */
+typedef struct {
+    GUID class_id, instance_id;
+    HDV_PCI_PNP_ID pnp_id;
+    uint32_t probed_bars[6];
+} HDVLAB_DEVICE_DETAILS;
+HRESULT hdvlab_device_details(HDV_DEVICE device, HDVLAB_DEVICE_DETAILS *details);
+/* Calls a device's own peek as if in a callback, without a row. ERROR_INVALID_STATE when it is not running or this
+ * thread is inside, E_INVALIDARG outside the BAR; else what the peek answers. */
+HRESULT hdvlab_device_peek(HDV_DEVICE device, HDVLAB_DEVICE_PEEK peek, uint32_t bar, uint64_t offset, uint32_t size,
+                           uint64_t *value);
 /* The row being served on this thread, -1 = none. Work that goes on elsewhere takes it along. */
 int64_t hdvlab_cause(void);
 void hdvlab_set_cause(int64_t row);
