@@ -111,8 +111,7 @@ class SharedObject:
         self.plug = ffi.cast("HDVLAB_PLUG_DEVICE", _symbol(library, "HdvlabPlugDevice"))
         if self.plug == ffi.NULL:
             raise DeviceError(
-                f"{path} exports no HdvlabPlugDevice; include hdvlab_device.h and define it, not static "
-                '(in C++ the header makes it extern "C")'
+                f"{path} exports no HdvlabPlugDevice; include hdvlab_device.h and define it as it is declared there"
             )
         info = ffi.cast("const HDVLAB_DEVICE_INFO *", _symbol(library, "HdvlabDevice"))
         self.info = None if info == ffi.NULL else _info(path, info)
