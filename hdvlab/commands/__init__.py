@@ -14,7 +14,7 @@ from hdvlab.commands.current import close_lab, current_lab, existing_lab, new_la
 if TYPE_CHECKING:
     from hdvlab.commands.access import peek, poke, read, write
     from hdvlab.commands.building import config
-    from hdvlab.commands.c_device import load_device, plug_c
+    from hdvlab.commands.c_device import c, load_device
     from hdvlab.commands.files import load, open_file, save
     from hdvlab.commands.look import faults, lspci, regs
     from hdvlab.commands.picture import plot
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hdvlab.commands.state import overview, status
 
 __all__ = [
+    "c",
     "close_lab",
     "config",
     "current_lab",
@@ -42,7 +43,6 @@ __all__ = [
     "peek",
     "plot",
     "plug",
-    "plug_c",
     "poke",
     "read",
     "record",
@@ -61,7 +61,7 @@ __all__ = [
 _HOMES = {
     "access": ("peek", "poke", "read", "write"),
     "building": ("config",),
-    "c_device": ("load_device", "plug_c"),
+    "c_device": ("c", "load_device"),
     "files": ("load", "open_file", "save"),
     "look": ("faults", "lspci", "regs"),
     "picture": ("plot",),

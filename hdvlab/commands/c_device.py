@@ -73,7 +73,7 @@ def load_device(
     return lab.plug(open_device(Path(path)), name=name, slot=slot, configuration=config)
 
 
-def plug_c(
+def c(
     lab: Lab,
     source: str,
     *,

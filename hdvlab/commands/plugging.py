@@ -107,7 +107,17 @@ def is_device(value: object) -> TypeGuard[Pluggable | type[Device]]:
 def pluggable(namespace: Mapping[str, Any]) -> list[str]:
     """What ``plug`` would take: device classes and devices in a namespace, then the library's."""
     own = [name for name, value in namespace.items() if not name.startswith("_") and is_device(value)]
-    return list(dict.fromkeys([*own, *library(), *(f"{one}.c" for one in library() if c_source(one) is not None)]))
+    also_in_c = [f"{one}.c" for one in library() if _classes(one) and c_source(one) is not None]
+    return list(dict.fromkeys([*own, *library(), *also_in_c]))
+
+
+def _classes(name: str) -> list[type[Device]]:
+    """The device classes that come with hdvlab under a name."""
+    from hdvlab.device import Device
+
+    module = library_module(name)
+    everything = vars(module).values() if module is not None else ()
+    return [one for one in everything if isinstance(one, type) and issubclass(one, Device) and one is not Device]
 
 
 def c_source(name: str) -> Path | None:
@@ -127,12 +137,10 @@ def find_device(name: str, namespace: Mapping[str, Any]) -> Pluggable | type[Dev
     found = look_up(name, namespace)
     if is_device(found):
         return found
-    module = library_module(name.lower())
-    classes = [value for value in vars(module or object).values() if isinstance(value, type) and is_device(value)]
-    if classes:
+    if classes := _classes(name.lower()):
         return classes[0]
     source = c_source(name.lower().removesuffix(".c"))
-    if found is None and source is not None:
+    if source is not None:
         return open_device(source)
     known = pluggable(namespace)
     if found is not None:

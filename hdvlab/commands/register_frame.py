@@ -13,10 +13,6 @@ if TYPE_CHECKING:
 _COLUMNS = ("device", "bar", "offset", "register", "access", "value", "fields", "doc")
 
 
-def _hex(value: Any) -> str:
-    return "–" if value is pd.NA else hex(value)
-
-
 class RegisterFrame(pd.DataFrame):
     """An ordinary DataFrame whose ``offset`` and ``value`` show themselves in hexadecimal."""
 
@@ -30,11 +26,7 @@ class RegisterFrame(pd.DataFrame):
             for name in ("offset", "value")
             if name in self.columns and pd.api.types.is_integer_dtype(self.dtypes[name])
         ]
-        return {
-            "formatters": dict.fromkeys(numbers, _hex),
-            "na_rep": "–",
-            "index": list(self.index) != list(range(len(self))),
-        }
+        return {"formatters": dict.fromkeys(numbers, hex), "index": list(self.index) != list(range(len(self)))}
 
     def __repr__(self) -> str:
         shown = self._shown()

@@ -125,7 +125,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         options = verb_parser(name).parse_words(rest)
         if name == "c":
             # A line for the magic's own, so that the compiler counts as the notebook does.
-            return commands.plug_c(commands.current_lab(), f"\n{body}", **vars(options))
+            return commands.c(commands.current_lab(), f"\n{body}", **vars(options))
         if options.out is not None and not options.out.isidentifier():
             raise UsageError(f"--out {options.out}: a variable's name is needed")
         try:

@@ -136,7 +136,8 @@ def test_masked_transfers_and_factorials_are_the_same(c_edu: CompiledDevice) -> 
 @pytest.mark.fault(21)
 @pytest.mark.parametrize("from_device", [False, True])
 @pytest.mark.parametrize(
-    ("place", "count"), [(0x3FFFF, 4), (0x40000, 4097), (0x41000, 1), (0, 4), (0x40000, (1 << 64) - 1), ((1 << 64) - 1, 2)]
+    ("place", "count"),
+    [(0x3FFFF, 4), (0x40000, 4097), (0x41000, 1), (0, 4), (0x40000, (1 << 64) - 1), ((1 << 64) - 1, 2)],
 )
 def test_a_range_outside_the_buffer_moves_nothing_and_the_engine_comes_to_rest(
     lab: Lab, c_edu: CompiledDevice, from_device: bool, place: int, count: int
