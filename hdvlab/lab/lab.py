@@ -23,6 +23,7 @@ from hdvlab.lab.run import Run
 from hdvlab.systems import EmbeddedMachine
 from hdvlab.systems.embedded import SLOT_COUNT
 from hdvlab.trace.recorder import Recorder
+from hdvlab.trace.schema import Kind
 from hdvlab.trace.tables import BarInfo, DeviceInfo
 from hdvlab.trace.trace import Trace
 
@@ -147,6 +148,7 @@ class Lab:
         if before is not None:
             self.unplug(name)
         self._plugged[name] = one
+        began = len(self.trace)
         try:
             if self._power is None:
                 self.start()
@@ -155,13 +157,25 @@ class Lab:
         except BaseException as error:
             del self._plugged[name]
             self._refused.extend(fault.without_traceback() for fault in device.faults)
-            if isinstance(error, HdvError) and device.faults:
-                last = device.faults[-1]
+            step = self._refused_step(one, began)
+            if isinstance(error, HdvError) and (device.faults or step):
                 gone = f"; the {name} that was there before is out" if before is not None else ""
-                reason = f"{name} is not plugged in, because its {last.operation} failed: {last.error}{gone}"
-                raise type(error)(reason, error.hresult) from None
+                reason = f"its {step} answered {error.symbol}"
+                if device.faults:
+                    last = device.faults[-1]
+                    reason = f"its {last.operation} failed: {last.error}"
+                raise type(error)(f"{name} is not plugged in, because {reason}{gone}", error.hresult) from None
             raise
         return one
+
+    def _refused_step(self, one: Plugged, since: int) -> str:
+        """The callback of its power-on that a device answered with a failure; "" where none did, or no row is left."""
+        columns = self.trace[since:].columns()
+        steps = {Kind.initialize: "Initialize", Kind.set_configuration: "SetConfiguration",
+                 Kind.get_details: "GetDetails", Kind.start: "Start"}  # fmt: skip
+        rows = zip(columns["kind"], columns["device"], columns["status"], strict=True)
+        return next((steps[kind] for kind, device, status in rows
+                     if kind in steps and device == one.index and status < 0), "")  # fmt: skip
 
     def _free_slot(self) -> int:
         taken = {one.slot for one in self._plugged.values()}

@@ -240,7 +240,7 @@ def test_what_is_no_library_or_not_there_is_refused(tmp_path: Path) -> None:
         ("-DMAKES_NOTHING", "it returned S_OK but no device; hand on what HdvCreateDeviceInstance gave"),
         ("-DOTHER_INSTANCE", "its instance has another id; pass on the instanceId it is given"),
         ("-DREFUSES", r"the device's own code answered that \(E_ACCESSDENIED\)"),
-        ("-DFAILS_TO_INITIALIZE", "E_FAIL"),
+        ("-DFAILS_TO_INITIALIZE", "not plugged in, because its Initialize answered E_FAIL"),
         ("-DOTHER_BAR", "is described with bar0 of 0x1000 bytes, but its GetDetails has bar0 of 0x2000 bytes"),
     ],
 )

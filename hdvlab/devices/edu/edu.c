@@ -6,6 +6,7 @@
  * IRQ_STATUS tells of an interrupt. A DMA range outside the device's buffer is refused.
  *
  * Everything but the description for the lab is HDV. Threads are POSIX's: one computes factorials, one moves DMA. */
+#define _POSIX_C_SOURCE 200809L
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>

@@ -8,15 +8,19 @@ interrupt that the driver waits for.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from hdvlab import Lab, commands
+from hdvlab._core.where import compile_flags, link_flags
 from hdvlab.device import CompiledDevice
+from hdvlab.device.compiler import find_compiler
 from hdvlab.devices import edu
 from hdvlab.devices.edu import Edu, EduDriver
 from hdvlab.errors import HResult
@@ -189,3 +193,12 @@ def test_power_off_in_the_middle_of_a_transfer_waits_for_nothing(lab: Lab, c_edu
     lab.stop()
     lab.start()
     assert lab["edu"].bar0.DMA_COMMAND.read() == 0
+
+
+def test_the_same_source_is_a_device_of_a_program_without_python(tmp_path: Path) -> None:
+    program = tmp_path / "alone"
+    sources = [Path(__file__).with_name("alone.c"), edu.C_SOURCE]
+    flags = ["-Wall", "-Werror", "-std=gnu11", *compile_flags()]
+    subprocess.run([find_compiler(), *flags, *sources, *link_flags(), "-pthread", "-o", program], check=True)
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "010000ed abc 3628800\n")
