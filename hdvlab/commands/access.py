@@ -146,6 +146,8 @@ def _poke(lab: Lab, pair: str, size: int | None) -> Poked:
     if hresult < 0:
         symbol = HResult.symbol_of(hresult)
         why = next((text for code, text in _WHY.items() if code == hresult & 0xFFFFFFFF), "the device refused it")
+        if hresult & 0xFFFFFFFF == HResult.E_UNEXPECTED and not place.plugged.device.faults:
+            why = "the device's code answered that"
         warnings.warn(f"poke of {place.plugged.name} {place.name} had no effect: {why} ({symbol})", AccessWarning, 3)
     return Poked(place.name, old, _seen(lab, place))
 
