@@ -99,7 +99,12 @@ def _convert(file: str, path: str) -> int:
     return 0
 
 
-_COMMANDS: dict[str, Callable[..., int]] = {"trace": _trace, "plot": _plot, "convert": _convert}
+def _config(**options: bool) -> int:
+    print(commands.config(**options))
+    return 0
+
+
+_COMMANDS: dict[str, Callable[..., int]] = {"trace": _trace, "plot": _plot, "convert": _convert, "config": _config}
 
 
 def _failed(words: list[str], error: HdvError) -> int:

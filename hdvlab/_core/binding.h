@@ -78,6 +78,30 @@ HRESULT HcsGetComputeSystemProperties(void *, void *, const uint16_t *);
 HRESULT HcsSetComputeSystemCallback(void *, int, const void *, void (*)(HCS_EVENT *, void *));
 HRESULT HcsEnumerateComputeSystems(const uint16_t *, void *);
 void *LocalFree(void *);
+// hdvlab_device.h
+#define HDVLAB_DEVICE_VERSION ...
+enum { HDVLAB_ENTRY_BAR, HDVLAB_ENTRY_REGISTER, HDVLAB_ENTRY_FIELD, HDVLAB_ENTRY_MEANING, ... };
+typedef struct {
+    uint32_t Kind;
+    const char *Name;
+    uint64_t Place;
+    uint32_t Size;
+    const char *Access, *Doc;
+    ...;
+} HDVLAB_ENTRY;
+typedef HRESULT (*HDVLAB_DEVICE_PEEK)(void *, int, uint64_t, uint32_t, uint64_t *);
+typedef HRESULT (*HDVLAB_PLUG_DEVICE)(void *, const GUID *, void **);
+typedef struct {
+    uint32_t Size, Version;
+    const char *Name;
+    GUID ClassId;
+    HDV_PCI_PNP_ID PnpId;
+    uint32_t ProbedBars[6];
+    uint32_t EntryCount;
+    const HDVLAB_ENTRY *Entries;
+    HDVLAB_DEVICE_PEEK Peek;
+    ...;
+} HDVLAB_DEVICE_INFO;
 
 // hdvlab.h: trace
 #define HDVLAB_COLUMN_COUNT ...
@@ -154,6 +178,7 @@ HRESULT hdvlab_bench_copies(void *, uint64_t, uint32_t, uint64_t, uint64_t *);
 HRESULT hdvlab_bench_wakes(void *, void *, uint64_t, void *, uint32_t, uint64_t *);
 
 // devices
+HRESULT hdvlab_device_end(void *);
 HRESULT hdvlab_device_set_index(void *, uint16_t);
 HRESULT hdvlab_aperture_hold(void *, void *, void **);
 HRESULT hdvlab_aperture_release(void *);
@@ -162,6 +187,13 @@ HRESULT hdvlab_device_enter(void *, uint32_t, int64_t);
 HRESULT hdvlab_device_leave(void *);
 HRESULT hdvlab_device_wait_idle(void *, uint32_t);
 HRESULT hdvlab_device_inside(void *);
+typedef struct {
+    GUID class_id, instance_id;
+    HDV_PCI_PNP_ID pnp_id;
+    uint32_t probed_bars[6];
+} HDVLAB_DEVICE_DETAILS;
+HRESULT hdvlab_device_details(void *, HDVLAB_DEVICE_DETAILS *);
+HRESULT hdvlab_device_peek(void *, HDVLAB_DEVICE_PEEK, uint32_t, uint64_t, uint32_t, uint64_t *);
 int64_t hdvlab_cause(void);
 void hdvlab_set_cause(int64_t);
 

@@ -13,6 +13,8 @@ from hdvlab.commands.current import close_lab, current_lab, existing_lab, new_la
 
 if TYPE_CHECKING:
     from hdvlab.commands.access import peek, poke, read, write
+    from hdvlab.commands.building import config
+    from hdvlab.commands.c_device import c, load_device
     from hdvlab.commands.files import load, open_file, save
     from hdvlab.commands.look import faults, lspci, regs
     from hdvlab.commands.picture import plot
@@ -23,13 +25,16 @@ if TYPE_CHECKING:
     from hdvlab.commands.state import overview, status
 
 __all__ = [
+    "c",
     "close_lab",
+    "config",
     "current_lab",
     "existing_lab",
     "faults",
     "find_driver",
     "guest",
     "load",
+    "load_device",
     "lspci",
     "mark",
     "new_lab",
@@ -55,6 +60,8 @@ __all__ = [
 
 _HOMES = {
     "access": ("peek", "poke", "read", "write"),
+    "building": ("config",),
+    "c_device": ("c", "load_device"),
     "files": ("load", "open_file", "save"),
     "look": ("faults", "lspci", "regs"),
     "picture": ("plot",),

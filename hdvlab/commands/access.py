@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hdvlab.commands.location import Location, find
 from hdvlab.commands.number import Value
+from hdvlab.device import CannotPeekError
 from hdvlab.errors import AccessWarning, HResult, TraceError, UsageError
 from hdvlab.guest import Function, GuestRegister
 from hdvlab.trace.tables import SourceLine
@@ -37,13 +38,18 @@ _WHY = {
 
 @dataclass(frozen=True)
 class Poked:
-    """What a poke changed: stored values before and after, which need not be the value poked."""
+    """What a poke changed: stored values before and after, which need not be the value poked.
+
+    ``old`` and ``new`` are None where the device cannot be looked at.
+    """
 
     name: str
-    old: Value
-    new: Value
+    old: Value | None
+    new: Value | None
 
     def __repr__(self) -> str:
+        if self.new is None:
+            return f"{self.name}: poked; what became of it cannot be looked at"
         if self.old == self.new:
             return f"{self.name}: {self.old!r}, unchanged"
         return f"{self.name}: {self.old!r} → {self.new!r}"
@@ -132,7 +138,7 @@ def _poke(lab: Lab, pair: str, size: int | None) -> Poked:
     if place.bar is None:
         raise UsageError(f"poke goes to registers; write {name} {text} goes over the bus to config space")
     value = place.parse_value(text)
-    old = _peek(lab, place)
+    old = _seen(lab, place)
     if place.register is not None and place.size == place.register.size:
         hresult = place.plugged.poke_field(place.register, place.bar, place.field, value)
     else:
@@ -140,8 +146,17 @@ def _poke(lab: Lab, pair: str, size: int | None) -> Poked:
     if hresult < 0:
         symbol = HResult.symbol_of(hresult)
         why = next((text for code, text in _WHY.items() if code == hresult & 0xFFFFFFFF), "the device refused it")
+        if hresult & 0xFFFFFFFF == HResult.E_UNEXPECTED and not place.plugged.device.faults:
+            why = "the device's code answered that"
         warnings.warn(f"poke of {place.plugged.name} {place.name} had no effect: {why} ({symbol})", AccessWarning, 3)
-    return Poked(place.name, old, _peek(lab, place))
+    return Poked(place.name, old, _seen(lab, place))
+
+
+def _seen(lab: Lab, place: Location) -> Value | None:
+    try:
+        return _peek(lab, place)
+    except CannotPeekError:
+        return None
 
 
 def _as_typed(line: str) -> str:

@@ -1,18 +1,19 @@
-"""Traces to and from files: ``save``, ``load``."""
+"""Traces to and from files: ``save``, ``load``; ``load`` also takes a device in C."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hdvlab.commands.c_device import is_c_device, load_device
 from hdvlab.commands.runs import trace_of
 from hdvlab.commands.text import Text, count
 from hdvlab.errors import TraceError, UsageError
 
 if TYPE_CHECKING:
-    from hdvlab.lab import Lab
+    from hdvlab.lab import Lab, Plugged
     from hdvlab.trace.trace import Trace
 
 _TABLES = (".csv", ".tsv", ".txt", ".json", ".xlsx")
@@ -76,18 +77,31 @@ def open_file(path: str) -> Trace:
         raise _readable(error, source) from error
 
 
-def load(lab: Lab, path: str, *, name: str | None = None) -> Trace:
-    """Read a trace and keep it under a name, for ``trace --run NAME`` and ``plot ... --run NAME``.
+def load(
+    lab: Lab, path: str, *, name: str | None = None, slot: int | None = None, config: Sequence[str] = ()
+) -> Trace | Plugged:
+    """Plug in a compiled device, or read a trace and keep it under a name, for ``--run NAME``.
 
     Parameters
     ----------
     lab : Lab
-        What keeps it.
+        What takes it.
     path : str
-        A recording, a Parquet archive or another tool's log; what it is, is found from its content.
+        A shared object or a C source with a device in it, see :func:`hdvlab.commands.load_device`; else a recording, a
+        Parquet archive or another tool's log. What it is, is found from its content, a source from its ending.
     name : str, optional
-        The file's name without its ending, when not given.
+        The device's own name, or the trace file's without its ending, when not given.
+    slot : int, optional
+        For a device: 0 to 31.
+    config : sequence of str
+        For a device: ``key=value`` strings.
     """
+    if is_c_device(Path(path)):
+        return load_device(lab, path, name=name, slot=slot, config=config)
+    if slot is not None or config:
+        option = "--slot" if slot is not None else "--config"
+        what = "is no compiled device (ELF)" if Path(path).expanduser().exists() else "is not there"
+        raise UsageError(f"{path} {what}; {option} is for devices, a trace is loaded without it")
     if name is None:
         stem = Path(path).name
         while (cut := Path(stem).suffix) in _ENDINGS and cut != stem:

@@ -120,7 +120,7 @@ def _find_place(lab: Lab, match: re.Match[str], size: int | None) -> Location:
     if match["space"].lower() == "config":
         return Location(plugged, None, offset, size or 4)
     bar = int(match["space"][3:])
-    sizes = {index: one.bar_size for index, one in plugged.device.description.bars.items()}
+    sizes = {index: one.bar_size for index, one in plugged.bars.items()}
     if bar not in sizes:
         raise UsageError(f"{plugged.name} has no bar{bar}; {nearest('', (f'bar{index}' for index in sizes))}")
     size = size or 4

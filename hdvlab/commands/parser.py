@@ -56,7 +56,9 @@ class Parser(argparse.ArgumentParser):
     def parse_words(self, words: Sequence[str]) -> argparse.Namespace:
         """Parse; words that nothing takes are an error that names the nearest option."""
         parsed, rest = self.parse_known_args(list(words))
-        if rest:
+        if rest and "flags" in parsed:  # a verb that hands what it does not know to a compiler
+            parsed.flags = rest
+        elif rest:
             raise UsageError(self._too_much(rest[0]))
         return parsed
 
@@ -124,6 +126,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("write", "write over the bus, as a driver would", arguments.write, example="write CTRL 0x1f"),
     Verb("run", "run a Python function as the guest", arguments.run, example="run driver"),
     Verb("guest", "run the cell as the guest", arguments.guest, cell=True, example="guest -o run1"),
+    Verb("c", "compile the cell as a device in C and plug it in", arguments.c, cell=True, example="c --name blink -O3"),
     Verb("record", "record what happens during the cell", arguments.record, cell=True, example="record -o run1"),
     Verb("mark", "put a line of text into the trace", arguments.mark, example="mark before the reset"),
     Verb(
@@ -136,8 +139,12 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb("faults", "what failed in the devices' code", arguments.nothing),
     Verb("save", "write the trace to a directory or a .parquet file", arguments.save, example="save run1.parquet"),
-    Verb("load", "read a recording, a .parquet file or an mmiotrace log", arguments.load, example="load run1.parquet"),
+    Verb(
+        "load", "plug in a compiled device; or read a recording, a .parquet file, an mmiotrace log", arguments.load,
+        example="load ./blink.so --name blink",
+    ),
     Verb("convert", "read a trace and write it in another form", None, arguments.convert),
+    Verb("config", "what a compiler needs for a device or a program in C", None, arguments.config),
     Verb("tour", "the tour notebook: everything once, in ten minutes", None, arguments.rest),
     Verb("bench", "what things cost on this machine", None, arguments.rest),
     Verb("doctor", "what is here, what is missing, and how to get it", None, arguments.nothing),

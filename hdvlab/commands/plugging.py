@@ -5,21 +5,23 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from hdvlab.commands.c_device import open_device
 from hdvlab.commands.nearest import nearest
 from hdvlab.commands.text import Text
 from hdvlab.errors import UsageError
 
 if TYPE_CHECKING:
-    from hdvlab.device import Device
+    from hdvlab.device import Device, Pluggable
     from hdvlab.lab import Lab, Plugged
 
 
 def plug(
     lab: Lab,
-    device: str | Device | type[Device],
+    device: str | Pluggable | type[Device],
     *,
     name: str | None = None,
     slot: int | None = None,
@@ -33,7 +35,8 @@ def plug(
     lab : Lab
         Where.
     device : str, Device or subclass
-        A name means a class or a device in ``namespace``, else a device that comes with hdvlab, such as ``edu``.
+        A name means a class or a device in ``namespace``, else a device that comes with hdvlab, such as ``edu``, or
+        its C version, ``edu.c``, which is compiled now.
     name : str, optional
         How the lab calls it: a class's name in lower case, or an object's own name, when not given. A device that
         already has the name gives its place up.
@@ -44,17 +47,20 @@ def plug(
     namespace : mapping, optional
         The person's variables.
     """
-    from hdvlab.device import Device
-
     if isinstance(device, str):
         found = find_device(device, namespace or {})
-        if isinstance(found, Device):
+        if look_up(device, namespace or {}) is found and not isinstance(found, type):
             name = name or device.rpartition(".")[2].lower()
         device = found
+    check_settings(config)
+    return lab.plug(device, name=name, slot=slot, configuration=config)
+
+
+def check_settings(config: Sequence[str]) -> None:
+    """Settings are ``key=value``."""
     for setting in config:
         if "=" not in setting:
             raise UsageError(f"--config {setting}: write key=value")
-    return lab.plug(device, name=name, slot=slot, configuration=config)
 
 
 def unplug(lab: Lab, device: str) -> Text:
@@ -89,22 +95,38 @@ def look_up(name: str, namespace: Mapping[str, Any]) -> Any:
     return found
 
 
-def is_device(value: object) -> TypeGuard[Device | type[Device]]:
+def is_device(value: object) -> TypeGuard[Pluggable | type[Device]]:
     """Whether a value can be plugged in."""
-    from hdvlab.device import Device
+    from hdvlab.device import CompiledDevice, Device
 
     if isinstance(value, type):
         return issubclass(value, Device) and value is not Device
-    return isinstance(value, Device)
+    return isinstance(value, Device | CompiledDevice)
 
 
 def pluggable(namespace: Mapping[str, Any]) -> list[str]:
     """What ``plug`` would take: device classes and devices in a namespace, then the library's."""
     own = [name for name, value in namespace.items() if not name.startswith("_") and is_device(value)]
-    return list(dict.fromkeys([*own, *library()]))
+    also_in_c = [f"{one}.c" for one in library() if _classes(one) and c_source(one) is not None]
+    return list(dict.fromkeys([*own, *library(), *also_in_c]))
 
 
-def find_device(name: str, namespace: Mapping[str, Any]) -> Device | type[Device]:
+def _classes(name: str) -> list[type[Device]]:
+    """The device classes that come with hdvlab under a name."""
+    from hdvlab.device import Device
+
+    module = library_module(name)
+    everything = vars(module).values() if module is not None else ()
+    return [one for one in everything if isinstance(one, type) and issubclass(one, Device) and one is not Device]
+
+
+def c_source(name: str) -> Path | None:
+    """The C source of a device that comes with hdvlab, or None where it has none."""
+    source: Path | None = getattr(library_module(name), "C_SOURCE", None)
+    return source
+
+
+def find_device(name: str, namespace: Mapping[str, Any]) -> Pluggable | type[Device]:
     """The class or device that a name means.
 
     Raises
@@ -115,9 +137,11 @@ def find_device(name: str, namespace: Mapping[str, Any]) -> Device | type[Device
     found = look_up(name, namespace)
     if is_device(found):
         return found
-    module = library_module(name.lower())
-    if module is not None:
-        return next(value for value in vars(module).values() if isinstance(value, type) and is_device(value))
+    if classes := _classes(name.lower()):
+        return classes[0]
+    source = c_source(name.lower().removesuffix(".c"))
+    if source is not None:
+        return open_device(source)
     known = pluggable(namespace)
     if found is not None:
         what = "is no device" if isinstance(found, type) else f"is {found!r:.40}, no device"

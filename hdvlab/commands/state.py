@@ -120,13 +120,13 @@ def status(lab: Lab | None) -> Status:
 
 def _device(one: Plugged) -> DeviceStatus:
     bars = []
-    for index, bar in one.device.description.bars.items():
+    for index, bar in one.bars.items():
         placed = one.function.bars.get(index) if one.function is not None else None
         where = f"at {placed.address:#x}" if placed is not None else "not placed"
         bars.append(f"bar{index} {where}, {_size(bar.bar_size)}, {count(len(bar.map), 'register')}")
     device = one.device
     return DeviceStatus(
-        one.name, one.address, f"{device.vendor_id:04x}:{device.device_id:04x}", type(device).__name__, tuple(bars)
+        one.name, one.address, f"{device.vendor_id:04x}:{device.device_id:04x}", device.type_name, tuple(bars)
     )
 
 

@@ -173,6 +173,11 @@ class Device:
         return self._name
 
     @property
+    def type_name(self) -> str:
+        """Name of its class."""
+        return type(self).__name__
+
+    @property
     def config(self) -> bytes:
         """The device's own config space, 4096 bytes; BARs and command register are the machine's."""
         config = ffi.new("uint8_t **")

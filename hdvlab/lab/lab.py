@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from hdvlab.device import Device, Fault
+from hdvlab.device import Device, Fault, Pluggable
 from hdvlab.errors import HdvError, HResult, StateError, TraceError, TraceLossWarning, UsageError
 from hdvlab.guest import Guest, Program
 from hdvlab.lab.forgotten import make_room, when_forgotten
@@ -25,6 +25,7 @@ from hdvlab.lab.run import Run
 from hdvlab.systems import EmbeddedMachine
 from hdvlab.systems.embedded import SLOT_COUNT
 from hdvlab.trace.recorder import Recorder
+from hdvlab.trace.schema import Kind
 from hdvlab.trace.tables import BarInfo, DeviceInfo
 from hdvlab.trace.trace import Trace
 
@@ -133,7 +134,7 @@ class Lab:
     @_alone
     def plug(
         self,
-        device: Device | type[Device],
+        device: Pluggable | type[Device],
         *,
         name: str | None = None,
         slot: int | None = None,
@@ -145,7 +146,7 @@ class Lab:
 
         Parameters
         ----------
-        device : Device or subclass
+        device : Device, subclass or CompiledDevice
             A class is instantiated without arguments.
         name : str, optional
             How the lab calls it; the class's name in lower case when not given.
@@ -165,7 +166,9 @@ class Lab:
             if not issubclass(device, Device):
                 raise UsageError(f"{device.__name__} is no device; derive it from hdvlab.Device")
             device = device()
-        name = name or type(device).__name__.lower()
+        elif not isinstance(device, Pluggable):
+            raise UsageError(f"{device!r:.40} is no device; derive a class from hdvlab.Device, or load a compiled one")
+        name = name or device.type_name.lower()
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
             raise UsageError(f"{name!r} cannot be a device's name; use letters, digits and _")
         before = self._plugged.get(name)
@@ -177,9 +180,10 @@ class Lab:
             raise UsageError(f"slot {slot}: {reason}")
         one = Plugged(self, device, name, slot, configuration, self.trace.add_device(self._info(device, name, slot)))
         if device.plugged_in and (before is None or before.device is not device):
-            raise StateError(f"{device.name} is plugged in already; make another one: {type(device).__name__}()")
+            raise StateError(f"{device.type_name} is plugged in already; make another one")
         if before is not None:
             self.unplug(name)
+        began = len(self.trace)
         try:
             self._moving.append(one)
             self._plugged[name] = one
@@ -191,13 +195,25 @@ class Lab:
         except BaseException as error:
             self._settle()
             self._refused.extend(fault.without_traceback() for fault in device.faults)
-            if isinstance(error, HdvError) and device.faults:
-                last = device.faults[-1]
+            step = self._refused_step(one, began)
+            if isinstance(error, HdvError) and (device.faults or step):
                 gone = f"; the {name} that was there before is out" if before is not None else ""
-                reason = f"{name} is not plugged in, because its {last.operation} failed: {last.error}{gone}"
-                raise type(error)(reason, error.hresult) from None
+                reason = f"its {step} answered {error.symbol}"
+                if device.faults:
+                    last = device.faults[-1]
+                    reason = f"its {last.operation} failed: {last.error}"
+                raise type(error)(f"{name} is not plugged in, because {reason}{gone}", error.hresult) from None
             raise
         return one
+
+    def _refused_step(self, one: Plugged, since: int) -> str:
+        """The callback of its power-on that a device answered with a failure; "" where none did, or no row is left."""
+        columns = self.trace[since:].columns()
+        steps = {Kind.initialize: "Initialize", Kind.set_configuration: "SetConfiguration",
+                 Kind.get_details: "GetDetails", Kind.start: "Start"}  # fmt: skip
+        rows = zip(columns["kind"], columns["device"], columns["status"], strict=True)
+        return next((steps[kind] for kind, device, status in rows
+                     if kind in steps and device == one.index and status < 0), "")  # fmt: skip
 
     def _free_slot(self) -> int:
         taken = {one.slot for one in self._plugged.values()}
@@ -207,7 +223,7 @@ class Lab:
         raise StateError(f"all {SLOT_COUNT - _FIRST_SLOT} slots are taken; unplug something")
 
     @staticmethod
-    def _info(device: Device, name: str, slot: int) -> DeviceInfo:
+    def _info(device: Pluggable, name: str, slot: int) -> DeviceInfo:
         bars = {index: BarInfo(bar.bar_size, None, bar.map) for index, bar in device.description.bars.items()}
         return DeviceInfo(name, device.vendor_id, device.device_id, f"00:{slot:02x}.0", "", bars)
 

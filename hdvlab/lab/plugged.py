@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hdvlab._core import lib
-from hdvlab.device import Device
-from hdvlab.errors import AccessError, HResult, StateError
+from hdvlab.device import CannotPeekError, Pluggable
+from hdvlab.device.pluggable import BarLayout
+from hdvlab.errors import AccessError, DeviceError, HdvError, HResult, StateError
 from hdvlab.guest import Function, GuestBar
 from hdvlab.hdv.callbacks import take_failure
 from hdvlab.pci import BarDescription, lspci
@@ -30,7 +31,7 @@ class Plugged:
     """
 
     def __init__(
-        self, lab: Lab, device: Device, name: str, slot: int, configuration: Sequence[str], index: int
+        self, lab: Lab, device: Pluggable, name: str, slot: int, configuration: Sequence[str], index: int
     ) -> None:
         self._lab = lab
         self.device = device
@@ -53,7 +54,12 @@ class Plugged:
     @property
     def maps(self) -> dict[int, RegisterMap]:
         """Register descriptions per BAR."""
-        return {index: bar.map for index, bar in self.device.description.bars.items()}
+        return {index: bar.map for index, bar in self.bars.items()}
+
+    @property
+    def bars(self) -> Mapping[int, BarLayout]:
+        """BARs as the device describes them."""
+        return self.device.description.bars
 
     def on(self) -> Function:
         """The function on the bus.
@@ -68,7 +74,19 @@ class Plugged:
         return self.function
 
     def power_on(self, function: Function) -> None:
-        """The machine is on and the BARs are placed: ``plugged.bar0`` works from now on."""
+        """The machine is on and the BARs are placed: ``plugged.bar0`` works from now on.
+
+        Raises
+        ------
+        DeviceError
+            The BARs that the guest found are not those that the device describes.
+        """
+        told = {index: bar.bar_size for index, bar in self.bars.items()}
+        found = {index: bar.size for index, bar in function.bars.items()}
+        if told != found:
+            raise DeviceError(
+                f"{self.name} is described with {_sizes(told)}, but its GetDetails has {_sizes(found)}; make them agree"
+            )
         self.function = function
         for index, bar in function.bars.items():
             vars(self)[f"bar{index}"] = bar
@@ -154,25 +172,38 @@ class Plugged:
         Returns
         -------
         DataFrame
-            Columns ``bar``, ``offset``, ``register``, ``access``, ``value`` (int), ``fields`` (text), ``doc``; one row
-            per register.
+            Columns ``bar``, ``offset``, ``register``, ``access``, ``value`` (int; ``<NA>`` where the device cannot be
+            looked at), ``fields`` (text), ``doc``; one row per register.
         """
         import pandas as pd
 
         rows = []
         for index, registers in self.maps.items():
             for register in registers:
-                value = self.peek(index, register.offset, register.size)
-                rows.append((index, register.offset, register.name, register.access.value, value,
-                             register.describe(value), register.doc))  # fmt: skip
+                value = self.value_of(index, register)
+                rows.append((index, register.offset, register.name, register.access.value,
+                             pd.NA if value is None else value,
+                             "" if value is None else register.describe(value), register.doc))  # fmt: skip
         columns = ["bar", "offset", "register", "access", "value", "fields", "doc"]
-        return pd.DataFrame(rows, columns=columns).astype({"value": "uint64"})
+        known = not any(row[4] is pd.NA for row in rows)
+        return pd.DataFrame(rows, columns=columns).astype({"value": "uint64" if known else "UInt64"})
+
+    def value_of(self, bar: int, register: Register) -> int | None:
+        """A register's stored value; None where the device has no way to look at it without touching it."""
+        try:
+            return self.peek(bar, register.offset, register.size)
+        except CannotPeekError:
+            return None
+        except HdvError as error:
+            if error.hresult == HResult.ERROR_NOT_FOUND:  # a compiled device that does not tell all
+                return None
+            raise
 
     def lspci(self, verbose: int = 0, hex_level: int = 0) -> str:
         """What ``lspci`` would print, from config space as the machine answers it; looking leaves no rows."""
         bars = [
             BarDescription(index, bar.bar_size, bar.bits, bar.prefetchable, self.on().bars[index].address)
-            for index, bar in self.device.description.bars.items()
+            for index, bar in self.bars.items()
         ]
         return lspci(
             self._lab.machine.config_peek(self.slot), self.address, verbose=verbose, hex_level=hex_level, bars=bars
@@ -182,3 +213,7 @@ class Plugged:
         d = self.device
         state = "on" if self.function is not None else "off"
         return f"<{self.name} at {self.address}, {d.vendor_id:04x}:{d.device_id:04x}, {state}>"
+
+
+def _sizes(bars: Mapping[int, int]) -> str:
+    return ", ".join(f"bar{index} of {size:#x} bytes" for index, size in bars.items()) or "no BARs"

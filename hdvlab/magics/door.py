@@ -20,7 +20,7 @@ from hdvlab.magics.mistake import in_one_line, in_own_frames, misspelt, warnings
 
 if TYPE_CHECKING:
     from hdvlab.guest import Guest
-    from hdvlab.lab import Lab, Run
+    from hdvlab.lab import Lab, Plugged, Run
 
 #: Verbs that look at the person's variables.
 _WITH_NAMESPACE = ("plug", "trace", "plot", "save")
@@ -111,7 +111,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
 
     # ---- %%hdv -------------------------------------------------------------------------------------------------
 
-    def _cell(self, words: list[str], body: str) -> Run | None:
+    def _cell(self, words: list[str], body: str) -> Run | Plugged | None:
         known = verbs("cell")
         if not words:
             raise UsageError(f"%%hdv needs a verb: {' or '.join(known)}")
@@ -123,6 +123,9 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             hint = f"write %hdv {name}, with one %" if is_line else nearest(name, known)
             raise UsageError(f"{name} takes no cell; {hint}" if is_line else f"no verb {name} for a cell; {hint}")
         options = verb_parser(name).parse_words(rest)
+        if name == "c":
+            # A line for the magic's own, so that the compiler counts as the notebook does.
+            return commands.c(commands.current_lab(), f"\n{body}", **vars(options))
         if options.out is not None and not options.out.isidentifier():
             raise UsageError(f"--out {options.out}: a variable's name is needed")
         try:

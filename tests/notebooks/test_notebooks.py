@@ -50,6 +50,28 @@ def test_the_tour_counts_the_real_drivers_accesses(tour: nbformat.NotebookNode) 
         assert count in texts
 
 
+@pytest.fixture(scope="module")
+def c_device(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
+    return _run(NOTEBOOKS / "01-c-device.ipynb", tmp_path_factory.mktemp("c"))
+
+
+def test_the_page_on_c_devices_shows_equal_traces_and_its_pictures(c_device: nbformat.NotebookNode) -> None:
+    printed = "".join(output.text for output in _outputs(c_device) if output.output_type == "stream")
+    assert "rows each; equal: True" in printed
+    pictures = [output for output in _outputs(c_device) if "image/png" in output.get("data", {})]
+    assert len(pictures) == 2
+    texts = [output.get("data", {}).get("text/plain", "") for output in _outputs(c_device)]
+    assert any("returned [532, 32640, 432]" in text for text in texts)
+
+
+def test_the_only_error_on_the_page_on_c_devices_is_the_compilers(c_device: nbformat.NotebookNode) -> None:
+    [error] = [output for output in _outputs(c_device) if output.output_type == "error"]
+    assert error.ename == "CompileError"
+    assert "blink.c:5:12: error: " in error.evalue
+    assert len(error.traceback) == 1
+    assert not [one for one in _outputs(c_device) if one.output_type == "stream" and one.name == "stderr"]
+
+
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
 def test_notebooks_are_kept_without_outputs(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)

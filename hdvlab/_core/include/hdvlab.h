@@ -11,6 +11,7 @@
 #include "ComputeCore.h"
 #include "HyperVDeviceVirtualization.h"
 #include "VmDeviceHost.h"
+#include "hdvlab_device.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -203,6 +204,9 @@ HRESULT hdvlab_bench_wakes(HCS_SYSTEM system, HDV_DEVICE device, uint64_t addres
 /* ---- devices ---------------------------------------------------------------------------------------------------- */
 
 HRESULT hdvlab_device_set_index(HDV_DEVICE device, uint16_t index); /* the number its rows carry */
+/* Ends one instance, with its Stop and Teardown, which HDV itself does only with its host; a slot that it is in is empty
+ * afterwards. E_HANDLE: it is gone already; ERROR_INVALID_STATE: from a callback, or while power is being switched. */
+HRESULT hdvlab_device_end(HDV_DEVICE device);
 /* Keeps the address of an aperture good past its end: the pages are zeros from then on, and not another's, until the hold
  * is released. Without one, an ended aperture's pages stay until its system is gone or 1,024 younger ones have ended.
  * ERROR_NOT_FOUND: no aperture of the device has that address. */
@@ -221,6 +225,17 @@ HRESULT hdvlab_device_leave(HDV_DEVICE device);
 HRESULT hdvlab_device_wait_idle(HDV_DEVICE device, uint32_t wait_ms);
 /* S_OK when this thread is in one of the device's callbacks or has entered it, else 1 (S_FALSE). */
 HRESULT hdvlab_device_inside(HDV_DEVICE device);
+/* Who an instance is. What GetDetails answers is zero before it was asked. */
+typedef struct {
+    GUID class_id, instance_id;
+    HDV_PCI_PNP_ID pnp_id;
+    uint32_t probed_bars[6];
+} HDVLAB_DEVICE_DETAILS;
+HRESULT hdvlab_device_details(HDV_DEVICE device, HDVLAB_DEVICE_DETAILS *details);
+/* Calls a device's own peek as if in a callback, without a row. ERROR_INVALID_STATE when it is not running or this
+ * thread is inside, E_INVALIDARG outside the BAR; else what the peek answers. */
+HRESULT hdvlab_device_peek(HDV_DEVICE device, HDVLAB_DEVICE_PEEK peek, uint32_t bar, uint64_t offset, uint32_t size,
+                           uint64_t *value);
 /* The row being served on this thread, -1 = none. Work that goes on elsewhere takes it along. */
 int64_t hdvlab_cause(void);
 void hdvlab_set_cause(int64_t row);

@@ -81,6 +81,9 @@ struct host {
 #define COMMAND_MEMORY 0x2u
 #define COMMAND_BUS_MASTER 0x4u
 
+/* HdvTeardownDeviceHost, whatever thread this is: waits for callbacks of the host's devices, if it has any. */
+HRESULT host_end(HDV_HOST host);
+
 /* A callback of a concurrent device that this thread is in. */
 struct inside {
     const struct device *device; /* NULL = it is the only one in its device */

@@ -134,11 +134,17 @@ HRESULT HdvTeardownDeviceHost(HDV_HOST deviceHostHandle) {
     struct host *host = handle_acquire(deviceHostHandle, HANDLE_HOST);
     if (!host)
         return handle_refusal(deviceHostHandle);
-    HRESULT hr = S_OK;
-    if (thread_context.depth) /* a callback that waited for the end of callbacks would wait for itself */
-        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
-    else if (!handle_retire(deviceHostHandle, HANDLE_HOST))
-        hr = E_HANDLE;
+    /* A callback that waited for the end of callbacks would wait for itself. */
+    HRESULT hr = thread_context.depth ? HRESULT_FROM_WIN32(ERROR_INVALID_STATE) : host_end(deviceHostHandle);
+    handle_release(deviceHostHandle);
+    return hr;
+}
+
+HRESULT host_end(HDV_HOST deviceHostHandle) {
+    struct host *host = handle_acquire(deviceHostHandle, HANDLE_HOST);
+    if (!host)
+        return E_HANDLE;
+    HRESULT hr = handle_retire(deviceHostHandle, HANDLE_HOST) ? S_OK : E_HANDLE;
     if (hr == S_OK) {
         struct system *system = host->system;
         pthread_mutex_lock(&system->lock);

@@ -246,9 +246,9 @@ HRESULT hdvlab_register_file_instance(HDVLAB_REGISTER_FILE handle, HDV_HOST host
 HRESULT hdvlab_register_file_end(HDVLAB_REGISTER_FILE handle) {
     struct register_file *file = acquire(handle);
     if (!file)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HDV_DEVICE device = atomic_load(&file->device);
-    HRESULT hr = device ? system_end_device(device) : 1; /* S_FALSE */
+    HRESULT hr = device ? hdvlab_device_end(device) : 1; /* S_FALSE */
     handle_release(handle);
     return hr == E_HANDLE ? 1 : hr; /* it ended meanwhile */
 }

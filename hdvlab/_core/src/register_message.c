@@ -171,7 +171,7 @@ HRESULT hdvlab_register_file_message(HDVLAB_REGISTER_FILE handle, uint32_t vecto
         return E_POINTER;
     struct register_file *file = handle_acquire(handle, HANDLE_REGISTER_FILE);
     if (!file)
-        return E_HANDLE;
+        return handle_refusal(handle);
     *message = (HDVLAB_MESSAGE){0};
     pthread_mutex_lock(&file->message_lock);
     HRESULT hr = vector < vectors_of(file) ? S_OK : E_INVALIDARG;
@@ -228,7 +228,7 @@ void message_unmasked(struct register_file *file) {
 HRESULT hdvlab_register_file_withdraw(HDVLAB_REGISTER_FILE handle, uint32_t vector) {
     struct register_file *file = handle_acquire(handle, HANDLE_REGISTER_FILE);
     if (!file)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HRESULT hr = 1; /* S_FALSE */
     pthread_mutex_lock(&file->message_lock);
     if (vector >= vectors_of(file)) {

@@ -379,22 +379,18 @@ HRESULT system_add_slot(struct system *system, uint32_t number, int hosting, con
     return hr;
 }
 
-HRESULT system_end_device(HDV_DEVICE handle) {
+HRESULT hdvlab_device_end(HDV_DEVICE handle) {
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(handle);
     struct system *system = device->system;
     int before;
     HRESULT hr = claim(system, -1, &before);
     if (hr == S_OK) {
         for (int i = 0; i < HDVLAB_SLOT_COUNT; i++) {
             struct slot *slot = &system->slots[i];
-            if (atomic_load(&slot->device) == handle) {
-                power_off(system, slot);
-                free(slot->configuration);
-                memset(slot, 0, sizeof *slot);
-                system->ops->remap(system);
-            }
+            if (atomic_load(&slot->device) == handle)
+                clear_slot(system, slot);
         }
         device_tear_down(device); /* where it was in no slot */
         reap(system);

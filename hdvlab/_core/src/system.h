@@ -102,7 +102,5 @@ void system_set_paused(struct system *system, int paused);
 HRESULT system_wait_resumed(struct system *system, uint32_t wait_ms);
 
 void compute_free(struct compute *compute); /* compute_system.c */
-/* Ends one instance, with its Teardown; a slot that it is in is empty afterwards. E_HANDLE: it is gone already. */
-HRESULT system_end_device(HDV_DEVICE device);
 
 #endif
