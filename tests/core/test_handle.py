@@ -134,7 +134,7 @@ GOOD: dict[str, Callable[[], Any]] = {
     "VOID *": lambda: ffi.NULL,
     "void *": lambda: ffi.new("char[8192]"),
     "const void *": lambda: ffi.new("char[64]"),
-    "const VOID *": lambda: CallbackDevice().interface,
+    "const VOID *": lambda: _interface(),
     "const GUID *": lambda: guid(CLASS_ID),
     "GUID *": lambda: guid(CLASS_ID),
     "DWORD *": lambda: ffi.new("uint32_t *"),
@@ -169,6 +169,12 @@ GOOD: dict[str, Callable[[], Any]] = {
     "uint64_t **": lambda: ffi.new("uint64_t **"),
     "uint8_t **": lambda: ffi.new("uint8_t **"),
 }
+
+
+def _interface() -> Any:
+    """Of a device that stays as long as whoever creates an instance of it."""
+    _kept.append(CallbackDevice())
+    return _kept[-1].interface
 
 
 def _unknown() -> Any:
