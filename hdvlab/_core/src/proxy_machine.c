@@ -110,15 +110,15 @@ HRESULT HdvProxyDeviceHost(HCS_SYSTEM ComputeSystem, PVOID DeviceHost_IUnknown, 
     (void)TargetProcessId; /* what carries the calls knows its peer */
     if (!DeviceHost_IUnknown || !IpcSectionHandle)
         return E_POINTER;
-    IUnknown *unknown = DeviceHost_IUnknown;
-    proxy_host *remote = NULL;
-    if (FAILED(unknown->lpVtbl->QueryInterface(unknown, &proxy_host_iid, (void **)&remote)) || !remote)
-        return E_NOINTERFACE;
     HDV_HOST handle = NULL;
     HRESULT hr = HdvInitializeDeviceHost(ComputeSystem, &handle);
-    if (FAILED(hr)) {
-        remote->table->Release(remote);
+    if (FAILED(hr))
         return hr;
+    IUnknown *unknown = DeviceHost_IUnknown;
+    proxy_host *remote = NULL;
+    if (FAILED(unknown->lpVtbl->QueryInterface(unknown, &proxy_host_iid, (void **)&remote)) || !remote) {
+        host_end(handle); /* also in a callback: it has no devices */
+        return E_NOINTERFACE;
     }
     struct host *host = handle_acquire(handle, HANDLE_HOST);
     if (!host) { /* the machine was closed meanwhile */
@@ -132,7 +132,7 @@ HRESULT HdvProxyDeviceHost(HCS_SYSTEM ComputeSystem, PVOID DeviceHost_IUnknown, 
     const struct proxy_port port = {proxy_serve, NULL, (uint64_t)(uintptr_t)handle};
     *IpcSectionHandle = port.target;
     if (FAILED(hr = remote->table->registered(remote, &port)))
-        host_end(handle); /* also in a callback: it has no devices yet */
+        host_end(handle);
     handle_release(handle);
     return hr;
 }
