@@ -91,6 +91,7 @@ HRESULT hdvlab_system_close(void *);
 HRESULT hdvlab_system_add_slot(void *, uint32_t, const GUID *, const GUID *, uint32_t, const uint16_t *const *);
 HRESULT hdvlab_system_remove_slot(void *, uint32_t);
 HRESULT hdvlab_system_device(void *, uint32_t, void **);
+HRESULT hdvlab_system_find(void *, const GUID *, const GUID *, void **);
 HRESULT hdvlab_guest_config_read(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t *);
 HRESULT hdvlab_guest_config_write(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t);
 HRESULT hdvlab_guest_config_peek(void *, uint32_t, uint8_t *);

@@ -2,5 +2,6 @@
 
 from hdvlab.device.device import Device
 from hdvlab.device.fault import Fault
+from hdvlab.device.remote import RemoteDevice, serve
 
-__all__ = ["Device", "Fault"]
+__all__ = ["Device", "Fault", "RemoteDevice", "serve"]

@@ -1,15 +1,18 @@
 """The HDV vocabulary: enumerations, structures, device hosts, guest memory, doorbells, sections, callbacks."""
 
+from hdvlab.hdv.broker import Broker, RemoteHost
 from hdvlab.hdv.constants import BarSelector, DeviceType, DoorbellFlags, InterfaceVersion, MmioMappingFlags
 from hdvlab.hdv.doorbell import Doorbell
 from hdvlab.hdv.host import DeviceHost
 from hdvlab.hdv.memory import Aperture, deliver_guest_interrupt, read_guest_memory, write_guest_memory
+from hdvlab.hdv.proxy import ProxyDeviceHost
 from hdvlab.hdv.section import Section
 from hdvlab.hdv.structures import PnpId
 
 __all__ = [
     "Aperture",
     "BarSelector",
+    "Broker",
     "DeviceHost",
     "DeviceType",
     "Doorbell",
@@ -17,6 +20,8 @@ __all__ = [
     "InterfaceVersion",
     "MmioMappingFlags",
     "PnpId",
+    "ProxyDeviceHost",
+    "RemoteHost",
     "Section",
     "deliver_guest_interrupt",
     "read_guest_memory",

@@ -27,7 +27,11 @@ class DeviceHost:
         The machine is closed (``E_HANDLE``).
     """
 
+    #: Whether its devices reach guest memory through apertures only, and may make no doorbells and sections.
+    restricted = False
+
     def __init__(self, system: Any) -> None:
+        self.system = system
         handle = ffi.new("void **")
         check(lib.HdvInitializeDeviceHost(system, handle), "HdvInitializeDeviceHost")
         self.handle: Any = handle[0]

@@ -18,6 +18,7 @@ _ADVICE: dict[int, str] = {
     HResult.ERROR_INVALID_STATE: "the device is not running; map sections in start() or later",
     HResult.ERROR_ALREADY_EXISTS: "another section backs part of this range",
     HResult.E_INVALIDARG: "the range is outside the BAR",
+    HResult.E_ACCESSDENIED: "a device whose machine is in another process may not; the machine's owner may, for it",
 }
 
 

@@ -9,14 +9,16 @@ import re
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from hdvlab.device import Device, Fault
-from hdvlab.errors import HdvError, HResult, StateError, TraceError, TraceLossWarning, UsageError
+from hdvlab.device import Device, Fault, RemoteDevice
+from hdvlab.errors import BackendError, HdvError, HResult, StateError, TraceError, TraceLossWarning, UsageError
 from hdvlab.guest import Guest, Program
+from hdvlab.hdv import Broker, RemoteHost
 from hdvlab.lab.plugged import Plugged
 from hdvlab.lab.power import Power
 from hdvlab.lab.run import Run
@@ -88,6 +90,7 @@ class Lab:
         self._power: Power | None = None
         self._programs: list[Program] = []
         self._refused: list[Fault] = []
+        self._known_hosts: weakref.WeakSet[RemoteHost] = weakref.WeakSet()
         self._door = threading.RLock()
         """Held by whoever plugs, unplugs, or switches the power."""
         self._told_of_loss = False
@@ -131,7 +134,7 @@ class Lab:
             if not issubclass(device, Device):
                 raise UsageError(f"{device.__name__} is no device; derive it from hdvlab.Device")
             device = device()
-        name = name or type(device).__name__.lower()
+        name = name or device.type_name.lower()
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
             raise UsageError(f"{name!r} cannot be a device's name; use letters, digits and _")
         before = self._plugged.get(name)
@@ -250,6 +253,8 @@ class Lab:
             raise
         self._power = None
         power.off(self)
+        for one in [one for one in self if isinstance(one.device, RemoteDevice)]:
+            del self._plugged[one.name]  # its process ends with the machine
 
     def close(self) -> None:
         """Power off and end the recording; a temporary trace is removed. Closing twice is nothing."""
@@ -266,6 +271,53 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    # ---- devices in processes of their own -----------------------------------------------------------------------
+
+    @_alone
+    def broker(self, path: str | os.PathLike[str], *, budget: float = 1.0) -> Broker:
+        """Let device hosts of other processes into this machine; it is powered on if it is off.
+
+        A process that calls ``hdvlab.device.serve(Blink, path)`` makes ``lab.plug(RemoteDevice(Blink))`` work here. When
+        it ends or hangs the guest reads all ones, a fault row says so and a line is printed; a new process can take its
+        place (plug again). The broker ends with the machine's power, and so do its processes.
+
+        Parameters
+        ----------
+        path : path
+            Socket to make; mode 0600, in a directory of mode 0700.
+        budget : float
+            Seconds that a guest waits for one answer, 0.001 to 4.
+        """
+        if self._power is None:
+            self.start()
+        assert self._power is not None
+        broker = Broker(
+            self._power.machine.handle, path, budget=budget, changed=self._host_changed, refused=self._host_refused
+        )
+        self._power.brokers.append(broker)
+        return broker
+
+    def _host_changed(self, host: RemoteHost) -> None:
+        """On the broker's thread: the person is told."""
+        what = f"the device host in process {host.process_id}"
+        if host.state == "hung":
+            self._tell(f"{what} does not answer; the guest reads all ones until it does", HResult.ERROR_TIMEOUT)
+        elif host.state == "ended" and host.reason != HResult.S_OK:
+            self._tell(f"{what} is gone; the guest reads all ones of its devices. Plug them again", host.reason)
+        elif host.state == "up" and host not in self._known_hosts:
+            self._known_hosts.add(host)
+            with contextlib.suppress(HdvError):
+                self.mark(f"{what} has come")
+
+    def _host_refused(self, error: HdvError) -> None:
+        self._tell(f"a device host was not let in: {error}", error.hresult)
+
+    def _tell(self, text: str, hresult: int) -> None:
+        error = BackendError(text, hresult)
+        self._refused.append(Fault("device host", "proxy", hresult, error, str(error), -1))
+        with contextlib.suppress(Exception):
+            print(f"{text} ({HResult.symbol_of(hresult)})", file=sys.stderr)
 
     # ---- the guest ---------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from hdvlab._core import lib
 from hdvlab.device import Fault
 from hdvlab.errors import HdvError, HResult, check
 from hdvlab.guest import Function, Guest, RamAllocator, VectorAllocator
-from hdvlab.hdv import DeviceHost
+from hdvlab.hdv import Broker, DeviceHost
 from hdvlab.lab.plugged import Plugged
 from hdvlab.systems import EmbeddedMachine
 from hdvlab.systems.firmware import Placement, configure
@@ -44,6 +44,8 @@ class Power:
         self._placement = Placement()
         self.ram = RamAllocator(machine.ram_size)
         self.vectors = VectorAllocator()
+        #: Let device hosts of other processes in.
+        self.brokers: list[Broker] = []
         self.host = DeviceHost(machine.handle)
         try:
             for one in plugged:
@@ -115,6 +117,8 @@ class Power:
     def off(self, plugged: Iterable[Plugged]) -> None:
         """Power off: Stop and Teardown for every device; the machine is gone afterwards."""
         try:
+            for broker in self.brokers:
+                broker.close()
             self.host.teardown()
         finally:
             self.machine.close()

@@ -364,9 +364,7 @@ def test_two_devices_of_one_process_do_not_wait_for_each_other(on: Machine) -> N
 
 
 @pytest.mark.fault(39)
-def test_tearing_the_host_down_in_the_devices_process_is_told_and_in_order(
-    on: Machine, recording: Recording
-) -> None:
+def test_tearing_the_host_down_in_the_devices_process_is_told_and_in_order(on: Machine, recording: Recording) -> None:
     host, remote = local(on)
     device, idle = host.create(CallbackDevice()), host.create(CallbackDevice())
     assert add_slot(on, device.instance_id) == S_OK

@@ -122,6 +122,9 @@ HRESULT hdvlab_system_remove_slot(HCS_SYSTEM system, uint32_t slot);
 /* The device in a slot, for the machine's owner, who registers doorbells and sections for one whose host may not.
  * ERROR_NOT_FOUND: none is powered on there. Its handle is the library's to end. */
 HRESULT hdvlab_system_device(HCS_SYSTEM system, uint32_t slot, HDV_DEVICE *device);
+/* The device that a host, here or in another process, has by that name; ERROR_NOT_FOUND: none has. It is asked, and so
+ * known to the machine, before a slot names it. */
+HRESULT hdvlab_system_find(HCS_SYSTEM system, const GUID *device_class, const GUID *instance, HDV_DEVICE *device);
 
 /* ---- the guest's side ------------------------------------------------------------------------------------------- */
 

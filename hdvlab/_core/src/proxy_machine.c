@@ -137,6 +137,21 @@ HRESULT HdvProxyDeviceHost(HCS_SYSTEM ComputeSystem, PVOID DeviceHost_IUnknown, 
     return hr;
 }
 
+HRESULT hdvlab_system_find(HCS_SYSTEM handle, const GUID *device_class, const GUID *instance, HDV_DEVICE *device) {
+    if (!device_class || !instance || !device)
+        return E_POINTER;
+    struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
+    if (!system)
+        return E_HANDLE;
+    struct device *found = system_find_device(system, device_class, instance);
+    if (found) {
+        *device = found->handle;
+        handle_release(found->handle);
+    }
+    handle_release(handle);
+    return found ? S_OK : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
+}
+
 struct device *proxy_find_device(struct host *host, const GUID *class_id, const GUID *instance_id) {
     IUnknown *unknown = NULL;
     proxy_instance *instance = NULL;
@@ -239,6 +254,11 @@ void proxy_retire(struct host *host) {
 
 /* ---- what a device asks the machine -------------------------------------------------------------------------------- */
 
+/* The memory object behind a range, and where in it the range is. */
+static HRESULT locate(const struct device *device, uint64_t gpa, uint64_t bytes, HANDLE *memory, uint64_t *offset) {
+    return device->system->ops->locate_memory(device->system, gpa, bytes, memory, offset);
+}
+
 static HRESULT map(HDV_DEVICE handle, struct device *device, struct proxy_call *call) {
     void *address = NULL;
     if (call->argument[1] > UINT32_MAX)
@@ -248,7 +268,7 @@ static HRESULT map(HDV_DEVICE handle, struct device *device, struct proxy_call *
     HRESULT hr = HdvCreateGuestMemoryAperture(handle, call->argument[0], bytes, call->argument[2] != 0, &address);
     if (hr == S_OK) {
         HANDLE memory = NO_HANDLE;
-        hr = device->system->ops->locate_memory(device->system, call->argument[0], bytes, &memory, &call->answer[0]);
+        hr = locate(device, call->argument[0], bytes, &memory, &call->answer[0]);
         call->answer[1] = (uint64_t)(uintptr_t)address;
         call->memory = memory;
         call->borrowed = 1;

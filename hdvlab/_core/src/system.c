@@ -39,10 +39,10 @@ int device_is(const struct device *device, const GUID *class_id, const GUID *ins
            atomic_load(&device->state) != DEVICE_TORN_DOWN;
 }
 
-/* The instance that a host in another process has for the slot, with a reference. Asked without the lock: the answer
+/* The instance that a host in another process has, with a reference. Asked without the lock: the answer
  * takes a message there and back. Hosts that come and go meanwhile cannot make one be asked twice: each is asked by its
  * place in the list as it was. */
-static struct device *find_elsewhere(struct system *system, const struct slot *slot) {
+static struct device *find_elsewhere(struct system *system, const GUID *class_id, const GUID *instance_id) {
     enum { MOST = 64 };
     struct host *hosts[MOST];
     struct device *found = NULL;
@@ -54,26 +54,25 @@ static struct device *find_elsewhere(struct system *system, const struct slot *s
     pthread_mutex_unlock(&system->lock);
     for (int i = 0; i < count; i++) {
         if (!found)
-            found = proxy_find_device(hosts[i], &slot->class_id, &slot->instance_id);
+            found = proxy_find_device(hosts[i], class_id, instance_id);
         handle_release(hosts[i]->handle);
     }
     return found;
 }
 
-/* The instance that a host registered for the slot, with a reference. */
-static struct device *find_device(struct system *system, const struct slot *slot) {
+struct device *system_find_device(struct system *system, const GUID *class_id, const GUID *instance_id) {
     struct device *found = NULL;
     pthread_mutex_lock(&system->lock);
     for (struct host *host = system->hosts; host && !found; host = host->next)
         for (struct device *d = host->devices; d && !found; d = d->next)
-            if (device_is(d, &slot->class_id, &slot->instance_id))
+            if (device_is(d, class_id, instance_id))
                 found = handle_acquire(d->handle, HANDLE_DEVICE);
     pthread_mutex_unlock(&system->lock);
-    return found ? found : find_elsewhere(system, slot);
+    return found ? found : find_elsewhere(system, class_id, instance_id);
 }
 
 static HRESULT power_on(struct system *system, struct slot *slot) {
-    struct device *device = find_device(system, slot);
+    struct device *device = system_find_device(system, &slot->class_id, &slot->instance_id);
     if (!device)
         return E_UNEXPECTED; /* as Windows: a slot that nobody registered a device for fails the start */
     HRESULT hr = device_power_on(device, slot->configuration_count, slot->configuration);

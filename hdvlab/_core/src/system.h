@@ -68,6 +68,8 @@ HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_
 void system_destroy(struct system *system);
 /* Whether it is that instance, and alive: one torn down leaves its name to the next. */
 int device_is(const struct device *device, const GUID *class_id, const GUID *instance_id);
+/* The instance that a host registered, here or elsewhere, with a reference; NULL = nobody has. */
+struct device *system_find_device(struct system *system, const GUID *class_id, const GUID *instance_id);
 /* The device of a slot, with a reference; NULL = none there. */
 struct device *system_slot_device(struct system *system, uint32_t slot);
 
