@@ -19,7 +19,7 @@ from hdvlab.hdv.structures import guid
 #: How long one look for Ctrl-C is apart from the next while a process waits for its machine to go, milliseconds.
 _SLICE_MS = 200
 _ADVICE: dict[int, str] = {
-    HResult.HCS_E_CONNECT_FAILED: "nobody listens there; start the broker first: Broker(machine, path), lab.broker(path)",
+    HResult.HCS_E_CONNECT_FAILED: "nobody listens there; first start the broker, for example lab.broker(path)",
     HResult.HCS_E_SERVICE_DISCONNECT: "the broker did not take this host, or its machine is off",
     HResult.E_ACCESSDENIED: "the socket is another user's",
     HResult.E_INVALIDARG: "a socket's path has at most 107 bytes",
