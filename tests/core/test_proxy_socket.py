@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from types import TracebackType
 
 import pytest
 
-from hdvlab._core import ffi, lib
+from hdvlab._core import _native, ffi, lib
 from hdvlab.errors import HResult
 from hdvlab.trace.schema import Kind
 
@@ -440,3 +441,37 @@ def test_a_hundred_hosts_come_and_go_and_leave_nothing(on: Machine) -> None:
     while lib.hdvlab_live_handles() != before and time.monotonic() < deadline:
         os.sched_yield()
     assert lib.hdvlab_live_handles() == before
+
+
+def test_a_device_host_written_in_c_serves_the_guest(recording: Recording, tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("cc is missing: apt-get install gcc libc6-dev")
+    core, library = ROOT / "hdvlab/_core", Path(_native.__file__).parent
+    program, source = tmp_path / "device", Path(__file__).parent / "proxy_device.c"
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{core / 'include'}", f"-Wl,-rpath,{library}"]
+    plain = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    subprocess.run([compiler, *flags, source, library / "libvmdevicehost.so", "-o", program], check=True, env=plain)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+    machine = Machine(recording)
+    assert machine.start() == S_OK
+    with listener, subprocess.Popen([program, tmp_path / "s"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            remote = RemoteHost(listener.accept()[0]).register(machine)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            instance = uuid.UUID("00000009-0009-0009-0900-000000000000")
+            assert add_slot(machine, instance) == S_OK
+            place(machine)
+            assert machine.config_read(0, 0) == (S_OK, 0xC0DE_1234)
+            assert machine.read(PLACE + 0x44) == (S_OK, 0x4444_4444)
+            assert machine.write(PLACE, 0x5000) == S_OK
+            assert machine.ram_read(0x5000, 13) == (S_OK, b"hello from C\0")
+            assert machine.wait_interrupt(0x42) == (S_OK, 0)
+            machine.close()
+            remote.release()
+            assert process.wait(20) == 0
+        finally:
+            process.kill()

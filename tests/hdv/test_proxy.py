@@ -77,7 +77,8 @@ def test_a_python_device_of_another_process_works_as_in_this_one(lab: Lab, broke
         frame = lab.trace.frame(decode=True)
         go = frame[(frame["kind"] == "mmio_write") & (frame["register"] == "GO")]
         caused = frame[frame["cause"] == go.index[0]]
-        assert list(caused["kind"]) == ["aperture_map", "aperture_unmap"] * 2
+        assert list(caused["kind"]) == ["aperture_map", "aperture_unmap"] * 2 + ["interrupt"]
+        assert list(caused["status"])[-1] == HResult.ERROR_INVALID_STATE.signed, "the driver has not enabled MSI"
         assert set(caused["device"]) == {engine.index}
         assert "1234:00e6" in engine.lspci(verbose=1)
 

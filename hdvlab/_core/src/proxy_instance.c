@@ -107,6 +107,10 @@ static HRESULT deliver_interrupt(struct system *system, struct device *requestor
     return ask(requestor, &call);
 }
 
+static void interrupt_nowhere(struct device *device, uint32_t vector, HRESULT why) {
+    deny(device, HDVLAB_INTERRUPT, (uint32_t)why, 0, vector, 4);
+}
+
 static HRESULT create_aperture(struct device *device, uint64_t gpa, uint32_t bytes, BOOL write_protected,
                                void **address) {
     struct proxy_end *end = device->elsewhere;
@@ -195,6 +199,7 @@ const struct system_ops proxy_device_ops = {
     .deliver_interrupt = deliver_interrupt,
     .remap = nothing,
     .cancel = nothing,
+    .interrupt_nowhere = interrupt_nowhere,
     .judged_elsewhere = 1,
     .host_close = proxy_host_close,
     .device_open = device_open,

@@ -279,7 +279,13 @@ static HRESULT map(HDV_DEVICE handle, struct device *device, struct proxy_call *
 }
 
 static HRESULT denied(struct device *device, const struct proxy_call *call) {
+    HRESULT status = E_ACCESSDENIED;
     switch (call->argument[0]) {
+    case HDVLAB_INTERRUPT:
+        status = (HRESULT)(uint32_t)call->argument[1];
+        if (SUCCEEDED(status))
+            return HCS_E_PROTOCOL_ERROR;
+        break;
     case HDVLAB_DMA_READ:
     case HDVLAB_DMA_WRITE:
     case HDVLAB_DOORBELL_REGISTER:
@@ -292,7 +298,7 @@ static HRESULT denied(struct device *device, const struct proxy_call *call) {
     struct row r = {.kind = (uint8_t)call->argument[0], .origin = HDVLAB_DEVICE, .device = device->index,
                     .bar = (int8_t)(bar < HDV_PCI_BAR_COUNT ? (int)bar : -1), .size = (uint32_t)call->argument[4],
                     .address = call->argument[2], .value = call->argument[3], .cause = thread_context.cause};
-    trace_event(device->system->trace, &r, E_ACCESSDENIED);
+    trace_event(device->system->trace, &r, status);
     return E_ACCESSDENIED;
 }
 

@@ -30,6 +30,8 @@ struct system_ops {
     HRESULT (*host_open)(struct system *system, struct host *host);
     void (*host_close)(struct system *system, struct host *host); /* every device has had its Teardown on return */
     HRESULT (*device_open)(struct system *system, struct host *host, struct device *device);
+    /* A device raised an interrupt that has no message to be sent as: the row is the machine's to make. */
+    void (*interrupt_nowhere)(struct device *device, uint32_t vector, HRESULT why);
     int judged_elsewhere; /* whether a device may reach memory now is for the machine to say: no check here */
     /* These take the place of the device's own tables. The tap has a row for each all the same. */
     HRESULT (*create_aperture)(struct device *device, uint64_t gpa, uint32_t bytes, BOOL write_protected, void **address);
