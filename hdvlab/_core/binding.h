@@ -157,6 +157,7 @@ HRESULT hdvlab_guest_place_bars(void *, uint32_t, uint64_t *);
 enum { HDVLAB_MEMORY_READ, HDVLAB_MEMORY_WRITE, ... };
 HRESULT hdvlab_memory_map(void *, uint64_t, uint64_t, void *, uint64_t, uint32_t);
 HRESULT hdvlab_memory_unmap(void *, uint64_t, uint64_t);
+HRESULT hdvlab_system_find(void *, const GUID *, const GUID *, void **);
 HRESULT hdvlab_guest_config_read(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t *);
 HRESULT hdvlab_guest_config_write(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t);
 HRESULT hdvlab_guest_config_peek(void *, uint32_t, uint8_t *);

@@ -5,5 +5,15 @@ from hdvlab.device.device import Device
 from hdvlab.device.fault import Fault
 from hdvlab.device.interrupt import InterruptState
 from hdvlab.device.pluggable import CannotPeekError, Pluggable
+from hdvlab.device.remote import RemoteDevice, serve
 
-__all__ = ["CannotPeekError", "CompiledDevice", "Device", "Fault", "InterruptState", "Pluggable"]
+__all__ = [
+    "CannotPeekError",
+    "CompiledDevice",
+    "Device",
+    "Fault",
+    "InterruptState",
+    "Pluggable",
+    "RemoteDevice",
+    "serve",
+]

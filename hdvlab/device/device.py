@@ -16,7 +16,7 @@ from hdvlab.device.fault import Fault
 from hdvlab.device.interrupt import InterruptState, read_interrupt_state, withdraw_interrupt
 from hdvlab.device.work import DeviceLock, Work
 from hdvlab.errors import AccessError, DeviceError, HResult, StateError, check
-from hdvlab.hdv import Aperture, DeviceHost, Doorbell, Section, memory
+from hdvlab.hdv import Aperture, DeviceHost, Doorbell, Section, memory, proxy
 from hdvlab.hdv.callbacks import callback_table, reraise_interrupt
 from hdvlab.pci import MsiCapability
 from hdvlab.pci.capability import Capability
@@ -94,6 +94,7 @@ class Device:
     _work: Work | None
     _last_work: Work | None
     _opened: weakref.WeakSet[Aperture | Doorbell | Section]
+    _restricted: bool
     _report: Callable[[Fault], None]
     _context: Any
     _file: Any
@@ -120,6 +121,7 @@ class Device:
         self._work = None
         self._last_work = None
         self._opened = weakref.WeakSet()
+        self._restricted = False
         self._report = lambda fault: None
         self.configuration = {}
         self.faults = []
@@ -185,12 +187,24 @@ class Device:
         return bytes(ffi.buffer(config[0], 4096))
 
     def dma_read(self, address: int, size: int) -> bytes:
-        """Copy ``size`` bytes from guest-physical ``address``; see :func:`hdvlab.hdv.read_guest_memory`."""
-        return memory.read_guest_memory(self._running("dma_read"), address, size)
+        """Copy ``size`` bytes from guest-physical ``address``; see :func:`hdvlab.hdv.read_guest_memory`.
+
+        In a process apart from its machine the copy is made through an aperture that lives as long as the copy takes:
+        the rows are the aperture's.
+        """
+        device = self._running("dma_read")
+        if self._restricted:
+            return proxy.read_through_aperture(device, address, size)
+        return memory.read_guest_memory(device, address, size)
 
     def dma_write(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        """Copy ``data`` to guest-physical ``address``; see :func:`hdvlab.hdv.write_guest_memory`."""
-        memory.write_guest_memory(self._running("dma_write"), address, data)
+        """Copy ``data`` to guest-physical ``address``; see :func:`hdvlab.hdv.write_guest_memory`. Elsewhere as
+        :meth:`dma_read`."""
+        device = self._running("dma_write")
+        if self._restricted:
+            proxy.write_through_aperture(device, address, data)
+        else:
+            memory.write_guest_memory(device, address, data)
 
     def aperture(self, address: int, size: int, write_protected: bool = False) -> Aperture:
         """A live window on guest RAM; see :class:`hdvlab.hdv.Aperture`. Closed with the device."""
@@ -353,7 +367,7 @@ class Device:
         self._instance_id = instance_id  # from here on it is for detach() to undo, wherever Ctrl-C comes
         try:
             check(lib.hdvlab_register_file_reset(self._file), "reset")
-            self._name, self._report = name, report
+            self._name, self._report, self._restricted = name, report, host.restricted
             _attached[id(self)] = self  # before the library has the pointer, whatever happens in between
             self._instance = host.create_device(self._file, self.class_id, instance_id)
             if self.concurrent:

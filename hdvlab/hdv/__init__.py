@@ -4,6 +4,7 @@ The names of the API itself (``HdvReadGuestMemory``, ``HDV_PCI_DEVICE_INTERFACE`
 """
 
 from hdvlab.hdv import raw
+from hdvlab.hdv.broker import Broker, RemoteHost
 from hdvlab.hdv.compute_system import ComputeSystem
 from hdvlab.hdv.constants import (
     BarSelector,
@@ -16,6 +17,7 @@ from hdvlab.hdv.constants import (
 from hdvlab.hdv.doorbell import Doorbell
 from hdvlab.hdv.host import DeviceHost
 from hdvlab.hdv.memory import Aperture, deliver_guest_interrupt, read_guest_memory, write_guest_memory
+from hdvlab.hdv.proxy import ProxyDeviceHost
 from hdvlab.hdv.raw import *  # noqa: F403
 from hdvlab.hdv.section import Section
 from hdvlab.hdv.structures import PnpId
@@ -23,6 +25,7 @@ from hdvlab.hdv.structures import PnpId
 __all__ = [
     "Aperture",
     "BarSelector",
+    "Broker",
     "ComputeSystem",
     "DeviceHost",
     "DeviceHostFlags",
@@ -32,6 +35,8 @@ __all__ = [
     "InterfaceVersion",
     "MmioMappingFlags",
     "PnpId",
+    "ProxyDeviceHost",
+    "RemoteHost",
     "Section",
     "deliver_guest_interrupt",
     "read_guest_memory",

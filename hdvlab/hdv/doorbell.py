@@ -17,6 +17,7 @@ _ADVICE: dict[int, str] = {
     HResult.ERROR_ALREADY_EXISTS: "this doorbell is registered already",
     HResult.E_INVALIDARG: "the place is outside the BAR",
     HResult.ERROR_INVALID_STATE: "the device is stopped",
+    HResult.E_ACCESSDENIED: "a device whose machine is in another process may not; the machine's owner may, for it",
 }
 
 

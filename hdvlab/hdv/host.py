@@ -28,8 +28,11 @@ class DeviceHost:
     """
 
     _empty = False
+    #: Whether its devices reach guest memory through apertures only, and may make no doorbells and sections.
+    restricted = False
 
     def __init__(self, system: Any) -> None:
+        self.system = system
         self._out = ffi.new("void **")  # C stores the handle: Ctrl-C cannot come between that and our keeping it
         self._empty = True
         check(lib.HdvInitializeDeviceHost(system, self._out), "HdvInitializeDeviceHost")

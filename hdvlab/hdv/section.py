@@ -19,7 +19,8 @@ _ADVICE: dict[int, str] = {
     HResult.ERROR_INVALID_STATE: "the device is not running; map sections in start() or later",
     HResult.ERROR_ALREADY_EXISTS: "another section backs part of this range",
     HResult.E_INVALIDARG: "the range is outside the BAR",
-    HResult.E_ACCESSDENIED: "the file is open for reading only; open it for both, or say writable=False",
+    HResult.E_ACCESSDENIED: "the file is open for reading only (open it for both, or say writable=False), or the device's "
+    "machine is in another process (its owner may make sections for it)",
 }
 
 

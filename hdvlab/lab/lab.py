@@ -15,9 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from hdvlab.device import Device, Fault, Pluggable
-from hdvlab.errors import HdvError, HResult, StateError, TraceError, TraceLossWarning, UsageError
+from hdvlab.device import Device, Fault, Pluggable, RemoteDevice
+from hdvlab.errors import BackendError, HdvError, HResult, StateError, TraceError, TraceLossWarning, UsageError
 from hdvlab.guest import Guest, Program
+from hdvlab.hdv import Broker, RemoteHost
 from hdvlab.lab.forgotten import make_room, when_forgotten
 from hdvlab.lab.plugged import Plugged
 from hdvlab.lab.power import Power
@@ -68,6 +69,25 @@ class _Report:
             lab._report(fault)
         else:
             print(f"{fault}; its lab was forgotten\n{fault.text}", file=sys.stderr)
+
+
+class _Teller:
+    """Tells a lab what becomes of device hosts, without keeping it: the broker's threads refer to this."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = weakref.ref(lab)
+
+    def changed(self, host: RemoteHost) -> None:
+        """It came, hangs, recovered or ended."""
+        lab = self._lab()
+        if lab is not None:
+            lab._host_changed(host)
+
+    def refused(self, error: HdvError) -> None:
+        """One was not let in."""
+        lab = self._lab()
+        if lab is not None:
+            lab._tell(f"a device host was not let in: {error}", error.hresult)
 
 
 def _alone(method: Callable[Concatenate[Lab, _P], _R]) -> Callable[Concatenate[Lab, _P], _R]:
@@ -123,6 +143,7 @@ class Lab:
         self._remember = when_forgotten(self, self._switch.off)
         self._programs: list[Program] = []
         self._refused: list[Fault] = []
+        self._known_hosts: weakref.WeakSet[RemoteHost] = weakref.WeakSet()
         self._door = threading.RLock()
         """Held by whoever plugs, unplugs, or switches the power."""
         self._told_of_loss = False
@@ -341,6 +362,8 @@ class Lab:
             self._settle()
             raise
         self._settle()
+        for one in [one for one in self if isinstance(one.device, RemoteDevice)]:
+            del self._plugged[one.name]  # its process ends with the machine
 
     def close(self) -> None:
         """Power off and end the recording; a temporary trace is removed. Closing twice is nothing."""
@@ -361,6 +384,50 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    # ---- devices in processes of their own -----------------------------------------------------------------------
+
+    @_alone
+    def broker(self, path: str | os.PathLike[str], *, budget: float = 1.0) -> Broker:
+        """Let device hosts of other processes into this machine; it is powered on if it is off.
+
+        A process that calls ``hdvlab.device.serve(Blink, path)`` makes ``lab.plug(RemoteDevice(Blink))`` work here.
+        When it ends or hangs the guest reads all ones, a fault row says so and a line is printed; a new process can
+        take its place (plug again). The broker ends with the machine's power, and so do its processes.
+
+        Parameters
+        ----------
+        path : path
+            Socket to make; mode 0600, in a directory of mode 0700.
+        budget : float
+            Seconds that a guest waits for one answer, 0.001 to 4.
+        """
+        if self._power is None:
+            self.start()
+        assert self._power is not None
+        teller = _Teller(self)
+        handle = self._power.machine.handle
+        broker = Broker(handle, path, budget=budget, changed=teller.changed, refused=teller.refused)
+        self._power.brokers.append(broker)
+        return broker
+
+    def _host_changed(self, host: RemoteHost) -> None:
+        """On the broker's thread: the person is told."""
+        what = f"the device host in process {host.process_id}"
+        if host.state == "hung":
+            self._tell(f"{what} does not answer; the guest reads all ones until it does", HResult.ERROR_TIMEOUT)
+        elif host.state == "ended" and host.reason != HResult.S_OK:
+            self._tell(f"{what} is gone; the guest reads all ones of its devices. Plug them again", host.reason)
+        elif host.state == "up" and host not in self._known_hosts:
+            self._known_hosts.add(host)
+            with contextlib.suppress(HdvError):
+                self.mark(f"{what} has come")
+
+    def _tell(self, text: str, hresult: int) -> None:
+        error = BackendError(text, hresult)
+        self._refused.append(Fault("device host", "proxy", hresult, error, str(error), -1))
+        with contextlib.suppress(Exception):
+            print(f"{text} ({HResult.symbol_of(hresult)})", file=sys.stderr)
 
     # ---- the guest ---------------------------------------------------------------------------------------------
 

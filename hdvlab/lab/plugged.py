@@ -40,7 +40,7 @@ class Plugged:
         self.configuration = tuple(configuration)
         self.index = index
         """Number in the trace's ``device`` column."""
-        self.instance_id = uuid.uuid4()
+        self.instance_id: uuid.UUID = getattr(device, "instance_id", None) or uuid.uuid4()  # a remote one has its own
         self.handle: Any = None
         """``HDV_DEVICE`` while the machine is on."""
         self.function: Function | None = None

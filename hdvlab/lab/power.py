@@ -10,7 +10,7 @@ from hdvlab._core import lib
 from hdvlab.device import Fault
 from hdvlab.errors import HandleError, check
 from hdvlab.guest import Function, Guest, RamAllocator, VectorAllocator
-from hdvlab.hdv import DeviceHost
+from hdvlab.hdv import Broker, DeviceHost
 from hdvlab.lab.plugged import Plugged
 from hdvlab.systems import EmbeddedMachine
 from hdvlab.systems.firmware import Placement, configure
@@ -46,6 +46,8 @@ class Power:
         self.ram = RamAllocator(machine.ram_size)
         self.vectors = VectorAllocator()
         self.is_on = False
+        #: Let device hosts of other processes in.
+        self.brokers: list[Broker] = []
         self.host = DeviceHost(machine.handle)
 
     def on(self, plugged: Sequence[Plugged]) -> None:
@@ -107,6 +109,8 @@ class Power:
     def end(self) -> None:
         """The same without what the lab knows of its devices."""
         try:
+            for broker in self.brokers:
+                broker.close()
             with contextlib.suppress(HandleError):
                 self.host.teardown()
         finally:

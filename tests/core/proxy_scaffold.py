@@ -1,4 +1,4 @@
-"""Proxies: a device host and a machine that are apart, in one process or over a socket, and raw messages between them."""
+"""Proxies: a device host and a machine that are apart, in one process or over a socket, and raw messages."""
 
 from __future__ import annotations
 

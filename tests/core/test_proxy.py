@@ -107,9 +107,7 @@ def test_such_a_host_reaches_memory_through_apertures_only(
     assert rows[1]["value"] == int.from_bytes(b"12345678", "little")
 
 
-def test_doorbells_and_sections_are_the_owners_to_make(
-    machine: Machine, recording: Recording, host: ProxyHost
-) -> None:
+def test_doorbells_and_sections_are_the_owners_to_make(machine: Machine, recording: Recording, host: ProxyHost) -> None:
     device = running(machine, host)
     event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     since = len(recording)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
@@ -177,7 +178,7 @@ def test_an_answer_of_a_lifecycle_step_cut_at_any_byte_fails_the_plug(on: Machin
 
 @pytest.mark.fault(38)
 def test_an_answer_to_a_guest_cut_at_any_byte_is_all_ones(on: Machine, recording: Recording) -> None:
-    for cut in range(0, HEADER.size):
+    for cut in range(HEADER.size):
         bare = Bare(on)
         bare.plug()
         placed(bare)
@@ -329,7 +330,7 @@ def test_a_peer_that_does_not_read_what_it_is_sent_is_cut_off(bare: Bare) -> Non
     bare.remote.budget(50)
     target = healthy_number_of_slot(bare)
     bare.peer.end.settimeout(5)
-    with pytest.raises(OSError):  # noqa: PT011 - broken pipe or reset, as it happens
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         while True:
             bare.peer.send(INTERRUPT, number=1, target=target, arguments=(0xFEE0_0000, 0x40))
     assert bare.remote.ended() in (GONE, PROTOCOL)

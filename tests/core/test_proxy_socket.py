@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,13 +13,13 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 import pytest
 
-from hdvlab._core import ffi, lib
+from hdvlab._core import _native, ffi, lib
 from hdvlab.errors import HResult
 from hdvlab.trace.schema import Kind
 
@@ -104,10 +105,10 @@ class Process:
 
 
 @pytest.fixture
-def on(machine: Machine) -> Iterator[Machine]:
+def on(machine: Machine) -> Machine:
     """The machine, running."""
     assert machine.start() == S_OK
-    yield machine
+    return machine
 
 
 def local(machine: Machine) -> tuple[ProxyHost, RemoteHost]:
@@ -298,45 +299,41 @@ def test_a_late_answer_is_thrown_away_and_the_device_serves_again(on: Machine, r
         assert pairs(recording.rows(Kind.fault, since=since), "status") == [(HResult.ERROR_TIMEOUT,), (S_OK,)]
 
 
+def _life(on: Machine, instance: uuid.UUID, forker: subprocess.Popen[str], delay: float, while_plugging: bool) -> int:
+    """A process that is killed while accesses run; how many were answered."""
+    kill, done = threading.Event(), 0
+
+    def shoot() -> None:
+        happens(kill)
+        time.sleep(delay)
+        process.kill()
+
+    with Process(on, instance, forker=forker) as process:
+        with Threads() as threads:
+            threads.start(shoot)
+            if while_plugging:
+                kill.set()
+            added = add_slot(on, instance)
+            kill.set()
+            assert added in (S_OK, GONE, HResult.E_UNEXPECTED)
+            if added == S_OK:
+                place(on)
+                while (hresult := on.write(PLACE + DMA, 0x1000)) == S_OK:
+                    assert on.read(PLACE + DMA)[1] in (0x1000, ONES)
+                    done += 1
+                assert hresult in (GONE, HResult.ERROR_NOACCESS)
+        assert process.remote.ended() == GONE
+    return done
+
+
 @pytest.mark.fault(46)
 def test_a_process_killed_at_any_moment_never_harms_the_machine(on: Machine, recording: Recording) -> None:
     seeded = random.Random(20261123)
     instance, forker = uuid.uuid4(), spawn([])
-    accesses = 0
-    for number in range(100):
-        kill = threading.Event()
-
-        def life() -> int:
-            """One process, killed while accesses run."""
-            done = 0
-            with Process(on, instance, forker=forker) as process:
-
-                def shoot() -> None:
-                    happens(kill)
-                    time.sleep(seeded.random() * 0.004)
-                    process.kill()
-
-                with Threads() as threads:
-                    threads.start(shoot)
-                    if number % 4 == 3:  # while it is being plugged in
-                        kill.set()
-                    added = add_slot(on, instance)
-                    kill.set()
-                    assert added in (S_OK, GONE, HResult.E_UNEXPECTED)
-                    if added == S_OK:
-                        place(on)
-                        while (hresult := on.write(PLACE + DMA, 0x1000)) == S_OK:
-                            value = on.read(PLACE + DMA)
-                            assert value[1] in (0x1000, ONES)
-                            done += 1
-                        assert hresult in (GONE, HResult.ERROR_NOACCESS)
-                assert process.remote.ended() == GONE
-            return done
-
-        accesses += life()
+    answered = sum(_life(on, instance, forker, seeded.random() * 0.004, n % 4 == 3) for n in range(100))
     forker.communicate()
-    assert accesses > 100
-    assert recording.rows()[-1]["status"] != HResult.E_PENDING
+    assert answered > 100
+    assert HResult.E_PENDING not in {row["status"] for row in recording.rows()}
 
 
 def test_two_devices_of_one_process_do_not_wait_for_each_other(on: Machine) -> None:
@@ -364,9 +361,7 @@ def test_two_devices_of_one_process_do_not_wait_for_each_other(on: Machine) -> N
 
 
 @pytest.mark.fault(39)
-def test_tearing_the_host_down_in_the_devices_process_is_told_and_in_order(
-    on: Machine, recording: Recording
-) -> None:
+def test_tearing_the_host_down_in_the_devices_process_is_told_and_in_order(on: Machine, recording: Recording) -> None:
     host, remote = local(on)
     device, idle = host.create(CallbackDevice()), host.create(CallbackDevice())
     assert add_slot(on, device.instance_id) == S_OK
@@ -446,3 +441,37 @@ def test_a_hundred_hosts_come_and_go_and_leave_nothing(on: Machine) -> None:
     while lib.hdvlab_live_handles() != before and time.monotonic() < deadline:
         os.sched_yield()
     assert lib.hdvlab_live_handles() == before
+
+
+def test_a_device_host_written_in_c_serves_the_guest(recording: Recording, tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("cc is missing: apt-get install gcc libc6-dev")
+    core, library = ROOT / "hdvlab/_core", Path(_native.__file__).parent
+    program, source = tmp_path / "device", Path(__file__).parent / "proxy_device.c"
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{core / 'include'}", f"-Wl,-rpath,{library}"]
+    plain = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    subprocess.run([compiler, *flags, source, library / "libvmdevicehost.so", "-o", program], check=True, env=plain)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+    machine = Machine(recording)
+    assert machine.start() == S_OK
+    with listener, subprocess.Popen([program, tmp_path / "s"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            remote = RemoteHost(listener.accept()[0]).register(machine)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            instance = uuid.UUID("00000009-0009-0009-0900-000000000000")
+            assert add_slot(machine, instance) == S_OK
+            place(machine)
+            assert machine.config_read(0, 0) == (S_OK, 0xC0DE_1234)
+            assert machine.read(PLACE + 0x44) == (S_OK, 0x4444_4444)
+            assert machine.write(PLACE, 0x5000) == S_OK
+            assert machine.ram_read(0x5000, 13) == (S_OK, b"hello from C\0")
+            assert machine.wait_interrupt(0x42) == (S_OK, 0)
+            machine.close()
+            remote.release()
+            assert process.wait(20) == 0
+        finally:
+            process.kill()

@@ -130,6 +130,9 @@ HRESULT hdvlab_system_slot(HCS_SYSTEM system, const GUID *instance, uint32_t *sl
 /* The device in a slot, from its power-on to its teardown; ERROR_NOT_FOUND. Also for the machine's owner, who registers
  * doorbells and sections for a device whose host may not; the handle is the library's to end. */
 HRESULT hdvlab_system_device(HCS_SYSTEM system, uint32_t slot, HDV_DEVICE *device);
+/* The device that a host, here or in another process, has by that name; ERROR_NOT_FOUND: none has. It is asked, and so
+ * known to the machine, before a slot names it. */
+HRESULT hdvlab_system_find(HCS_SYSTEM system, const GUID *device_class, const GUID *instance, HDV_DEVICE *device);
 
 /* Guest RAM that is added to a machine, and taken away, also while it runs: part of a file (a descriptor, of which a copy
  * is kept) appears at guest-physical address gpa. gpa, bytes and file_offset in whole 4 KiB pages, at most 8 TiB and 1,024

@@ -143,7 +143,7 @@ HRESULT HdvTeardownDeviceHost(HDV_HOST deviceHostHandle) {
 HRESULT host_end(HDV_HOST deviceHostHandle) {
     struct host *host = handle_acquire(deviceHostHandle, HANDLE_HOST);
     if (!host)
-        return E_HANDLE;
+        return handle_refusal(deviceHostHandle);
     HRESULT hr = handle_retire(deviceHostHandle, HANDLE_HOST) ? S_OK : E_HANDLE;
     if (hr == S_OK) {
         struct system *system = host->system;

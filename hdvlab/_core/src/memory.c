@@ -76,5 +76,7 @@ void interrupt_went_nowhere(HDV_DEVICE handle, uint32_t vector, HRESULT why) {
         return;
     struct row r = row_of(device, HDVLAB_INTERRUPT, 0, 4, vector);
     trace_event(device->system->trace, &r, why);
+    if (device->system->ops->interrupt_nowhere)
+        device->system->ops->interrupt_nowhere(device, vector, why);
     handle_release(handle);
 }

@@ -28,7 +28,8 @@ enum proxy_operation {
     PROXY_MAP = 32,  /* guest address, bytes, write-protected; answers: a memory object, offset in it, number */
     PROXY_UNMAP,     /* number */
     PROXY_INTERRUPT, /* address, data */
-    PROXY_DENIED,    /* row kind, BAR (signed), address, value, size: what such a host may not do, for the record */
+    PROXY_DENIED,    /* row kind, BAR, address, value, size: what such a host may not do, for the record; with
+                        kind interrupt, its HRESULT instead of a BAR: one that had no message */
     PROXY_HOST_END,  /* the host is being torn down */
 };
 

@@ -102,6 +102,10 @@ static HRESULT deliver_interrupt(struct system *system, struct device *requestor
     return ask(requestor, &call);
 }
 
+static void interrupt_nowhere(struct device *device, uint32_t vector, HRESULT why) {
+    deny(device, HDVLAB_INTERRUPT, (uint32_t)why, 0, vector, 4);
+}
+
 static HRESULT create_aperture(struct device *device, uint64_t gpa, uint32_t bytes, BOOL write_protected,
                                void **address) {
     struct proxy_end *end = device->elsewhere;
@@ -168,6 +172,15 @@ static HRESULT unregister_doorbell(struct device *device, uint32_t bar, uint64_t
     return deny(device, HDVLAB_DOORBELL_UNREGISTER, bar, offset, value, 0);
 }
 
+static HRESULT register_doorbell_page(struct device *device, uint32_t bar, uint64_t page, HANDLE event) {
+    (void)event;
+    return deny(device, HDVLAB_DOORBELL_REGISTER, bar, page * 4096, 0, 4096);
+}
+
+static HRESULT unregister_doorbell_page(struct device *device, uint32_t bar, uint64_t page) {
+    return deny(device, HDVLAB_DOORBELL_UNREGISTER, bar, page * 4096, 0, 4096);
+}
+
 static HRESULT create_section(struct device *device, uint32_t bar, uint64_t offset_pages, uint64_t pages, int flags,
                               HANDLE section, uint64_t section_offset_pages) {
     (void)flags, (void)section, (void)section_offset_pages;
@@ -188,6 +201,7 @@ const struct system_ops proxy_device_ops = {
     .deliver_interrupt = deliver_interrupt,
     .remap = nothing,
     .cancel = nothing,
+    .interrupt_nowhere = interrupt_nowhere,
     .judged_elsewhere = 1,
     .host_close = proxy_host_close,
     .device_open = device_open,
@@ -195,6 +209,8 @@ const struct system_ops proxy_device_ops = {
     .destroy_aperture = destroy_aperture,
     .register_doorbell = register_doorbell,
     .unregister_doorbell = unregister_doorbell,
+    .register_doorbell_page = register_doorbell_page,
+    .unregister_doorbell_page = unregister_doorbell_page,
     .create_section = create_section,
     .destroy_section = destroy_section,
 };

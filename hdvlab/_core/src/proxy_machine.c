@@ -137,6 +137,21 @@ HRESULT HdvProxyDeviceHost(HCS_SYSTEM ComputeSystem, PVOID DeviceHost_IUnknown, 
     return hr;
 }
 
+HRESULT hdvlab_system_find(HCS_SYSTEM handle, const GUID *device_class, const GUID *instance, HDV_DEVICE *device) {
+    if (!device_class || !instance || !device)
+        return E_POINTER;
+    struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
+    if (!system)
+        return handle_refusal(handle);
+    struct device *found = system_find_device(system, device_class, instance, HOSTING_ANY);
+    if (found) {
+        *device = found->handle;
+        handle_release(found->handle);
+    }
+    handle_release(handle);
+    return found ? S_OK : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
+}
+
 struct device *proxy_find_device(struct host *host, const GUID *class_id, const GUID *instance_id) {
     IUnknown *unknown = NULL;
     proxy_instance *instance = NULL;
@@ -239,6 +254,8 @@ void proxy_retire(struct host *host) {
 
 /* ---- what a device asks the machine -------------------------------------------------------------------------------- */
 
+/* The memory object behind a range, and where in it the range is. */
+
 static HRESULT map(HDV_DEVICE handle, struct device *device, struct proxy_call *call) {
     void *address = NULL;
     if (call->argument[1] > UINT32_MAX)
@@ -267,7 +284,13 @@ static HRESULT map(HDV_DEVICE handle, struct device *device, struct proxy_call *
 }
 
 static HRESULT denied(struct device *device, const struct proxy_call *call) {
+    HRESULT status = E_ACCESSDENIED;
     switch (call->argument[0]) {
+    case HDVLAB_INTERRUPT:
+        status = (HRESULT)(uint32_t)call->argument[1];
+        if (SUCCEEDED(status))
+            return HCS_E_PROTOCOL_ERROR;
+        break;
     case HDVLAB_DMA_READ:
     case HDVLAB_DMA_WRITE:
     case HDVLAB_DOORBELL_REGISTER:
@@ -280,7 +303,7 @@ static HRESULT denied(struct device *device, const struct proxy_call *call) {
     struct row r = {.kind = (uint8_t)call->argument[0], .origin = HDVLAB_DEVICE, .device = device->index,
                     .bar = (int8_t)(bar < HDV_PCI_BAR_COUNT ? (int)bar : -1), .size = (uint32_t)call->argument[4],
                     .address = call->argument[2], .value = call->argument[3], .cause = thread_context.cause};
-    trace_event(device->system->trace, &r, E_ACCESSDENIED);
+    trace_event(device->system->trace, &r, status);
     return E_ACCESSDENIED;
 }
 

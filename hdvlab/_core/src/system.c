@@ -67,7 +67,7 @@ static struct device *find_elsewhere(struct system *system, const GUID *class_id
 }
 
 /* The instance that a host of the hosting model registered, with a reference. */
-static struct device *find_device(struct system *system, const GUID *class_id, const GUID *instance_id, int hosting) {
+struct device *system_find_device(struct system *system, const GUID *class_id, const GUID *instance_id, int hosting) {
     struct device *found = NULL;
     pthread_mutex_lock(&system->lock);
     for (struct host *host = system->hosts; host && !found; host = host->next) {
@@ -82,14 +82,14 @@ static struct device *find_device(struct system *system, const GUID *class_id, c
 }
 
 int system_has_device(struct system *system, const GUID *class_id, const GUID *instance_id, int hosting) {
-    struct device *device = find_device(system, class_id, instance_id, hosting);
+    struct device *device = system_find_device(system, class_id, instance_id, hosting);
     if (device)
         handle_release(device->handle);
     return device != NULL;
 }
 
 static HRESULT power_on(struct system *system, struct slot *slot) {
-    struct device *device = find_device(system, &slot->class_id, &slot->instance_id, slot->hosting);
+    struct device *device = system_find_device(system, &slot->class_id, &slot->instance_id, slot->hosting);
     if (!device)
         return E_UNEXPECTED; /* as Windows: a slot that nobody registered a device for fails the start */
     HRESULT hr = device_power_on(device, slot->configuration_count, slot->configuration);

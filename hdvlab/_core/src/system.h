@@ -29,6 +29,8 @@ struct system_ops {
     HRESULT (*host_open)(struct system *system, struct host *host);
     void (*host_close)(struct system *system, struct host *host); /* every device has had its Teardown on return */
     HRESULT (*device_open)(struct system *system, struct host *host, struct device *device);
+    /* A device raised an interrupt that has no message to be sent as: the row is the machine's to make. */
+    void (*interrupt_nowhere)(struct device *device, uint32_t vector, HRESULT why);
     int judged_elsewhere; /* whether a device may reach memory now is for the machine to say: no check here */
     /* These take the place of the device's own tables. The tap has a row for each all the same. */
     HRESULT (*create_aperture)(struct device *device, uint64_t gpa, uint32_t bytes, BOOL write_protected, void **address);
@@ -80,6 +82,8 @@ HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_
 void system_destroy(struct system *system);
 /* Whether it is that instance, and alive: one torn down leaves its name to the next. */
 int device_is(const struct device *device, const GUID *class_id, const GUID *instance_id);
+/* The instance that a host registered, here or elsewhere, with a reference; NULL = nobody has. */
+struct device *system_find_device(struct system *system, const GUID *class_id, const GUID *instance_id, int hosting);
 /* The device of a slot, with a reference; NULL = none there. */
 struct device *system_slot_device(struct system *system, uint32_t slot);
 
