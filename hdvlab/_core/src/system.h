@@ -66,13 +66,12 @@ struct system {
     struct trace *trace;
     void *trace_handle;
     int record_sections;
+    _Atomic int paused; /* what every guest access looks at, with the device entered; beside what it uses anyway */
     pthread_mutex_t lock; /* state, hosts, slots; never held across a callback */
     _Atomic int state;
     struct host *hosts;
     struct slot slots[HDVLAB_SLOT_COUNT];
-    /* pause.c: what guest accesses look at, with the device entered */
-    _Atomic int paused;
-    pthread_mutex_t pause_lock;
+    pthread_mutex_t pause_lock; /* pause.c */
     pthread_cond_t resumed;
     struct memory_map *memory; /* guest RAM; NULL = the machine is elsewhere, and its RAM with it */
     struct graveyard dead_apertures;
