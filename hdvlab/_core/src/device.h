@@ -26,14 +26,14 @@ struct section {
     uint32_t bar;
     int writable;
     uint64_t offset, length, file_offset; /* bytes */
-    int fd;
+    int fd; /* -1: mapped elsewhere */
     uint8_t *map; /* NULL where the file may shrink under us: then every access goes through the descriptor */
 };
 
 struct aperture {
     struct aperture *next;
     void *address; /* what the device got */
-    void *map;
+    void *map; /* NULL: mapped elsewhere */
     size_t map_bytes;
     uint64_t gpa;
     uint32_t bytes;
@@ -70,6 +70,7 @@ struct host {
     struct device *devices; /* under the system's lock */
     int torn_down;          /* likewise: takes no devices any more */
     void *elsewhere;        /* as in struct device */
+    HDV_DEVICE_HOST_FLAGS flags;
     struct host *next;
 };
 
@@ -93,6 +94,8 @@ HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *co
 HRESULT device_start(struct device *device);
 void device_stop(struct device *device);
 void device_tear_down(struct device *device);
+/* One step (HDVLAB_INITIALIZE ... HDVLAB_STOP) that a machine elsewhere has decided on, in whatever order it does. */
+HRESULT device_step(struct device *device, uint32_t kind, uint32_t count, const LPCWSTR *configuration);
 
 /* Accesses: tap, doorbells, sections, callback. `value` is all ones after a read that failed. */
 HRESULT device_mmio_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset,
@@ -104,6 +107,9 @@ HRESULT device_config_read(struct device *device, const HDVLAB_ACCESS *access, u
                            uint32_t size, uint32_t *value);
 HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
                             uint32_t size, uint32_t value);
+/* A dword as it is, for a machine that merges and keeps elsewhere. */
+HRESULT device_dword_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t *value);
+HRESULT device_dword_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t value);
 /* All of it, without a row. */
 HRESULT device_config_peek(struct device *device, uint32_t slot, uint8_t *config);
 

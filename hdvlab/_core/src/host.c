@@ -42,6 +42,7 @@ HRESULT HdvInitializeDeviceHostEx(HCS_SYSTEM computeSystem, HDV_DEVICE_HOST_FLAG
         return E_OUTOFMEMORY;
     }
     host->system = system; /* and its reference */
+    host->flags = flags;
     HRESULT hr = system->ops->host_open ? system->ops->host_open(system, host) : S_OK;
     if (FAILED(hr)) {
         handle_retire(host->handle, HANDLE_HOST);

@@ -18,8 +18,10 @@ static struct row row_of(const struct device *device, uint32_t kind, uint64_t ad
 /* The rules every access to guest memory keeps, whoever asks and on whatever thread. */
 static HRESULT may_access(struct device *device, uint64_t gpa, uint32_t bytes) {
     int state = atomic_load(&device->state);
-    if (state != DEVICE_RUNNING)
+    if (state == DEVICE_TORN_DOWN || (state != DEVICE_RUNNING && !is_elsewhere(device)))
         return HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    if (is_elsewhere(device)) /* the machine's own rules hold there */
+        return S_OK;
     if (bytes && gpa + bytes - 1 < gpa)
         return HRESULT_FROM_WIN32(ERROR_ARITHMETIC_OVERFLOW);
     if (!(atomic_load(&device->command) & COMMAND_BUS_MASTER))
@@ -37,7 +39,7 @@ static HRESULT copy(HDV_DEVICE handle, uint64_t gpa, uint32_t bytes, void *to, c
     struct row r = row_of(device, to ? HDVLAB_DMA_READ : HDVLAB_DMA_WRITE, gpa, bytes, 0);
     int64_t began = 0, payload = -1, row = trace_begin(system->trace, &r, &began);
     HRESULT hr = may_access(device, gpa, bytes);
-    if (hr == S_OK && bytes)
+    if (hr == S_OK && (bytes || is_elsewhere(device)))
         hr = to ? system->ops->read_memory(system, device, gpa, bytes, to)
                 : system->ops->write_memory(system, device, gpa, bytes, from);
     if (hr == S_OK && row >= 0) {
@@ -147,10 +149,11 @@ HRESULT HdvDestroyGuestMemoryAperture(HDV_DEVICE requestor, PVOID mappedAddress)
     if (!device)
         return E_HANDLE;
     struct aperture *found = NULL;
-    HRESULT hr = device->system->ops->destroy_aperture ? device->system->ops->destroy_aperture(device, mappedAddress)
-                                                       : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
+    HRESULT (*destroy)(struct device *, void *) = device->system->ops->destroy_aperture;
+    HRESULT hr = destroy ? destroy(device, mappedAddress) : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
     pthread_mutex_lock(&device->tables_lock);
-    for (struct aperture **a = &device->apertures; *a; a = &(*a)->next)
+    /* One that is mapped elsewhere is in the list for its row's sake, until it is unmapped there. */
+    for (struct aperture **a = &device->apertures; *a && (!destroy || hr == S_OK); a = &(*a)->next)
         if ((*a)->address == mappedAddress) {
             found = *a;
             *a = found->next;
@@ -163,7 +166,8 @@ HRESULT HdvDestroyGuestMemoryAperture(HDV_DEVICE requestor, PVOID mappedAddress)
     struct row r = row_of(device, HDVLAB_APERTURE_UNMAP, found ? found->gpa : 0, found ? found->bytes : 0, 0);
     trace_event(device->system->trace, &r, hr);
     if (found) {
-        munmap(found->map, found->map_bytes);
+        if (found->map)
+            munmap(found->map, found->map_bytes);
         free(found);
     }
     handle_release(requestor);
@@ -180,7 +184,8 @@ void apertures_drop(struct device *device) {
         struct aperture *next = aperture->next;
         struct row r = row_of(device, HDVLAB_APERTURE_UNMAP, aperture->gpa, aperture->bytes, 0);
         trace_event(device->system->trace, &r, S_OK);
-        munmap(aperture->map, aperture->map_bytes);
+        if (aperture->map)
+            munmap(aperture->map, aperture->map_bytes);
         free(aperture);
         aperture = next;
     }

@@ -23,7 +23,8 @@ static void tap(struct device *device, uint32_t kind, uint32_t bar, uint64_t off
 static void drop(struct section *section) {
     if (section->map)
         munmap(section->map, section->length);
-    close(section->fd);
+    if (section->fd >= 0)
+        close(section->fd);
     free(section);
 }
 

@@ -72,8 +72,7 @@ static void power_off(struct system *system, struct slot *slot) {
     handle_release(device->handle);
 }
 
-/* Devices that were torn down while their host goes on leave it, so that plugging again and again costs nothing. */
-static void reap(struct system *system) {
+void system_reap(struct system *system) {
     struct device *gone = NULL;
     pthread_mutex_lock(&system->lock);
     for (struct host *host = system->hosts; host; host = host->next)
@@ -105,8 +104,11 @@ static HRESULT start_slot(struct system *system, struct slot *slot) {
 }
 
 /* Claims the system for one lifecycle change: BUSY keeps a second one out while callbacks run without the lock. */
+enum { ANY_STATE = -1, TO_CLOSE = -2 };
 static HRESULT claim(struct system *system, int from, int *before) {
     HRESULT hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    if (system->ops->device_open && from != TO_CLOSE)
+        return E_NOTIMPL; /* its power and its slots are where its machine is */
     pthread_mutex_lock(&system->lock);
     *before = atomic_load(&system->state);
     if (!thread_context.depth && (*before == from || (from < 0 && *before != SYSTEM_BUSY))) {
@@ -181,7 +183,7 @@ HRESULT hdvlab_system_close(HCS_SYSTEM handle) {
     if (!system)
         return E_HANDLE;
     int before;
-    HRESULT hr = claim(system, -1, &before); /* not from a callback, not while another thread starts or plugs */
+    HRESULT hr = claim(system, TO_CLOSE, &before); /* not from a callback, not while another thread starts or plugs */
     if (hr == S_OK) {
         if (before == SYSTEM_RUNNING)
             power_off_all(system);
@@ -228,7 +230,7 @@ HRESULT hdvlab_system_add_slot(HCS_SYSTEM handle, uint32_t number, const GUID *d
     if (!system)
         return E_HANDLE;
     int before;
-    HRESULT hr = claim(system, -1, &before);
+    HRESULT hr = claim(system, ANY_STATE, &before);
     if (hr == S_OK) {
         struct slot *slot = &system->slots[number];
         if (before == SYSTEM_STOPPED)
@@ -248,7 +250,7 @@ HRESULT hdvlab_system_add_slot(HCS_SYSTEM handle, uint32_t number, const GUID *d
                     hr = start_slot(system, slot);
                 if (FAILED(hr)) {
                     power_off(system, slot);
-                    reap(system);
+                    system_reap(system);
                     free(slot->configuration);
                     memset(slot, 0, sizeof *slot);
                 }
@@ -267,12 +269,12 @@ HRESULT hdvlab_system_remove_slot(HCS_SYSTEM handle, uint32_t number) {
     if (!system)
         return E_HANDLE;
     int before;
-    HRESULT hr = claim(system, -1, &before);
+    HRESULT hr = claim(system, ANY_STATE, &before);
     if (hr == S_OK) {
         struct slot *slot = &system->slots[number];
         if (slot->used) {
             power_off(system, slot);
-            reap(system);
+            system_reap(system);
             free(slot->configuration);
             memset(slot, 0, sizeof *slot);
             system->ops->remap(system);

@@ -67,6 +67,10 @@ HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_
 void system_destroy(struct system *system);
 /* Whether it is that instance, and alive: one torn down leaves its name to the next. */
 int device_is(const struct device *device, const GUID *class_id, const GUID *instance_id);
+/* Whether its machine is elsewhere, which then decides what may happen when. */
+static inline int is_elsewhere(const struct device *device) { return device->system->ops->device_open != NULL; }
+/* Devices that were torn down while their host goes on leave it, so that plugging again and again costs nothing. */
+void system_reap(struct system *system);
 /* The device of a slot, with a reference; NULL = none there. */
 struct device *system_slot_device(struct system *system, uint32_t slot);
 
