@@ -10,6 +10,7 @@
     ├── HandleError(…, ValueError)           a handle that is stale, forged or of another kind
     ├── StateError(…, RuntimeError)          the right call at the wrong moment
     ├── DeviceError(…, RuntimeError)         a device callback failed
+    ├── DocumentError(…, ValueError)         a JSON document that HCS cannot take; the message names the field
     ├── RegisterError(…, TypeError)          a bad description; raised when the class is made
     ├── BackendError(…, OSError)             the carrier failed in the operation
     │   └── BackendUnavailableError          something is missing; the message says what to do
@@ -43,15 +44,32 @@ class HResult(enum.IntEnum):
     E_HANDLE = 0x80070006
     E_OUTOFMEMORY = 0x8007000E
     E_INVALIDARG = 0x80070057
+    ERROR_NOT_SUPPORTED = 0x80070032
     ERROR_DISK_FULL = 0x80070070
     ERROR_BUSY = 0x800700AA
     ERROR_ALREADY_EXISTS = 0x800700B7
     ERROR_ARITHMETIC_OVERFLOW = 0x80070216
     ERROR_NOACCESS = 0x800703E6
     ERROR_NOT_FOUND = 0x80070490
+    ERROR_CANCELLED = 0x800704C7
     ERROR_TIMEOUT = 0x800705B4
     ERROR_NOT_ENOUGH_QUOTA = 0x80070718
     ERROR_INVALID_STATE = 0x8007139F
+    HCS_E_TERMINATED_DURING_START = 0x80370100
+    HCS_E_INVALID_STATE = 0x80370105
+    HCS_E_UNEXPECTED_EXIT = 0x80370106
+    HCS_E_TERMINATED = 0x80370107
+    HCS_E_CONNECTION_CLOSED = 0x8037010A
+    HCS_E_INVALID_JSON = 0x8037010D
+    HCS_E_SYSTEM_NOT_FOUND = 0x8037010E
+    HCS_E_SYSTEM_ALREADY_EXISTS = 0x8037010F
+    HCS_E_SYSTEM_ALREADY_STOPPED = 0x80370110
+    HCS_E_OPERATION_NOT_STARTED = 0x80370115
+    HCS_E_OPERATION_ALREADY_STARTED = 0x80370116
+    HCS_E_OPERATION_PENDING = 0x80370117
+    HCS_E_OPERATION_TIMEOUT = 0x80370118
+    HCS_E_OPERATION_SYSTEM_CALLBACK_ALREADY_SET = 0x80370119
+    HCS_E_OPERATION_RESULT_ALLOCATION_FAILED = 0x8037011A
 
     @classmethod
     def symbol_of(cls, hresult: int) -> str:
@@ -142,6 +160,12 @@ class DeviceError(HdvError, RuntimeError):
     default_hresult = HResult.E_UNEXPECTED
 
 
+class DocumentError(HdvError, ValueError):
+    """A JSON document that HCS cannot take (``HCS_E_INVALID_JSON``); the message names the field by its path."""
+
+    default_hresult = HResult.HCS_E_INVALID_JSON
+
+
 class RegisterError(HdvError, TypeError):
     """A register, BAR, field or handler description that contradicts itself (``E_INVALIDARG``)."""
 
@@ -193,6 +217,9 @@ _BY_HRESULT: dict[int, type[HdvError]] = {
     HResult.ERROR_NOACCESS: GuestMemoryError,
     HResult.ERROR_ARITHMETIC_OVERFLOW: GuestMemoryError,
     HResult.ERROR_INVALID_STATE: StateError,
+    HResult.HCS_E_INVALID_STATE: StateError,
+    HResult.HCS_E_SYSTEM_ALREADY_STOPPED: StateError,
+    HResult.HCS_E_INVALID_JSON: DocumentError,
     HResult.ERROR_TIMEOUT: GuestTimeoutError,
     HResult.E_ABORT: GuestInterrupted,
     HResult.ERROR_DISK_FULL: TraceError,

@@ -40,6 +40,40 @@ HRESULT HdvUnregisterDoorbell(void *, int, uint64_t, uint64_t, uint64_t);
 HRESULT HdvCreateSectionBackedMmioRange(void *, int, uint64_t, uint64_t, int, void *, uint64_t);
 HRESULT HdvDestroySectionBackedMmioRange(void *, int, uint64_t);
 
+// ComputeDefs.h, ComputeCore.h
+enum {
+    HcsOperationTypeNone, HcsOperationTypeEnumerate, HcsOperationTypeCreate, HcsOperationTypeStart,
+    HcsOperationTypeShutdown, HcsOperationTypePause, HcsOperationTypeResume, HcsOperationTypeTerminate,
+    HcsOperationTypeModify, HcsOperationTypeGetProperties, ...
+};
+enum { HcsEventSystemExited, HcsEventOperationCallback, ... };
+typedef struct { int Type; const uint16_t *EventData; void *Operation; ...; } HCS_EVENT;
+
+void *HcsCreateOperation(const void *, void (*)(void *, void *));
+void HcsCloseOperation(void *);
+void *HcsGetOperationContext(void *);
+HRESULT HcsSetOperationContext(void *, const void *);
+void *HcsGetComputeSystemFromOperation(void *);
+int HcsGetOperationType(void *);
+uint64_t HcsGetOperationId(void *);
+HRESULT HcsGetOperationResult(void *, uint16_t **);
+HRESULT HcsWaitForOperationResult(void *, uint32_t, uint16_t **);
+HRESULT HcsSetOperationCallback(void *, const void *, void (*)(void *, void *));
+HRESULT HcsCancelOperation(void *);
+HRESULT HcsCreateComputeSystem(const uint16_t *, const uint16_t *, void *, const void *, void **);
+HRESULT HcsOpenComputeSystem(const uint16_t *, uint32_t, void **);
+void HcsCloseComputeSystem(void *);
+HRESULT HcsStartComputeSystem(void *, void *, const uint16_t *);
+HRESULT HcsShutDownComputeSystem(void *, void *, const uint16_t *);
+HRESULT HcsTerminateComputeSystem(void *, void *, const uint16_t *);
+HRESULT HcsPauseComputeSystem(void *, void *, const uint16_t *);
+HRESULT HcsResumeComputeSystem(void *, void *, const uint16_t *);
+HRESULT HcsModifyComputeSystem(void *, void *, const uint16_t *, void *);
+HRESULT HcsGetComputeSystemProperties(void *, void *, const uint16_t *);
+HRESULT HcsSetComputeSystemCallback(void *, int, const void *, void (*)(HCS_EVENT *, void *));
+HRESULT HcsEnumerateComputeSystems(const uint16_t *, void *);
+void *LocalFree(void *);
+
 // hdvlab.h: trace
 #define HDVLAB_COLUMN_COUNT ...
 #define HDVLAB_NO_DEVICE ...
@@ -108,6 +142,10 @@ HRESULT hdvlab_system_stop(void *);
 HRESULT hdvlab_system_close(void *);
 HRESULT hdvlab_system_add_slot(void *, uint32_t, const GUID *, const GUID *, uint32_t, const uint16_t *const *);
 HRESULT hdvlab_system_remove_slot(void *, uint32_t);
+HRESULT hdvlab_system_record(void *, void *);
+HRESULT hdvlab_system_slot(void *, const GUID *, uint32_t *);
+HRESULT hdvlab_system_device(void *, uint32_t, void **);
+HRESULT hdvlab_guest_place_bars(void *, uint32_t, uint64_t *);
 HRESULT hdvlab_guest_config_read(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t *);
 HRESULT hdvlab_guest_config_write(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t);
 HRESULT hdvlab_guest_config_peek(void *, uint32_t, uint8_t *);
@@ -179,6 +217,8 @@ HRESULT hdvlab_register_file_instance(void *, void *, const GUID *, const GUID *
 HRESULT hdvlab_register_file_interrupt(void *, uint32_t);
 
 uint64_t hdvlab_live_handles(void);
+HRESULT hdvlab_json_check(const uint16_t *, uint64_t *);
+HRESULT hdvlab_instance_id(const uint16_t *, GUID *);
 
 // Implemented in hdv/callbacks.py.
 extern "Python" {

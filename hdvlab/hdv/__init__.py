@@ -1,5 +1,6 @@
 """The HDV vocabulary: enumerations, structures, device hosts, guest memory, doorbells, sections, callbacks."""
 
+from hdvlab.hdv.compute_system import ComputeSystem
 from hdvlab.hdv.constants import BarSelector, DeviceType, DoorbellFlags, InterfaceVersion, MmioMappingFlags
 from hdvlab.hdv.doorbell import Doorbell
 from hdvlab.hdv.host import DeviceHost
@@ -10,6 +11,7 @@ from hdvlab.hdv.structures import PnpId
 __all__ = [
     "Aperture",
     "BarSelector",
+    "ComputeSystem",
     "DeviceHost",
     "DeviceType",
     "Doorbell",

@@ -45,14 +45,17 @@ class WideStrings:
     """An array of NUL-terminated UTF-16 strings. ``array`` is good as long as this object lives."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self._kept = []
-        for text in texts:
-            units = text.encode("utf-16-le", "surrogatepass") + b"\0\0"
-            string = ffi.new("uint16_t[]", len(units) // 2)
-            ffi.memmove(string, units, len(units))
-            self._kept.append(string)
+        self._kept = [wide(text) for text in texts]
         self.array = ffi.new("const uint16_t *[]", self._kept or 1)
         self.count = len(texts)
+
+
+def wide(text: str) -> Any:
+    """A C string of UTF-16 units; good as long as it is kept."""
+    units = text.encode("utf-16-le", "surrogatepass") + b"\0\0"
+    string = ffi.new("uint16_t[]", len(units) // 2)
+    ffi.memmove(string, units, len(units))
+    return string
 
 
 def wide_string(pointer: Any) -> str:

@@ -66,9 +66,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "make_machine" not in metafunc.fixturenames:
         return
     kinds = [Machine]
-    if metafunc.module.__name__.rpartition(".test_")[2] in _FORWARDED:
-        if not any(metafunc.definition.iter_markers("embedded_only")):
-            kinds.append(ForwardedMachine)
+    is_one = metafunc.module.__name__.rpartition(".test_")[2] in _FORWARDED
+    if is_one and not any(metafunc.definition.iter_markers("embedded_only")):
+        kinds.append(ForwardedMachine)
     metafunc.parametrize("make_machine", kinds, indirect=True, ids=lambda kind: kind.name)
 
 

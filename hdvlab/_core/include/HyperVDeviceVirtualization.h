@@ -59,6 +59,8 @@ typedef struct HDV_PCI_PNP_ID {
     UINT16 SubSystemID;
 } HDV_PCI_PNP_ID, *PHDV_PCI_PNP_ID;
 
+HDVLAB_ASSERT(sizeof(HDV_PCI_PNP_ID) == 12, "HDV_PCI_PNP_ID has no padding");
+
 typedef HRESULT(CALLBACK *HDV_PCI_DEVICE_INITIALIZE)(PVOID deviceContext);
 typedef void(CALLBACK *HDV_PCI_DEVICE_TEARDOWN)(PVOID deviceContext);
 typedef HRESULT(CALLBACK *HDV_PCI_DEVICE_SET_CONFIGURATION)(PVOID deviceContext, UINT32 configurationValueCount,
@@ -87,6 +89,12 @@ typedef struct HDV_PCI_DEVICE_INTERFACE {
     HDV_PCI_READ_INTERCEPTED_MEMORY ReadInterceptedMemory;
     HDV_PCI_WRITE_INTERCEPTED_MEMORY WriteInterceptedMemory;
 } HDV_PCI_DEVICE_INTERFACE, *PHDV_PCI_DEVICE_INTERFACE;
+
+HDVLAB_ASSERT(sizeof(HDV_PCI_DEVICE_INTERFACE) == 88, "HDV_PCI_DEVICE_INTERFACE is eleven words");
+HDVLAB_ASSERT(sizeof(HDV_DEVICE_TYPE) == 4 && sizeof(HDV_DEVICE_HOST_FLAGS) == 4 && sizeof(HDV_PCI_BAR_SELECTOR) == 4 &&
+                  sizeof(HDV_PCI_INTERFACE_VERSION) == 4 && sizeof(HDV_DOORBELL_FLAGS) == 4 &&
+                  sizeof(HDV_MMIO_MAPPING_FLAGS) == 4,
+              "enumerations are 32 bits");
 
 HRESULT WINAPI HdvInitializeDeviceHost(HCS_SYSTEM computeSystem, HDV_HOST *deviceHostHandle);
 HRESULT WINAPI HdvInitializeDeviceHostEx(HCS_SYSTEM computeSystem, HDV_DEVICE_HOST_FLAGS flags,

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 
+#include "ComputeCore.h"
 #include "HyperVDeviceVirtualization.h"
 
 #ifdef __cplusplus
@@ -117,6 +118,15 @@ HRESULT hdvlab_system_close(HCS_SYSTEM system);
 HRESULT hdvlab_system_add_slot(HCS_SYSTEM system, uint32_t slot, const GUID *device_class, const GUID *instance,
                                uint32_t configuration_count, const LPCWSTR *configuration);
 HRESULT hdvlab_system_remove_slot(HCS_SYSTEM system, uint32_t slot);
+/* For systems of HcsCreateComputeSystem, which hdvlab_system_start, _stop and _close refuse (E_ACCESSDENIED): HCS calls
+ * move them. Everything else here takes their handles. */
+/* Records into `trace` from now on; before the start (else ERROR_INVALID_STATE), once (ERROR_ALREADY_EXISTS), and before
+ * another thread uses the system. */
+HRESULT hdvlab_system_record(HCS_SYSTEM system, HDVLAB_TRACE trace);
+/* Which slot an instance sits in: cold slots have their order in the document. ERROR_NOT_FOUND. */
+HRESULT hdvlab_system_slot(HCS_SYSTEM system, const GUID *instance, uint32_t *slot);
+/* The device in a slot, from its power-on to its teardown; ERROR_NOT_FOUND. */
+HRESULT hdvlab_system_device(HCS_SYSTEM system, uint32_t slot, HDV_DEVICE *device);
 
 /* HDV of another library: Windows' own, or a second copy of this one. NULL = that library lacks it. */
 typedef struct {
@@ -173,6 +183,10 @@ HRESULT hdvlab_guest_load(HCS_SYSTEM system, uint64_t address, uint32_t size, ui
                           uint64_t *value);
 HRESULT hdvlab_guest_store(HCS_SYSTEM system, uint64_t address, uint32_t size, uint32_t origin, uint64_t pc,
                            uint64_t value);
+/* Sizes and places the BARs of a slot as a PC's firmware does, and switches memory decode and bus mastering on. Addresses
+ * go to addresses[0..5], 0 for a BAR that is not there or an upper half; NULL = not wanted. ERROR_NOT_ENOUGH_QUOTA: no
+ * room. The accesses are rows. */
+HRESULT hdvlab_guest_place_bars(HCS_SYSTEM system, uint32_t slot, uint64_t *addresses);
 /* RAM only, no rows: a guest's own loads and stores are not device accesses. */
 HRESULT hdvlab_guest_ram_read(HCS_SYSTEM system, uint64_t address, uint64_t size, void *buffer);
 HRESULT hdvlab_guest_ram_write(HCS_SYSTEM system, uint64_t address, uint64_t size, const void *buffer);
@@ -261,6 +275,11 @@ HRESULT hdvlab_register_file_interrupt(HDVLAB_REGISTER_FILE file, uint32_t vecto
 /* ---- the library ------------------------------------------------------------------------------------------------ */
 
 uint64_t hdvlab_live_handles(void); /* of all kinds, for leak tests */
+/* Whether a text is JSON as the HCS calls read it: S_OK, or HCS_E_INVALID_JSON with the unit at which it is not in *at. */
+HRESULT hdvlab_json_check(PCWSTR text, uint64_t *at);
+/* The instance id that a key of FlexibleIov stands for: itself if it is a GUID, else the UUID version 5 of its UTF-8 in
+ * namespace a8679153-843f-467f-ad7e-f429328f7568. */
+HRESULT hdvlab_instance_id(PCWSTR key, GUID *instance);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,5 @@
 #include "clock.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "hdvlab.h"
@@ -11,16 +10,7 @@
 
 static int tsc_is_invariant(void) {
     uint32_t a, b, c, d;
-    if (!__get_cpuid(0x80000007, &a, &b, &c, &d) || !(d & 1u << 8))
-        return 0;
-    /* The kernel distrusts the TSC of some machines that claim it; then so do we. */
-    char name[32] = "";
-    FILE *file = fopen("/sys/devices/system/clocksource/clocksource0/current_clocksource", "re");
-    if (!file)
-        return 0;
-    int known = fgets(name, sizeof name, file) != NULL;
-    fclose(file);
-    return known && (!strcmp(name, "tsc\n") || !strcmp(name, "kvm-clock\n"));
+    return __get_cpuid(0x80000007, &a, &b, &c, &d) && d & 1u << 8 && platform_trusts_tsc();
 }
 
 /* A pair of readings taken as close together as possible: of several tries the tightest. */
@@ -44,8 +34,8 @@ static int64_t first_ns;
 __attribute__((constructor)) static void note_load_time(void) { read_pair(&first_ticks, &first_ns); }
 
 static uint64_t tsc_multiplier(void) {
-    uint64_t ticks;
-    int64_t ns;
+    uint64_t ticks = 0;
+    int64_t ns = 0;
     read_pair(&ticks, &ns);
     if (ns - first_ns < CALIBRATION_NS) {
         struct timespec rest = {0, CALIBRATION_NS - (long)(ns - first_ns)};

@@ -5,10 +5,11 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
-#include <time.h>
 #if defined(__x86_64__)
 #include <x86intrin.h>
 #endif
+
+#include "platform.h"
 
 struct clock {
     uint32_t kind;       /* HDVLAB_CLOCK_* but never AUTO */
@@ -18,12 +19,6 @@ struct clock {
     int64_t mono0_ns;    /* CLOCK_MONOTONIC when t_ns was 0 */
     _Atomic int64_t manual_ns;
 };
-
-static inline int64_t monotonic_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static inline int64_t clock_now(const struct clock *clock) {
 #if defined(__x86_64__)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "hdvlab.h"
+#include "platform.h"
 #include "trace.h"
 
 struct system;
@@ -18,7 +19,7 @@ struct doorbell {
     uint32_t bar;
     uint32_t flags;
     uint64_t offset, value;
-    int event;
+    HANDLE event;
 };
 
 struct section {
@@ -26,15 +27,15 @@ struct section {
     uint32_t bar;
     int writable;
     uint64_t offset, length, file_offset; /* bytes */
-    int fd; /* -1: mapped elsewhere */
-    uint8_t *map; /* NULL where the file may shrink under us: then every access goes through the descriptor */
+    HANDLE file;
+    struct window window;
+    uint8_t *map; /* the window's address; NULL where the file may shrink under us: then every access is read or written */
 };
 
 struct aperture {
     struct aperture *next;
     void *address; /* what the device got */
-    void *map; /* NULL: mapped elsewhere */
-    size_t map_bytes;
+    struct window window;
     uint64_t gpa;
     uint32_t bytes;
 };
@@ -69,6 +70,7 @@ struct host {
     struct system *system;
     struct device *devices; /* under the system's lock */
     int torn_down;          /* likewise: takes no devices any more */
+    int restricted;         /* a proxy's: serves slots of hosting model ExternalRestricted */
     void *elsewhere;        /* as in struct device */
     HDV_DEVICE_HOST_FLAGS flags;
     struct host *next;

@@ -1,11 +1,5 @@
 /* Doorbells: a guest write that matches signals an event and goes no further. */
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "device.h"
 #include "handle.h"
@@ -36,13 +30,6 @@ static HRESULT check_place(const struct device *device, uint32_t bar, uint64_t o
     return S_OK;
 }
 
-/* A pipe would raise SIGPIPE, a file would grow: only eventfds. Without /proc nobody can tell them apart. */
-static int is_event(int fd) {
-    char path[32], target[32] = "";
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    return readlink(path, target, sizeof target - 1) < 0 || !strcmp(target, "anon_inode:[eventfd]");
-}
-
 static HRESULT register_doorbell(struct device *device, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags64,
                                  HANDLE event_handle) {
     uint32_t flags = (uint32_t)flags64;
@@ -51,15 +38,9 @@ static HRESULT register_doorbell(struct device *device, uint32_t bar, uint64_t o
         hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     if (FAILED(hr))
         return hr;
-    /* A copy of the descriptor: the caller may close its own at any time. */
+    HANDLE event = NO_HANDLE;
     struct doorbell *doorbell = calloc(1, sizeof *doorbell);
-    int event = fcntl((int)(intptr_t)event_handle, F_DUPFD_CLOEXEC, 3);
-    if (event < 0)
-        hr = errno == EMFILE ? HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA) : E_HANDLE;
-    else if (!doorbell)
-        hr = E_OUTOFMEMORY;
-    else if (!is_event(event))
-        hr = E_HANDLE;
+    hr = doorbell ? platform_event_copy(event_handle, &event) : E_OUTOFMEMORY;
     if (hr == S_OK) {
         *doorbell = (struct doorbell){.bar = bar, .flags = flags, .offset = offset, .value = value, .event = event};
         pthread_mutex_lock(&device->tables_lock);
@@ -76,8 +57,7 @@ static HRESULT register_doorbell(struct device *device, uint32_t bar, uint64_t o
         pthread_mutex_unlock(&device->tables_lock);
     }
     if (FAILED(hr)) {
-        if (event >= 0)
-            close(event);
+        platform_close(event);
         free(doorbell);
     }
     return hr;
@@ -111,7 +91,7 @@ static HRESULT unregister_doorbell(struct device *device, uint32_t bar, uint64_t
     pthread_mutex_unlock(&device->tables_lock);
     if (!found)
         return HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
-    close(found->event);
+    platform_close(found->event);
     free(found);
     return S_OK;
 }
@@ -128,14 +108,6 @@ HRESULT HdvUnregisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarInde
     tap(device, HDVLAB_DOORBELL_UNREGISTER, (uint32_t)BarIndex, BarOffset, value, hr);
     handle_release(requestor);
     return hr;
-}
-
-static void signal_event(int event) {
-    uint64_t one = 1;
-    struct pollfd ready = {.fd = event, .events = POLLOUT};
-    /* A full counter is already signalled: never wait for room on the guest's thread. */
-    if (poll(&ready, 1, 0) == 1 && ready.revents & POLLOUT)
-        (void)!write(event, &one, sizeof one);
 }
 
 int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset, uint32_t size,
@@ -157,7 +129,7 @@ int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t b
     }
     if (best) { /* the row first: what the signal leads to stands behind it */
         tap_served(device, access, HDVLAB_DOORBELL, bar, offset, size, value, S_OK);
-        signal_event(best->event);
+        platform_event_signal(best->event);
     }
     pthread_mutex_unlock(&device->tables_lock);
     return best != NULL;
@@ -171,7 +143,7 @@ void doorbells_drop(struct device *device) {
     pthread_mutex_unlock(&device->tables_lock);
     while (doorbell) {
         struct doorbell *next = doorbell->next;
-        close(doorbell->event);
+        platform_close(doorbell->event);
         free(doorbell);
         doorbell = next;
     }

@@ -1,12 +1,8 @@
 #include "embedded.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "handle.h"
 
@@ -45,9 +41,10 @@ static HRESULT write_memory(struct system *system, struct device *requestor, uin
     return S_OK;
 }
 
-static HRESULT locate_memory(struct system *system, uint64_t gpa, uint64_t bytes, int *fd, uint64_t *offset) {
+static HRESULT locate_memory(struct system *system, uint64_t gpa, uint64_t bytes, HANDLE *memory,
+                             uint64_t *offset) {
     struct embedded *machine = (struct embedded *)system;
-    *fd = machine->ram_fd;
+    *memory = machine->ram_memory;
     return embedded_ram_offset(machine, gpa, bytes, offset) ? S_OK : HRESULT_FROM_WIN32(ERROR_NOACCESS);
 }
 
@@ -67,10 +64,8 @@ static HRESULT deliver_interrupt(struct system *system, struct device *requestor
 static void destroy(struct system *system) {
     struct embedded *machine = (struct embedded *)system;
     system_destroy(system);
-    if (machine->ram)
-        munmap(machine->ram, machine->ram_bytes);
-    if (machine->ram_fd >= 0)
-        close(machine->ram_fd);
+    platform_window_unmap(&machine->ram_window);
+    platform_close(machine->ram_memory);
     pthread_mutex_destroy(&machine->interrupt_lock);
     pthread_cond_destroy(&machine->interrupt_arrived);
     free(machine);
@@ -102,14 +97,10 @@ static void destroy_object(void *object) {
 }
 
 static HRESULT make_ram(struct embedded *machine) {
-    machine->ram_fd = memfd_create("hdvlab-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (machine->ram_fd < 0 || ftruncate(machine->ram_fd, (off_t)machine->ram_bytes) ||
-        fcntl(machine->ram_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+    if (platform_memory_create(machine->ram_bytes, &machine->ram_memory) ||
+        platform_window_map(machine->ram_memory, 0, machine->ram_bytes, 1, &machine->ram_window))
         return E_OUTOFMEMORY;
-    void *ram = mmap(NULL, machine->ram_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, machine->ram_fd, 0);
-    if (ram == MAP_FAILED)
-        return E_OUTOFMEMORY;
-    machine->ram = ram;
+    machine->ram = machine->ram_window.address;
     return S_OK;
 }
 
@@ -121,15 +112,11 @@ HRESULT hdvlab_embedded_create(uint64_t ram_bytes, BOOL record_sections, HDVLAB_
     struct embedded *machine = calloc(1, sizeof *machine);
     if (!machine)
         return E_OUTOFMEMORY;
-    machine->ram_fd = -1;
+    machine->ram_memory = NO_HANDLE;
     machine->ram_bytes = ram_bytes;
     machine->system.record_sections = record_sections != 0;
     pthread_mutex_init(&machine->interrupt_lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&machine->interrupt_arrived, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    platform_condition_init(&machine->interrupt_arrived);
     HRESULT hr = system_init(&machine->system, &embedded_ops, trace);
     if (hr == S_OK)
         hr = make_ram(machine);
@@ -182,13 +169,12 @@ HRESULT hdvlab_guest_wait_interrupt(HCS_SYSTEM handle, uint8_t vector, int64_t t
         return hr;
     int64_t now = monotonic_ns(), longest = INT64_MAX - now;
     int64_t deadline = now + (timeout_ns < 0 ? 0 : timeout_ns < longest ? timeout_ns : longest);
-    struct timespec until = {deadline / 1000000000, deadline % 1000000000};
     pthread_mutex_lock(&machine->interrupt_lock);
     uint64_t cancelled = machine->cancelled;
     int late = 0;
     while (!machine->pending[vector] && machine->cancelled == cancelled && !late &&
            atomic_load(&machine->system.state) != SYSTEM_STOPPED)
-        late = pthread_cond_timedwait(&machine->interrupt_arrived, &machine->interrupt_lock, &until) == ETIMEDOUT;
+        late = platform_wait_until(&machine->interrupt_arrived, &machine->interrupt_lock, deadline) == ETIMEDOUT;
     if (machine->pending[vector])
         *pending = --machine->pending[vector];
     else

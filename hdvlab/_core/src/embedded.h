@@ -2,6 +2,7 @@
 #ifndef HDVLAB_EMBEDDED_H
 #define HDVLAB_EMBEDDED_H
 
+#include "platform.h"
 #include "system.h"
 
 #define LOW_MEMORY_END 0xC0000000ull  /* RAM behind it appears at 4 GiB */
@@ -17,8 +18,9 @@ struct decode {
 
 struct embedded {
     struct system system; /* first: the generic code sees this one */
-    int ram_fd;
-    uint8_t *ram;
+    HANDLE ram_memory;
+    struct window ram_window;
+    uint8_t *ram; /* the window's address */
     uint64_t ram_bytes;
     /* BARs that decode now. A reader that saw the sequence change looks again, so no access sees half a move. */
     _Atomic uint32_t decode_sequence;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "handle.h"
+#include "platform.h"
 
 #define SECTION_PAGE 4096ull
 
@@ -100,7 +101,7 @@ static HRESULT create_section(struct device *device, uint32_t bar, uint64_t offs
     }
     /* Remembered like an aperture. It is not counted, so accesses do not look for it: they do not come here. */
     *section = (struct section){.bar = bar, .offset = offset_pages * SECTION_PAGE, .length = pages * SECTION_PAGE,
-                                .fd = -1};
+                                .file = NO_HANDLE};
     pthread_mutex_lock(&device->tables_lock);
     section->next = device->sections;
     device->sections = section;

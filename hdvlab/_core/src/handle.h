@@ -11,6 +11,7 @@ enum handle_kind {
     HANDLE_DEVICE,
     HANDLE_TRACE,
     HANDLE_REGISTER_FILE,
+    HANDLE_OPERATION,
 };
 
 /* Owns `object` until handle_retire and every reference are gone, then calls destroy(object). NULL: table full. */

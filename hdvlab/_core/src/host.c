@@ -41,8 +41,10 @@ HRESULT HdvInitializeDeviceHostEx(HCS_SYSTEM computeSystem, HDV_DEVICE_HOST_FLAG
         handle_release(computeSystem);
         return E_OUTOFMEMORY;
     }
-    host->system = system; /* and its reference */
+    host->system = system;
     host->flags = flags;
+    handle_retain(system->handle); /* a client's own handle may be closed before its host */
+    handle_release(computeSystem);
     HRESULT hr = system->ops->host_open ? system->ops->host_open(system, host) : S_OK;
     if (FAILED(hr)) {
         handle_retire(host->handle, HANDLE_HOST);

@@ -1,8 +1,6 @@
 /* Guest memory and interrupts: HdvReadGuestMemory, HdvWriteGuestMemory, apertures, HdvDeliverGuestInterrupt. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "device.h"
 #include "handle.h"
@@ -88,22 +86,18 @@ void interrupt_went_nowhere(HDV_DEVICE handle, uint32_t vector, HRESULT why) {
 static HRESULT create_aperture(struct device *device, uint64_t gpa, uint32_t bytes, BOOL writeProtected,
                                void **mappedAddress) {
     struct system *system = device->system;
-    int fd = -1;
+    HANDLE memory = NO_HANDLE;
     uint64_t offset = 0;
-    HRESULT hr = system->ops->locate_memory(system, gpa, bytes, &fd, &offset);
+    HRESULT hr = system->ops->locate_memory(system, gpa, bytes, &memory, &offset);
     struct aperture *aperture = hr == S_OK ? calloc(1, sizeof *aperture) : NULL;
     if (hr == S_OK && !aperture)
         hr = E_OUTOFMEMORY;
     if (hr == S_OK) {
-        uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), start = offset & ~(page - 1);
         aperture->gpa = gpa;
         aperture->bytes = bytes;
-        aperture->map_bytes = offset - start + bytes;
-        aperture->map = mmap(NULL, aperture->map_bytes, writeProtected ? PROT_READ : PROT_READ | PROT_WRITE,
-                             MAP_SHARED, fd, (off_t)start);
-        aperture->address = (char *)aperture->map + (offset - start);
-        if (aperture->map == MAP_FAILED)
+        if (platform_window_map(memory, offset, bytes, !writeProtected, &aperture->window))
             hr = E_OUTOFMEMORY;
+        aperture->address = aperture->window.address;
     }
     if (hr == S_OK) {
         pthread_mutex_lock(&device->tables_lock);
@@ -117,7 +111,7 @@ static HRESULT create_aperture(struct device *device, uint64_t gpa, uint32_t byt
         }
         pthread_mutex_unlock(&device->tables_lock);
         if (FAILED(hr))
-            munmap(aperture->map, aperture->map_bytes);
+            platform_window_unmap(&aperture->window);
     }
     if (FAILED(hr))
         free(aperture);
@@ -166,8 +160,7 @@ HRESULT HdvDestroyGuestMemoryAperture(HDV_DEVICE requestor, PVOID mappedAddress)
     struct row r = row_of(device, HDVLAB_APERTURE_UNMAP, found ? found->gpa : 0, found ? found->bytes : 0, 0);
     trace_event(device->system->trace, &r, hr);
     if (found) {
-        if (found->map)
-            munmap(found->map, found->map_bytes);
+        platform_window_unmap(&found->window);
         free(found);
     }
     handle_release(requestor);
@@ -184,8 +177,7 @@ void apertures_drop(struct device *device) {
         struct aperture *next = aperture->next;
         struct row r = row_of(device, HDVLAB_APERTURE_UNMAP, aperture->gpa, aperture->bytes, 0);
         trace_event(device->system->trace, &r, S_OK);
-        if (aperture->map)
-            munmap(aperture->map, aperture->map_bytes);
+        platform_window_unmap(&aperture->window);
         free(aperture);
         aperture = next;
     }

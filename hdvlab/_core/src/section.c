@@ -1,11 +1,6 @@
 /* Section-backed MMIO: pages of a BAR that are memory, shared with whoever holds the section. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "device.h"
 #include "handle.h"
@@ -21,47 +16,35 @@ static void tap(struct device *device, uint32_t kind, uint32_t bar, uint64_t off
 }
 
 static void drop(struct section *section) {
-    if (section->map)
-        munmap(section->map, section->length);
-    if (section->fd >= 0)
-        close(section->fd);
+    platform_window_unmap(&section->window);
+    platform_close(section->file);
     free(section);
 }
 
 /* The new section on S_OK. */
 static HRESULT make(const struct device *device, uint32_t bar, uint64_t offset, uint64_t length, int flags,
-                    int section_fd, uint64_t file_offset, struct section **made) {
+                    HANDLE file, uint64_t file_offset, struct section **made) {
     if (bar >= HDV_PCI_BAR_COUNT || !length || flags & ~3 || device->bar_size[bar] < PAGE ||
         length > device->bar_size[bar] / PAGE || length > INT64_MAX / PAGE || offset > device->bar_size[bar] / PAGE - length ||
         file_offset > INT64_MAX / PAGE - length)
         return E_INVALIDARG;
-    struct stat file;
-    if (fstat(section_fd, &file))
-        return E_HANDLE;
-    if (!S_ISREG(file.st_mode) || (uint64_t)file.st_size < (file_offset + length) * PAGE)
-        return E_INVALIDARG;
-    int mode = fcntl(section_fd, F_GETFL) & O_ACCMODE;
-    if (mode == O_WRONLY || (flags & HdvMmioMappingFlagWriteable && mode != O_RDWR))
-        return E_ACCESSDENIED;
     struct section *s = calloc(1, sizeof *s);
     if (!s)
         return E_OUTOFMEMORY;
     *s = (struct section){.bar = bar, .writable = flags & HdvMmioMappingFlagWriteable, .offset = offset * PAGE,
-                          .length = length * PAGE, .file_offset = file_offset * PAGE};
-    if ((s->fd = fcntl(section_fd, F_DUPFD_CLOEXEC, 3)) < 0) {
-        free(s);
-        return HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA);
+                          .length = length * PAGE, .file_offset = file_offset * PAGE, .file = NO_HANDLE};
+    struct section_source source = {.section = NO_HANDLE};
+    HRESULT hr = platform_section_copy(file, s->writable, (file_offset + length) * PAGE, &source);
+    s->file = source.section;
+    if (hr == S_OK && !source.may_shrink) {
+        int error = platform_window_map(s->file, s->file_offset, s->length, s->writable, &s->window);
+        if (error)
+            hr = error == EACCES || error == EPERM ? E_ACCESSDENIED : E_OUTOFMEMORY; /* EPERM: sealed */
+        s->map = s->window.address;
     }
-    int seals = fcntl(s->fd, F_GET_SEALS);
-    if (seals >= 0 && seals & F_SEAL_SHRINK) { /* only then can the pages not vanish under the mapping */
-        void *map = mmap(NULL, s->length, s->writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, s->fd,
-                         (off_t)s->file_offset);
-        if (map == MAP_FAILED) {
-            HRESULT hr = errno == EACCES || errno == EPERM ? E_ACCESSDENIED : E_OUTOFMEMORY; /* EPERM: sealed */
-            drop(s);
-            return hr;
-        }
-        s->map = map;
+    if (FAILED(hr)) {
+        drop(s);
+        return hr;
     }
     *made = s;
     return S_OK;
@@ -73,7 +56,7 @@ static HRESULT create_section(struct device *device, uint32_t bar, uint64_t offs
     int state = atomic_load(&device->state); /* from Start on: that is where a device lays out its BARs */
     if (state != DEVICE_STARTING && state != DEVICE_RUNNING)
         return HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
-    HRESULT hr = make(device, bar, offset_pages, pages, flags, (int)(intptr_t)file, file_offset_pages, &section);
+    HRESULT hr = make(device, bar, offset_pages, pages, flags, file, file_offset_pages, &section);
     if (FAILED(hr))
         return hr;
     pthread_mutex_lock(&device->tables_lock);
@@ -149,11 +132,11 @@ static HRESULT transfer(const struct section *s, int write, uint64_t place, uint
         }
         return S_OK;
     }
-    off_t at = (off_t)(s->file_offset + place);
+    uint64_t at = s->file_offset + place;
     if (write)
-        return pwrite(s->fd, value, size, at) == (ssize_t)size ? S_OK : HRESULT_FROM_WIN32(ERROR_NOACCESS);
+        return platform_file_write(s->file, at, value, size) == size ? S_OK : HRESULT_FROM_WIN32(ERROR_NOACCESS);
     uint64_t read = 0;
-    if (pread(s->fd, &read, size, at) != (ssize_t)size)
+    if (platform_file_read(s->file, at, &read, size) != size)
         return HRESULT_FROM_WIN32(ERROR_NOACCESS);
     *value = read;
     return S_OK;

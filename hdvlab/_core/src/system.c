@@ -9,6 +9,7 @@
 HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_TRACE trace) {
     system->ops = ops;
     pthread_mutex_init(&system->lock, NULL);
+    system_pause_init(system);
     if (trace) {
         if (!(system->trace = handle_acquire(trace, HANDLE_TRACE)))
             return E_HANDLE;
@@ -24,7 +25,9 @@ void system_destroy(struct system *system) {
         free(system->slots[i].configuration);
     if (system->trace_handle)
         handle_release(system->trace_handle);
+    system_pause_destroy(system);
     pthread_mutex_destroy(&system->lock);
+    compute_free(system->compute);
 }
 
 struct device *system_slot_device(struct system *system, uint32_t slot) {
@@ -38,20 +41,30 @@ int device_is(const struct device *device, const GUID *class_id, const GUID *ins
            atomic_load(&device->state) != DEVICE_TORN_DOWN;
 }
 
-/* The instance that a host registered for the slot, with a reference. */
-static struct device *find_device(struct system *system, const struct slot *slot) {
+/* The instance that a host of the hosting model registered, with a reference. */
+static struct device *find_device(struct system *system, const GUID *class_id, const GUID *instance_id, int hosting) {
     struct device *found = NULL;
     pthread_mutex_lock(&system->lock);
-    for (struct host *host = system->hosts; host && !found; host = host->next)
+    for (struct host *host = system->hosts; host && !found; host = host->next) {
+        if (hosting != HOSTING_ANY && (hosting == HOSTING_RESTRICTED) != (host->restricted != 0))
+            continue;
         for (struct device *d = host->devices; d && !found; d = d->next)
-            if (device_is(d, &slot->class_id, &slot->instance_id))
+            if (device_is(d, class_id, instance_id))
                 found = handle_acquire(d->handle, HANDLE_DEVICE);
+    }
     pthread_mutex_unlock(&system->lock);
     return found;
 }
 
+int system_has_device(struct system *system, const GUID *class_id, const GUID *instance_id, int hosting) {
+    struct device *device = find_device(system, class_id, instance_id, hosting);
+    if (device)
+        handle_release(device->handle);
+    return device != NULL;
+}
+
 static HRESULT power_on(struct system *system, struct slot *slot) {
-    struct device *device = find_device(system, slot);
+    struct device *device = find_device(system, &slot->class_id, &slot->instance_id, slot->hosting);
     if (!device)
         return E_UNEXPECTED; /* as Windows: a slot that nobody registered a device for fails the start */
     HRESULT hr = device_power_on(device, slot->configuration_count, slot->configuration);
@@ -127,6 +140,8 @@ static void come_to_rest(struct system *system) {
 }
 
 static void power_off_all(struct system *system) {
+    if (atomic_load(&system->paused))
+        system_set_paused(system, PAUSE_ENDING);
     system->ops->cancel(system); /* early: a device may wait in Stop for what waits for an interrupt */
     for (uint32_t i = 0; i < HDVLAB_SLOT_COUNT; i++) {
         struct device *device = system_slot_device(system, i);
@@ -140,19 +155,17 @@ static void power_off_all(struct system *system) {
     system->ops->remap(system);
 }
 
-HRESULT hdvlab_system_start(HCS_SYSTEM handle) {
-    struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
-    if (!system)
-        return E_HANDLE;
+HRESULT system_start(struct system *system, struct slot **failed) {
     int before;
     HRESULT hr = claim(system, SYSTEM_OFF, &before);
+    *failed = NULL;
     if (hr == S_OK) {
         for (int i = 0; i < HDVLAB_SLOT_COUNT && SUCCEEDED(hr); i++)
             if (system->slots[i].used)
-                hr = power_on(system, &system->slots[i]);
+                hr = power_on(system, *failed = &system->slots[i]);
         for (int i = 0; i < HDVLAB_SLOT_COUNT && SUCCEEDED(hr); i++)
             if (system->slots[i].used)
-                hr = start_slot(system, &system->slots[i]);
+                hr = start_slot(system, *failed = &system->slots[i]);
         for (int i = 0; i < HDVLAB_SLOT_COUNT && FAILED(hr); i++)
             power_off(system, &system->slots[i]);
         if (SUCCEEDED(hr))
@@ -160,30 +173,60 @@ HRESULT hdvlab_system_start(HCS_SYSTEM handle) {
         else
             come_to_rest(system);
     }
-    handle_release(handle);
+    return hr;
+}
+
+HRESULT system_stop(struct system *system) {
+    int before;
+    HRESULT hr = claim(system, system->compute ? -1 : SYSTEM_RUNNING, &before); /* that one also before its start */
+    if (hr == S_OK) {
+        if (before == SYSTEM_RUNNING)
+            power_off_all(system);
+        come_to_rest(system);
+    }
+    return hr;
+}
+
+/* The machine behind a handle, unless HCS calls are what moves it. */
+static struct system *acquire_own(HCS_SYSTEM handle, HRESULT *hr) {
+    struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
+    *hr = system ? S_OK : E_HANDLE;
+    if (system && system->compute) {
+        handle_release(handle);
+        *hr = E_ACCESSDENIED;
+        return NULL;
+    }
+    return system;
+}
+
+HRESULT hdvlab_system_start(HCS_SYSTEM handle) {
+    HRESULT hr;
+    struct slot *failed;
+    struct system *system = acquire_own(handle, &hr);
+    if (system) {
+        hr = system_start(system, &failed);
+        handle_release(handle);
+    }
     return hr;
 }
 
 HRESULT hdvlab_system_stop(HCS_SYSTEM handle) {
-    struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
-    if (!system)
-        return E_HANDLE;
-    int before;
-    HRESULT hr = claim(system, SYSTEM_RUNNING, &before);
-    if (hr == S_OK) {
-        power_off_all(system);
-        come_to_rest(system);
+    HRESULT hr;
+    struct system *system = acquire_own(handle, &hr);
+    if (system) {
+        hr = system_stop(system);
+        handle_release(handle);
     }
-    handle_release(handle);
     return hr;
 }
 
 HRESULT hdvlab_system_close(HCS_SYSTEM handle) {
-    struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
+    HRESULT hr;
+    struct system *system = acquire_own(handle, &hr);
     if (!system)
-        return E_HANDLE;
+        return hr;
     int before;
-    HRESULT hr = claim(system, TO_CLOSE, &before); /* not from a callback, not while another thread starts or plugs */
+    hr = claim(system, TO_CLOSE, &before); /* not from a callback, not while another thread starts or plugs */
     if (hr == S_OK) {
         if (before == SYSTEM_RUNNING)
             power_off_all(system);
@@ -229,18 +272,32 @@ HRESULT hdvlab_system_add_slot(HCS_SYSTEM handle, uint32_t number, const GUID *d
     struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
     if (!system)
         return E_HANDLE;
+    HRESULT hr = system_add_slot(system, number, HOSTING_ANY, device_class, instance, count, configuration);
+    handle_release(handle);
+    return hr;
+}
+
+HRESULT system_add_slot(struct system *system, uint32_t number, int hosting, const GUID *device_class,
+                        const GUID *instance, uint32_t count, const LPCWSTR *configuration) {
     int before;
     HRESULT hr = claim(system, ANY_STATE, &before);
     if (hr == S_OK) {
-        struct slot *slot = &system->slots[number];
+        uint32_t place = number;
+        if (number == HDVLAB_SLOT_COUNT)
+            for (place = 0; place + 1 < HDVLAB_SLOT_COUNT && system->slots[place].used;)
+                place++;
+        struct slot *slot = &system->slots[place];
         if (before == SYSTEM_STOPPED)
             hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+        else if (slot->used && number == HDVLAB_SLOT_COUNT)
+            hr = HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA);
         else if (slot->used)
             hr = HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
         else if (!(slot->configuration = copy_strings(count, configuration)))
             hr = E_OUTOFMEMORY;
         if (hr == S_OK) {
             slot->used = 1;
+            slot->hosting = hosting;
             slot->class_id = *device_class;
             slot->instance_id = *instance;
             slot->configuration_count = count;
@@ -258,7 +315,6 @@ HRESULT hdvlab_system_add_slot(HCS_SYSTEM handle, uint32_t number, const GUID *d
         }
         atomic_store(&system->state, before);
     }
-    handle_release(handle);
     return hr;
 }
 

@@ -12,8 +12,8 @@ struct system_ops {
     HRESULT (*read_memory)(struct system *system, struct device *requestor, uint64_t gpa, uint64_t bytes, void *buffer);
     HRESULT (*write_memory)(struct system *system, struct device *requestor, uint64_t gpa, uint64_t bytes,
                             const void *buffer);
-    /* File descriptor and offset behind a range of RAM that is contiguous in it. */
-    HRESULT (*locate_memory)(struct system *system, uint64_t gpa, uint64_t bytes, int *fd, uint64_t *offset);
+    /* Memory object (platform.h) and offset behind a range of RAM that is contiguous in it. */
+    HRESULT (*locate_memory)(struct system *system, uint64_t gpa, uint64_t bytes, HANDLE *memory, uint64_t *offset);
     HRESULT (*deliver_interrupt)(struct system *system, struct device *requestor, uint64_t address, uint32_t data);
     /* A slot's BARs or command register may have changed. */
     void (*remap)(struct system *system);
@@ -41,8 +41,12 @@ struct system_ops {
     HRESULT (*destroy_section)(struct device *device, uint32_t bar, uint64_t offset_pages, uint64_t *pages);
 };
 
+/* Which hosts a slot takes its device from: HCS's hosting models. */
+enum hosting { HOSTING_ANY, HOSTING_EXTERNAL, HOSTING_RESTRICTED };
+
 struct slot {
     int used;
+    int hosting;
     GUID class_id, instance_id;
     uint32_t configuration_count;
     LPCWSTR *configuration; /* one allocation */
@@ -53,7 +57,8 @@ struct slot {
 
 struct system {
     const struct system_ops *ops;
-    HCS_SYSTEM handle;
+    HCS_SYSTEM handle; /* its own; a compute system's clients have others, of the same kind */
+    struct compute *compute; /* NULL: not made by HcsCreateComputeSystem */
     struct trace *trace;
     void *trace_handle;
     int record_sections;
@@ -61,6 +66,10 @@ struct system {
     _Atomic int state;
     struct host *hosts;
     struct slot slots[HDVLAB_SLOT_COUNT];
+    /* pause.c: what guest accesses look at, with the device entered */
+    _Atomic int paused;
+    pthread_mutex_t pause_lock;
+    pthread_cond_t resumed;
 };
 
 HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_TRACE trace);
@@ -73,5 +82,25 @@ static inline int is_elsewhere(const struct device *device) { return device->sys
 void system_reap(struct system *system);
 /* The device of a slot, with a reference; NULL = none there. */
 struct device *system_slot_device(struct system *system, uint32_t slot);
+
+/* Power, for whoever has the system's reference. *failed: the slot whose device kept it from starting, or NULL. */
+HRESULT system_start(struct system *system, struct slot **failed);
+HRESULT system_stop(struct system *system);
+/* A slot as hdvlab_system_add_slot describes it; number HDVLAB_SLOT_COUNT: the first free one (quota when none is). */
+HRESULT system_add_slot(struct system *system, uint32_t number, int hosting, const GUID *device_class,
+                        const GUID *instance, uint32_t count, const LPCWSTR *configuration);
+/* Whether a host of the slot's hosting model has its instance. */
+int system_has_device(struct system *system, const GUID *device_class, const GUID *instance, int hosting);
+
+/* pause.c */
+enum { NOT_PAUSED, PAUSED, PAUSE_ENDING }; /* the last: accesses that waited or come now are answered by nobody */
+void system_pause_init(struct system *system);
+void system_pause_destroy(struct system *system);
+/* PAUSED: no callback for a guest's access runs or begins from its return on. */
+void system_set_paused(struct system *system, int paused);
+/* Waits until the system is resumed (S_OK), ends (ERROR_INVALID_STATE), or wait_ms are over (ERROR_BUSY; 0 = never). */
+HRESULT system_wait_resumed(struct system *system, uint32_t wait_ms);
+
+void compute_free(struct compute *compute); /* compute_system.c */
 
 #endif

@@ -1,6 +1,5 @@
 /* The tap: the one place where a guest's access meets a device's callback, whatever the machine. It records, then calls;
  * the row is published when the access begins and completed before the guest gets its answer. */
-#include <errno.h>
 #include <string.h>
 
 #include "device.h"
@@ -18,15 +17,7 @@ HRESULT device_enter(struct device *device, uint32_t wait_ms) {
     if (!wait_ms) {
         pthread_mutex_lock(&device->lock);
     } else if (pthread_mutex_trylock(&device->lock)) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += wait_ms / 1000;
-        until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000;
-        }
-        if (pthread_mutex_clocklock(&device->lock, CLOCK_MONOTONIC, &until))
+        if (platform_lock_until(&device->lock, monotonic_ns() + (int64_t)wait_ms * 1000000))
             return HRESULT_FROM_WIN32(ERROR_BUSY);
     }
     atomic_store_explicit(&device->inside, self, memory_order_relaxed);
@@ -82,10 +73,23 @@ static int is_answering(struct device *device) {
            (is_elsewhere(device) && state != DEVICE_CREATED && state != DEVICE_TORN_DOWN);
 }
 
+/* A paused guest's accesses wait. Not a person's, and not one that an access of before the pause makes: the pause waits
+ * for that one. */
+static int is_held(const struct device *device, const HDVLAB_ACCESS *access) {
+    return __builtin_expect(atomic_load_explicit(&device->system->paused, memory_order_relaxed), 0) &&
+           access->origin != HDVLAB_USER && !thread_context.depth;
+}
+
 /* S_OK with the device entered, or the reason with a row that says so; ERROR_BUSY leaves no row. */
 static HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access, uint32_t kind, int bar,
                              uint64_t address, uint32_t size, uint64_t value) {
     HRESULT hr = device_enter(device, access->wait_ms);
+    while (hr == S_OK && is_held(device, access)) { /* the pause entered every device after it was set */
+        device_leave(device);
+        hr = system_wait_resumed(device->system, access->wait_ms);
+        if (hr == S_OK)
+            hr = device_enter(device, access->wait_ms);
+    }
     if (hr == S_OK && !is_answering(device)) {
         device_leave(device);
         hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
@@ -109,11 +113,24 @@ HRESULT tap_served(struct device *device, const HDVLAB_ACCESS *access, uint32_t 
     return status;
 }
 
+/* The same wait for an access that does not enter the device. */
+static HRESULT wait_resumed(struct device *device, const HDVLAB_ACCESS *access, uint32_t kind, uint32_t bar,
+                            uint64_t offset, uint32_t size, uint64_t value) {
+    HRESULT hr = is_held(device, access) ? system_wait_resumed(device->system, access->wait_ms) : S_OK;
+    if (FAILED(hr) && hr != HRESULT_FROM_WIN32(ERROR_BUSY))
+        tap_served(device, access, kind, bar, offset, size, value, hr);
+    return hr;
+}
+
 /* Memory-backed pages are no intercept: a row only on request, or when the access was refused. */
 static int through_section(struct device *device, const HDVLAB_ACCESS *access, int write, uint32_t bar,
                            uint64_t offset, uint32_t size, uint64_t *value, HRESULT *status) {
-    if (!atomic_load_explicit(&device->section_count, memory_order_acquire) ||
-        !section_access(device, write, bar, offset, size, value, status))
+    if (!atomic_load_explicit(&device->section_count, memory_order_acquire))
+        return 0;
+    *status = wait_resumed(device, access, write ? HDVLAB_MMIO_WRITE : HDVLAB_MMIO_READ, bar, offset, size, *value);
+    if (FAILED(*status))
+        return 1;
+    if (!section_access(device, write, bar, offset, size, value, status))
         return 0;
     if (device->system->record_sections || FAILED(*status))
         tap_served(device, access, write ? HDVLAB_MMIO_WRITE : HDVLAB_MMIO_READ, bar, offset, size, *value, *status);
@@ -148,9 +165,13 @@ HRESULT device_mmio_write(struct device *device, const HDVLAB_ACCESS *access, ui
     if (!fits_bar(device, bar, offset, size))
         return tap_served(device, access, HDVLAB_MMIO_WRITE, bar, offset, size, value, E_INVALIDARG);
     if (atomic_load_explicit(&device->doorbell_count, memory_order_acquire) &&
-        atomic_load_explicit(&device->state, memory_order_relaxed) == DEVICE_RUNNING &&
-        doorbell_ring(device, access, bar, offset, size, value))
-        return S_OK;
+        atomic_load_explicit(&device->state, memory_order_relaxed) == DEVICE_RUNNING) {
+        hr = wait_resumed(device, access, HDVLAB_MMIO_WRITE, bar, offset, size, value);
+        if (FAILED(hr))
+            return hr;
+        if (doorbell_ring(device, access, bar, offset, size, value))
+            return S_OK;
+    }
     if (through_section(device, access, 1, bar, offset, size, &value, &hr))
         return hr;
     hr = enter_running(device, access, HDVLAB_MMIO_WRITE, (int)bar, offset, size, value);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/file.h>
 
 #include "handle.h"
 #include "trace_files.h"
@@ -78,7 +77,7 @@ int64_t trace_payload(struct trace *trace, const void *bytes, uint64_t size) {
         int error = atomic_load(&trace->state) == TRACE_RECORDING ? 0 : ECANCELED;
         if (!error && place + size > capacity)
             error = wanted > trace->payload_max ? ENOBUFS
-                                                : trace_allocate(trace->payload_fd, capacity, wanted - capacity);
+                                                : platform_file_reserve(trace->payload_file, capacity, wanted - capacity);
         if (error)
             stop_recording(trace, trace_hresult_of(error));
         else if (place + size > capacity)
@@ -153,7 +152,7 @@ HRESULT hdvlab_trace_finish(HDVLAB_TRACE handle) {
                                           .stopped = atomic_load(&h->stopped)};
         h->totals.crc = trace_totals_crc(h);
         atomic_store(&h->closed, 1);
-        flock(trace->header_fd, LOCK_UN);
+        platform_lock_drop(trace->header_file);
     }
     handle_release(handle);
     return S_OK;

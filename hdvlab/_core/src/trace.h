@@ -69,7 +69,7 @@ struct trace {
     uint32_t chunk_rows;
     int writable;
     int salvaged; /* reader: the header is not the file's */
-    int fd[HDVLAB_COLUMN_COUNT], payload_fd, header_fd, seal_fd;
+    HANDLE file[HDVLAB_COLUMN_COUNT], payload_file, header_file, seal_file;
     pthread_mutex_t grow_lock;
     pthread_mutex_t file_lock; /* a descriptor that is looked at is not closed; taken after grow_lock */
     /* the helper that reserves and touches space ahead, and seals chunks behind */

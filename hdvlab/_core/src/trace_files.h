@@ -11,11 +11,8 @@
 
 struct trace *trace_make(int writable);
 void trace_destroy(void *trace);
-int trace_open_in(const char *directory, const char *name, int flags);
-void *trace_map_file(int fd, uint64_t bytes, int writable); /* fd -1 = zeros that no file holds */
 /* Opens, or makes, and maps the columns and payload.bin. 0 = done, else errno. */
 int trace_map_columns(struct trace *trace, const char *directory);
-int trace_allocate(int fd, uint64_t offset, uint64_t bytes); /* 0 = done, else errno */
 void trace_close_files(struct trace *trace);
 /* Complete rows in the shortest column file: a file that was cut short must not be touched behind its end. */
 uint64_t trace_rows_in_files(struct trace *trace);

@@ -1,14 +1,6 @@
 /* One thread per recording that works ahead of the writers (reserves space and touches its pages, so that no access pays
  * for a page fault) and behind them (seals chunks). Writers never wait for it: what it has not done they do themselves. */
-#include <errno.h>
-#include <signal.h>
-#include <sys/mman.h>
-
 #include "trace.h"
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 
 void trace_ask_helper(struct trace *trace) {
     pthread_mutex_lock(&trace->helper_lock);
@@ -19,8 +11,8 @@ void trace_ask_helper(struct trace *trace) {
 
 static void touch(struct trace *trace, uint64_t from, uint64_t to) {
     for (int i = 0; i < HDVLAB_COLUMN_COUNT && from < to; i++) {
-        uint64_t width = trace_columns[i].width, start = from * width & ~4095ull;
-        (void)madvise((char *)trace->column[i] + start, to * width - start, MADV_POPULATE_WRITE);
+        uint64_t width = trace_columns[i].width;
+        platform_prefault((char *)trace->column[i] + from * width, (to - from) * width);
     }
 }
 
@@ -51,12 +43,7 @@ static void *work(void *argument) {
 }
 
 int trace_helper_start(struct trace *trace) {
-    /* Signals are the interpreter's; none is for this thread. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&trace->helper, NULL, work, trace);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int error = platform_thread_start(&trace->helper, work, trace);
     trace->helper_running = !error;
     if (!error)
         trace_ask_helper(trace);

@@ -1,10 +1,5 @@
 /* Reading a recording, also while another process writes it. Readers take what is published and repair nothing. */
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "handle.h"
 #include "trace_files.h"
@@ -20,21 +15,22 @@ static int is_layout(uint64_t max_rows, uint64_t chunk_rows) {
 }
 
 static HRESULT use_header(struct trace *t, const char *path) {
-    struct stat file;
-    if ((t->header_fd = trace_open_in(path, "header.bin", O_RDONLY)) < 0)
-        return trace_hresult_of(errno);
-    if (fstat(t->header_fd, &file) || file.st_size < HEADER_BYTES)
+    int error = platform_file_open(path, "header.bin", 0, &t->header_file);
+    if (!error && platform_file_bytes(t->header_file) < HEADER_BYTES)
         return E_INVALIDARG; /* cut short: not even the header is there */
-    if (!(t->header = trace_map_file(t->header_fd, HEADER_BYTES, 0)))
-        return trace_hresult_of(errno);
+    if (!error)
+        t->header = platform_file_map(t->header_file, HEADER_BYTES, 0, &error);
+    if (error)
+        return trace_hresult_of(error);
     return is_sane(t->header) && is_layout(t->header->max_rows, t->header->chunk_rows) ? S_OK : E_INVALIDARG;
 }
 
 static HRESULT make_header(struct trace *t, uint64_t max_rows, uint32_t chunk_rows) {
     if (!is_layout(max_rows, chunk_rows))
         return E_INVALIDARG;
-    if (!(t->header = trace_map_file(-1, HEADER_BYTES, 1)))
-        return trace_hresult_of(errno);
+    int error = 0;
+    if (!(t->header = platform_file_map(NO_HANDLE, HEADER_BYTES, 1, &error)))
+        return trace_hresult_of(error);
     t->header->max_rows = max_rows;
     t->header->chunk_rows = chunk_rows;
     t->salvaged = 1;
@@ -70,10 +66,9 @@ HRESULT hdvlab_trace_salvage(const char *path, uint64_t max_rows, uint32_t chunk
 
 uint64_t trace_rows_in_files(struct trace *t) {
     uint64_t rows = t->max_rows;
-    struct stat file;
     pthread_mutex_lock(&t->file_lock);
     for (int i = 0; i < HDVLAB_COLUMN_COUNT; i++) {
-        uint64_t here = fstat(t->fd[i], &file) ? 0 : (uint64_t)file.st_size / trace_columns[i].width;
+        uint64_t here = platform_file_bytes(t->file[i]) / trace_columns[i].width;
         rows = here < rows ? here : rows;
     }
     pthread_mutex_unlock(&t->file_lock);
@@ -81,9 +76,8 @@ uint64_t trace_rows_in_files(struct trace *t) {
 }
 
 uint64_t trace_payload_bytes(struct trace *t) {
-    struct stat file;
     pthread_mutex_lock(&t->file_lock);
-    uint64_t bytes = fstat(t->payload_fd, &file) ? 0 : (uint64_t)file.st_size;
+    uint64_t bytes = platform_file_bytes(t->payload_file);
     pthread_mutex_unlock(&t->file_lock);
     return bytes < t->payload_max ? bytes : t->payload_max;
 }
@@ -94,11 +88,9 @@ static int writer_lives(struct trace *t) {
     if (t->salvaged || atomic_load(&t->header->closed))
         return 0;
     pthread_mutex_lock(&t->file_lock);
-    int locked = flock(t->header_fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
-    if (!locked)
-        flock(t->header_fd, LOCK_UN);
+    int is_held = platform_lock_is_held(t->header_file);
     pthread_mutex_unlock(&t->file_lock);
-    return locked;
+    return is_held;
 }
 
 HRESULT hdvlab_trace_committed(HDVLAB_TRACE handle, uint64_t from, uint64_t *rows) {

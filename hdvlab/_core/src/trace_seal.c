@@ -1,7 +1,6 @@
 /* Seals: a CRC-32C per column and chunk, so that a reader can tell bytes a disk lost or flipped from bytes a guest wrote.
  * One 64-byte record per chunk in seals.bin: {crc of the rest, rows, 13 column crcs, payload crc}. */
 #include <string.h>
-#include <unistd.h>
 
 #include "crc32c.h"
 #include "handle.h"
@@ -17,9 +16,9 @@ static uint32_t self_crc(const struct seal *seal) { return crc32c(0, &seal->rows
 
 static int read_seal(struct trace *trace, uint64_t chunk, struct seal *seal) {
     pthread_mutex_lock(&trace->file_lock);
-    ssize_t got = pread(trace->seal_fd, seal, sizeof *seal, (off_t)(chunk * sizeof *seal));
+    uint64_t got = platform_file_read(trace->seal_file, chunk * sizeof *seal, seal, sizeof *seal);
     pthread_mutex_unlock(&trace->file_lock);
-    return got == (ssize_t)sizeof *seal && seal->rows && seal->self == self_crc(seal);
+    return got == sizeof *seal && seal->rows && seal->self == self_crc(seal);
 }
 
 static uint64_t chunk_count(const struct trace *trace) {
@@ -77,7 +76,7 @@ void trace_seal_ready(struct trace *trace, int closing) {
         atomic_thread_fence(memory_order_acquire);
         if (!read_seal(trace, chunk, &seal)) {
             compute(trace, chunk, (uint32_t)rows, trace->payload_max, &seal);
-            if (pwrite(trace->seal_fd, &seal, sizeof seal, (off_t)(chunk * sizeof seal)) != (ssize_t)sizeof seal)
+            if (platform_file_write(trace->seal_file, chunk * sizeof seal, &seal, sizeof seal) != sizeof seal)
                 return; /* no space: the chunk stays unsealed, which says less and harms nothing */
         }
         if (!gap)

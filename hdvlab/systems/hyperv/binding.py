@@ -53,6 +53,7 @@ def declarations() -> str:
     text = re.sub(r"^#\s*ifdef __cplusplus.*?#\s*endif", "", text, flags=re.S | re.M)
     # The one constant among the macros; cffi wants it where a type uses it.
     text = re.sub(r"^#\s*define (?!\w+ \d+$)[^\n]*|^#(?!\s*define)[^\n]*", "", text, flags=re.M)
+    text = re.sub(r"^[A-Z_]*(ASSERT|_assert)\(.*?\);", "", text, flags=re.S | re.M)
     text = re.sub(r"^static inline .*?^}", "", text, flags=re.S | re.M)
     text = re.sub(r"\b(WINAPI|CALLBACK|STDAPICALLTYPE|WINAPI_INLINE)\b", "", text)
     text = re.sub(r"\b_(In|Out|Inout|Outptr|Ret|Reserved|COM)\w*_(\([^()]*\))?", "", text)
@@ -62,7 +63,7 @@ def declarations() -> str:
 def _place(name: str) -> str:
     """Windows' own library of a name that hdvlab's has too: by its path, for a name alone finds what is loaded."""
     if sys.platform == "win32" and name in LIBRARIES:
-        return os.path.join(os.environ.get("SystemRoot", r"C:\Windows"), "System32", name)
+        return os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", name)
     return name
 
 
