@@ -32,6 +32,15 @@ def native_library() -> str:
     return copy
 
 
+def own_functions() -> Any:
+    """The HDV functions of this very library, as another's."""
+    table = ffi.new("HDVLAB_HDV_FUNCTIONS *", {"size": ffi.sizeof("HDVLAB_HDV_FUNCTIONS")})
+    for name, _ in ffi.typeof("HDVLAB_HDV_FUNCTIONS").fields:
+        if name != "size" and hasattr(lib, name):
+            setattr(table, name, ffi.addressof(lib, name))
+    return table
+
+
 class Native:
     """The copy's functions, with the types of this library's."""
 
