@@ -305,4 +305,4 @@ def _message(document: str) -> str:
         return document
     events = result.get("ErrorEvents")
     parts = [result.get("ErrorMessage"), *(one.get("Message") for one in events or () if isinstance(one, dict))]
-    return "; ".join(str(part) for part in parts if part)
+    return "; ".join(dict.fromkeys(str(part) for part in parts if part))
