@@ -153,11 +153,6 @@ static void host_close(struct system *system, struct host *host) {
     }
 }
 
-static HRESULT locate_memory(struct system *system, uint64_t gpa, uint64_t bytes, int *fd, uint64_t *offset) {
-    (void)system, (void)gpa, (void)bytes, (void)fd, (void)offset;
-    return E_NOTIMPL; /* apertures are made over there */
-}
-
 static void nothing(struct system *system) { (void)system; } /* decoding, and who waits in the guest: over there */
 
 static void destroy(struct system *system) {
@@ -169,7 +164,6 @@ static const struct system_ops forward_ops = {
     .destroy = destroy,
     .read_memory = read_memory,
     .write_memory = write_memory,
-    .locate_memory = locate_memory,
     .deliver_interrupt = deliver_interrupt,
     .remap = nothing,
     .cancel = nothing,
