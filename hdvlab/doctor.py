@@ -47,6 +47,7 @@ def examine() -> list[Finding]:
         _space(),
         *_packages(),
         _kernel(),
+        _hyperv(),
     ]
 
 
@@ -155,6 +156,20 @@ def _kernel() -> Finding:
             return Finding("Jupyter kernel", "ok", f"{name}, {spec['resource_dir']}")
     found = "none of this Python" + (f", only {', '.join(specs)}" if specs else "")
     return Finding("Jupyter kernel", "absent", found, advice)
+
+
+def _hyperv() -> Finding:
+    """Nothing needs it, so its absence is only noted."""
+    try:
+        binding = importlib.import_module("hdvlab.systems.hyperv.binding")
+    except ImportError as error:
+        return Finding("Hyper-V", "note", f"not looked for: {error}", "see the lines above")
+    try:
+        binding.NativeLibraries().hdv_functions()
+    except Exception:
+        found = f"not on this {platform.system()}; only the HyperVMachine is without it"
+        return Finding("Hyper-V", "note", found, binding.REQUIREMENTS)
+    return Finding("Hyper-V", "ok", "vmdevicehost.dll has HDV's device hosts")
 
 
 def main(arguments: Sequence[str] = ()) -> int:

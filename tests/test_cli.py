@@ -119,6 +119,13 @@ def test_the_doctor_finds_what_the_tests_need() -> None:
         assert what in done.stdout
 
 
+def test_the_doctor_notes_what_hyper_v_takes_where_there_is_none() -> None:
+    lines = hdvlab("doctor").stdout.splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("note    Hyper-V"))
+    assert "Windows 10 1809 or later" in lines[at + 1]
+    assert "administrator rights" in lines[at + 1]
+
+
 def test_the_doctor_says_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     """Without the compiled library, which a file that fails to load stands for."""
     code = (

@@ -145,6 +145,27 @@ uint32_t hdvlab_trace_column(uint32_t, const char **);
 typedef struct { uint64_t pc; uint8_t origin; uint32_t wait_ms; ...; } HDVLAB_ACCESS;
 
 HRESULT hdvlab_embedded_create(uint64_t, int32_t, void *, void **);
+typedef struct {
+    uint32_t size;
+    HRESULT (*HdvInitializeDeviceHost)(void *, void **);
+    HRESULT (*HdvTeardownDeviceHost)(void *);
+    HRESULT (*HdvCreateDeviceInstance)(void *, int, const GUID *, const GUID *, const void *, void *, void **);
+    HRESULT (*HdvReadGuestMemory)(void *, uint64_t, uint32_t, uint8_t *);
+    HRESULT (*HdvWriteGuestMemory)(void *, uint64_t, uint32_t, const uint8_t *);
+    HRESULT (*HdvCreateGuestMemoryAperture)(void *, uint64_t, uint32_t, int32_t, void **);
+    HRESULT (*HdvDestroyGuestMemoryAperture)(void *, void *);
+    HRESULT (*HdvDeliverGuestInterrupt)(void *, uint64_t, uint32_t);
+    HRESULT (*HdvInitializeDeviceHostEx)(void *, int, void **);
+    HRESULT (*HdvRegisterDoorbell)(void *, int, uint64_t, uint64_t, uint64_t, void *);
+    HRESULT (*HdvUnregisterDoorbell)(void *, int, uint64_t, uint64_t, uint64_t);
+    HRESULT (*HdvRegisterDoorbellPage)(void *, int, uint64_t, void *);
+    HRESULT (*HdvUnregisterDoorbellPage)(void *, int, uint64_t);
+    HRESULT (*HdvCreateSectionBackedMmioRange)(void *, int, uint64_t, uint64_t, int, void *, uint64_t);
+    HRESULT (*HdvDestroySectionBackedMmioRange)(void *, int, uint64_t);
+    ...;
+} HDVLAB_HDV_FUNCTIONS;
+
+HRESULT hdvlab_forward_create(const HDVLAB_HDV_FUNCTIONS *, void *, void *, void **);
 HRESULT hdvlab_system_start(void *);
 HRESULT hdvlab_system_stop(void *);
 HRESULT hdvlab_system_close(void *);

@@ -13,6 +13,7 @@ import pytest
 
 from hdvlab._core import lib
 
+from .native import ForwardedMachine
 from .scaffold import Machine, Recording
 
 
@@ -57,8 +58,30 @@ def recording(tmp_path: Path) -> Iterator[Recording]:
     recording.close()
 
 
+#: Modules whose tests hold as well where the machine is another HDV library's and its devices pass through the tap.
+_FORWARDED = {"lifecycle", "mmio", "config_space", "guest_memory", "interrupt", "doorbell", "section"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Both kinds of machine, but for tests that say why they cannot hold on one that is forwarded to."""
+    if "make_machine" not in metafunc.fixturenames:
+        return
+    kinds = [Machine]
+    is_one = metafunc.module.__name__.rpartition(".test_")[2] in _FORWARDED
+    if is_one and not any(metafunc.definition.iter_markers("embedded_only")):
+        kinds.append(ForwardedMachine)
+    metafunc.parametrize("make_machine", kinds, indirect=True, ids=lambda kind: kind.name)
+
+
 @pytest.fixture
-def machine(recording: Recording) -> Iterator[Machine]:
-    machine = Machine(recording)
+def make_machine(request: pytest.FixtureRequest) -> type[Machine]:
+    """The kind of machine of this run of the test."""
+    kind: type[Machine] = request.param
+    return kind
+
+
+@pytest.fixture
+def machine(recording: Recording, make_machine: type[Machine]) -> Iterator[Machine]:
+    machine = make_machine(recording)
     yield machine
     machine.close()

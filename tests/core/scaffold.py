@@ -254,15 +254,31 @@ def lib_pci() -> int:
 class Machine:
     """An embedded machine with one device host; ``close`` ends both and raises what hooks of its devices raised."""
 
+    name = "embedded"
+    #: The library whose machine it is.
+    library: Any = lib
+    #: Whether its devices are instances of another library's device host.
+    forwarded = False
+    #: What a device that was torn down gets from HDV while its host goes on.
+    gone = HResult.E_HANDLE
+
     def __init__(self, recording: Recording | None = None, ram: int = 1 << 20, record_sections: bool = False) -> None:
         out = ffi.new("void **")
         trace = ffi.NULL if recording is None else recording.handle
-        assert code(lib.hdvlab_embedded_create(ram, record_sections, trace, out)) == S_OK
+        assert code(self.library.hdvlab_embedded_create(ram, record_sections, self._machine_trace(trace), out)) == S_OK
+        #: The machine, in its library; and as this library's device hosts see it.
         self.system = out[0]
-        assert code(lib.HdvInitializeDeviceHost(self.system, out)) == S_OK
+        self.device_system = self._device_system(trace)
+        assert code(lib.HdvInitializeDeviceHost(self.device_system, out)) == S_OK
         self.host = out[0]
         self.devices: list[CallbackDevice] = []
         self._access = threading.local()
+
+    def _machine_trace(self, trace: Any) -> Any:
+        return trace
+
+    def _device_system(self, trace: Any) -> Any:
+        return self.system
 
     def access(self, origin: int = 0, pc: int = 0, wait_ms: int = 0) -> Any:
         return ffi.new("HDVLAB_ACCESS *", {"origin": origin, "pc": pc, "wait_ms": wait_ms})
@@ -277,16 +293,18 @@ class Machine:
     def add_slot(self, device: CallbackDevice, slot: int = 0, configuration: Sequence[str] = ()) -> int:
         strings = WideStrings(configuration)
         class_id, instance_id = guid(CLASS_ID), guid(device.instance_id)
-        return code(lib.hdvlab_system_add_slot(self.system, slot, class_id, instance_id, strings.count, strings.array))
+        return code(
+            self.library.hdvlab_system_add_slot(self.system, slot, class_id, instance_id, strings.count, strings.array)
+        )
 
     def remove_slot(self, slot: int) -> int:
-        return code(lib.hdvlab_system_remove_slot(self.system, slot))
+        return code(self.library.hdvlab_system_remove_slot(self.system, slot))
 
     def start(self) -> int:
-        return code(lib.hdvlab_system_start(self.system))
+        return code(self.library.hdvlab_system_start(self.system))
 
     def stop(self) -> int:
-        return code(lib.hdvlab_system_stop(self.system))
+        return code(self.library.hdvlab_system_stop(self.system))
 
     def running(self, *devices: CallbackDevice, place: bool = True) -> CallbackDevice:
         """Create the devices in slots 0 and up, start, and place their BARs; returns the first."""
@@ -317,23 +335,25 @@ class Machine:
 
     def read(self, address: int, size: int = 4, **access: int) -> tuple[int, int]:
         value = ffi.new("uint64_t *", 0x5A5A5A5A5A5A5A5A)
-        hresult = lib.hdvlab_guest_read(self.system, self.access(**access), address, size, value)
+        hresult = self.library.hdvlab_guest_read(self.system, self.access(**access), address, size, value)
         return code(hresult), int(value[0])
 
     def write(self, address: int, value: int, size: int = 4, **access: int) -> int:
-        return code(lib.hdvlab_guest_write(self.system, self.access(**access), address, size, value))
+        return code(self.library.hdvlab_guest_write(self.system, self.access(**access), address, size, value))
 
     def config_read(self, slot: int, offset: int, size: int = 4, **access: int) -> tuple[int, int]:
         value = ffi.new("uint32_t *", 0x5A5A5A5A)
-        hresult = lib.hdvlab_guest_config_read(self.system, self.access(**access), slot, offset, size, value)
+        hresult = self.library.hdvlab_guest_config_read(self.system, self.access(**access), slot, offset, size, value)
         return code(hresult), int(value[0])
 
     def config_write(self, slot: int, offset: int, size: int, value: int, **access: int) -> int:
-        return code(lib.hdvlab_guest_config_write(self.system, self.access(**access), slot, offset, size, value))
+        return code(
+            self.library.hdvlab_guest_config_write(self.system, self.access(**access), slot, offset, size, value)
+        )
 
     def config_peek(self, slot: int) -> tuple[int, bytes]:
         config = ffi.new("uint8_t[4096]")
-        return code(lib.hdvlab_guest_config_peek(self.system, slot, config)), bytes(ffi.buffer(config))
+        return code(self.library.hdvlab_guest_config_peek(self.system, slot, config)), bytes(ffi.buffer(config))
 
     def poke(
         self, device: CallbackDevice, write: bool, bar: int, offset: int, size: int, value: int = 0, **access: int
@@ -345,22 +365,30 @@ class Machine:
 
     def ram_read(self, address: int, size: int) -> tuple[int, bytes]:
         buffer = ffi.new("uint8_t[]", max(size, 1))
-        return code(lib.hdvlab_guest_ram_read(self.system, address, size, buffer)), bytes(ffi.buffer(buffer, size))
+        return code(self.library.hdvlab_guest_ram_read(self.system, address, size, buffer)), bytes(
+            ffi.buffer(buffer, size)
+        )
 
     def ram_write(self, address: int, data: bytes) -> int:
-        return code(lib.hdvlab_guest_ram_write(self.system, address, len(data), data))
+        return code(self.library.hdvlab_guest_ram_write(self.system, address, len(data), data))
 
     def wait_interrupt(self, vector: int = 0x40, timeout_ns: int = 0) -> tuple[int, int]:
         pending = ffi.new("uint32_t *")
-        return code(lib.hdvlab_guest_wait_interrupt(self.system, vector, timeout_ns, pending)), int(pending[0])
+        return code(self.library.hdvlab_guest_wait_interrupt(self.system, vector, timeout_ns, pending)), int(pending[0])
 
     def teardown(self) -> int:
         """HdvTeardownDeviceHost."""
         return code(lib.HdvTeardownDeviceHost(self.host))
 
+    def close_system(self) -> int:
+        """hdvlab_system_close."""
+        return code(self.library.hdvlab_system_close(self.system))
+
     def close(self) -> None:
-        lib.hdvlab_system_close(self.system)
+        self.close_system()
         self.teardown()
+        if self.forwarded:
+            lib.hdvlab_system_close(self.device_system)
         for device in self.devices:
             if device.errors:
                 raise device.errors[0]

@@ -61,6 +61,7 @@ def test_the_rest_comes_from_the_device(machine: Machine, offset: int, size: int
     assert device.calls == [("config_read", offset & ~3)]
 
 
+@pytest.mark.embedded_only("what the machine answers itself leaves no row here")
 @pytest.mark.fault(17)
 @pytest.mark.parametrize(
     ("offset", "size"), [(4096, 4), (4095, 2), (4094, 4), (0x41, 4), (0x43, 2), (1 << 31, 4), (0xFFFFFFFF, 1)]
@@ -88,6 +89,7 @@ def test_a_size_that_no_access_has_is_refused(machine: Machine, size: int) -> No
     assert device.calls == []
 
 
+@pytest.mark.embedded_only("what the machine answers itself leaves no row here")
 @pytest.mark.parametrize("slot", [1, 31, 32, 255, 0xFFFFFFFF])
 def test_a_missing_function_reads_all_ones(machine: Machine, recording: Recording, slot: int) -> None:
     machine.running(CallbackDevice())
@@ -264,6 +266,7 @@ def test_a_capability_list_that_goes_round_in_circles_ends(machine: Machine, poi
     assert len(device.calls) <= 51
 
 
+@pytest.mark.embedded_only("the machine over there merges narrow accesses: callbacks and rows are of dwords")
 @pytest.mark.parametrize("hresult", [HResult.E_FAIL, HResult.E_NOTIMPL, HResult.E_PENDING])
 def test_a_failing_callback_reads_all_ones_and_its_hresult_stands_in_the_row(
     machine: Machine, recording: Recording, hresult: HResult
@@ -284,6 +287,7 @@ def test_a_failing_callback_reads_all_ones_and_its_hresult_stands_in_the_row(
     assert "config_write" not in device.names()[3:]
 
 
+@pytest.mark.embedded_only("the machine over there merges narrow accesses: callbacks and rows are of dwords")
 def test_every_access_is_one_row_with_the_guests_own_numbers(machine: Machine, recording: Recording) -> None:
     device = machine.running(CallbackDevice())
     device.config[0x44:0x48] = b"\x11\x22\x33\x44"
@@ -299,6 +303,7 @@ def test_every_access_is_one_row_with_the_guests_own_numbers(machine: Machine, r
     assert 0 <= read["t_ns"] <= write["t_ns"]
 
 
+@pytest.mark.embedded_only("the machine over there merges narrow accesses: callbacks and rows are of dwords")
 def test_peeking_shows_what_a_guest_would_read_and_leaves_no_row(machine: Machine, recording: Recording) -> None:
     device = machine.running(CallbackDevice())
     device.config[:] = bytes(i * 7 & 0xFF for i in range(4096))
@@ -336,6 +341,7 @@ def test_peeking_asks_nobody_who_was_torn_down_while_it_waited(machine: Machine)
     assert device.names() == ["stop", "teardown"]
 
 
+@pytest.mark.embedded_only("what the machine answers itself leaves no row here")
 @pytest.mark.fault(57)
 def test_a_device_that_writes_its_own_config_space_changes_nothing(machine: Machine, recording: Recording) -> None:
     device = machine.running(CallbackDevice())

@@ -49,6 +49,7 @@ def other() -> Iterator[Event]:
     os.close(event.fd)
 
 
+@pytest.mark.embedded_only("a doorbell that rings over there leaves no row here")
 @pytest.mark.parametrize(
     ("flags", "value", "write", "size", "rings"),
     [
@@ -234,6 +235,7 @@ def test_the_device_may_close_its_own_descriptor(machine: Machine) -> None:
     os.close(kept)
 
 
+@pytest.mark.embedded_only("a doorbell that rings over there leaves no row here")
 @pytest.mark.fault(35)
 @pytest.mark.parametrize("flags", [0, os.EFD_NONBLOCK])
 def test_a_full_event_keeps_no_guest_waiting(machine: Machine, recording: Recording, flags: int) -> None:

@@ -19,8 +19,8 @@ DMA = (lib.HDVLAB_DMA_READ, lib.HDVLAB_DMA_WRITE)
 
 
 @pytest.fixture
-def big(recording: Recording) -> Iterator[Machine]:
-    machine = Machine(recording, ram=RAM)
+def big(recording: Recording, make_machine: type[Machine]) -> Iterator[Machine]:
+    machine = make_machine(recording, ram=RAM)
     yield machine
     machine.close()
 

@@ -17,6 +17,7 @@ from hdvlab._core import ffi, lib
 from hdvlab.errors import HResult
 from hdvlab.hdv.structures import guid, wide
 
+from .native import own_functions
 from .scaffold import CLASS_ID, PLACE, S_OK, CallbackDevice, Machine, Recording, Threads, code
 
 INCLUDE = Path(__file__).parents[2] / "hdvlab/_core/include"
@@ -62,6 +63,7 @@ TRACKED = {
 OPTIONAL = {
     ("HdvCreateDeviceInstance", "deviceContext"),
     ("hdvlab_embedded_create", "trace"),
+    ("hdvlab_forward_create", "trace"),
     ("hdvlab_system_add_slot", "configuration"),
     ("hdvlab_guest_bind_interrupts", "events"),
     ("hdvlab_trace_append", "payload"),
@@ -77,6 +79,8 @@ OPTIONAL = {
     ("HcsEnumerateComputeSystems", "query"),
     *((function, name) for function in TRACKED for name in ("operation", "options")),
 }
+#: Handles of another library, which this one cannot judge.
+FOREIGN = {("hdvlab_forward_create", "native_system")}
 
 
 def _prototypes() -> dict[str, list[tuple[str, str]]]:
@@ -93,7 +97,10 @@ def _prototypes() -> dict[str, list[tuple[str, str]]]:
 
 PROTOTYPES = _prototypes()
 HANDLES = [
-    (f, n, kind) for f, arguments in PROTOTYPES.items() for n, (kind, _) in enumerate(arguments) if kind in KINDS
+    (f, n, kind)
+    for f, arguments in PROTOTYPES.items()
+    for n, (kind, name) in enumerate(arguments)
+    if kind in KINDS and (f, name) not in FOREIGN
 ]
 POINTERS = [
     (f, n, name)
@@ -147,6 +154,7 @@ GOOD: dict[str, Callable[[], Any]] = {
     "BYTE *": lambda: ffi.new("uint8_t[64]"),
     "const BYTE *": lambda: ffi.new("uint8_t[64]"),
     "uint8_t *": lambda: ffi.new("uint8_t[4096]"),
+    "const HDVLAB_HDV_FUNCTIONS *": lambda: own_functions(),
     "const HDVLAB_ACCESS *": lambda: ffi.new("HDVLAB_ACCESS *"),
     "HDVLAB_MESSAGE *": lambda: ffi.new("HDVLAB_MESSAGE *"),
     "HDVLAB_DEVICE_DETAILS *": lambda: ffi.new("HDVLAB_DEVICE_DETAILS *"),

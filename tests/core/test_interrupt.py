@@ -105,7 +105,7 @@ def test_a_waiter_is_cancelled(machine: Machine, timeout: int) -> None:
 
     with Threads() as threads:
         threads.start(wait)
-        _until(ended, lambda: code(lib.hdvlab_guest_cancel(machine.system)))
+        _until(ended, lambda: code(machine.library.hdvlab_guest_cancel(machine.system)))
     assert answers == [HResult.E_ABORT]
 
 
@@ -134,7 +134,7 @@ def test_a_waiter_ends_with_the_machine_however_early_it_waits(machine: Machine,
             device.during["stop"] = wait_while_it_ends  # after waiters were cancelled
             machine.add_slot(device)
             machine.start()
-            assert (machine.stop() if end == "stop" else code(lib.hdvlab_system_close(machine.system))) == S_OK
+            assert (machine.stop() if end == "stop" else machine.close_system()) == S_OK
     assert answers in ([HResult.E_ABORT], [HResult.E_HANDLE])
 
 
@@ -151,7 +151,7 @@ def test_a_machine_that_never_started_lets_its_waiters_go(machine: Machine) -> N
     with Threads() as threads:
         threads.start(wait)
         assert waiting.wait(20)
-        assert code(lib.hdvlab_system_close(machine.system)) == S_OK
+        assert machine.close_system() == S_OK
     assert answers in ([HResult.E_ABORT], [HResult.E_HANDLE])
 
 
@@ -353,4 +353,4 @@ def test_bound_events_end_with_the_machine(recording: Recording, events: list[in
 
 
 def test_waiting_needs_a_place_for_the_answer(machine: Machine) -> None:
-    assert code(lib.hdvlab_guest_wait_interrupt(machine.system, 0, 0, ffi.NULL)) == HResult.E_POINTER
+    assert code(machine.library.hdvlab_guest_wait_interrupt(machine.system, 0, 0, ffi.NULL)) == HResult.E_POINTER

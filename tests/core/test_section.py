@@ -71,6 +71,7 @@ def test_pages_around_a_section_are_intercepted(machine: Machine, memfd: Make) -
     assert machine.read(PLACE + PAGE, 2) == (S_OK, 0x4433)
 
 
+@pytest.mark.embedded_only("accesses to a section over there leave no rows here")
 @pytest.mark.parametrize("seals", [SEALED, 0])
 def test_a_section_that_is_not_writable_refuses_writes_and_says_so(
     machine: Machine, recording: Recording, memfd: Make, seals: int
@@ -207,6 +208,7 @@ def test_a_section_ends_by_its_first_page(machine: Machine, recording: Recording
     assert device.names() == ["write"]
 
 
+@pytest.mark.embedded_only("accesses to a section over there leave no rows here")
 @pytest.mark.fault(28)
 @pytest.mark.fault(37)
 @pytest.mark.parametrize("kind", ["memfd", "file"])
@@ -280,6 +282,7 @@ def test_sections_end_with_the_device_each_with_a_row(machine: Machine, recordin
     assert sorted(pairs(ended, "address", "value")) == [(0, 4 * PAGE), (4 * PAGE, 4 * PAGE)]
 
 
+@pytest.mark.embedded_only("past the bus, an access finds no section over there")
 def test_past_the_bus_a_section_takes_aligned_accesses_only(machine: Machine, memfd: Make) -> None:
     device = machine.running(CallbackDevice((BAR,)))
     assert device.section(memfd()) == S_OK

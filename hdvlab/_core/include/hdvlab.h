@@ -149,6 +149,38 @@ HRESULT hdvlab_memory_map(HCS_SYSTEM system, uint64_t gpa, uint64_t bytes, HANDL
  * their pages become zeros. ERROR_NOT_FOUND: no region, or a part of one, or several; E_ACCESSDENIED: the machine's own. */
 HRESULT hdvlab_memory_unmap(HCS_SYSTEM system, uint64_t gpa, uint64_t bytes);
 
+/* HDV of another library: Windows' own, or a second copy of this one. NULL = that library lacks it. */
+typedef struct {
+    uint32_t size; /* of this structure; functions beyond it count as lacking */
+    HRESULT(WINAPI *HdvInitializeDeviceHost)(HCS_SYSTEM, HDV_HOST *);
+    HRESULT(WINAPI *HdvTeardownDeviceHost)(HDV_HOST);
+    HRESULT(WINAPI *HdvCreateDeviceInstance)(HDV_HOST, HDV_DEVICE_TYPE, const GUID *, const GUID *, const VOID *,
+                                             VOID *, HDV_DEVICE *);
+    HRESULT(WINAPI *HdvReadGuestMemory)(HDV_DEVICE, UINT64, UINT32, BYTE *);
+    HRESULT(WINAPI *HdvWriteGuestMemory)(HDV_DEVICE, UINT64, UINT32, const BYTE *);
+    HRESULT(WINAPI *HdvCreateGuestMemoryAperture)(HDV_DEVICE, UINT64, UINT32, BOOL, PVOID *);
+    HRESULT(WINAPI *HdvDestroyGuestMemoryAperture)(HDV_DEVICE, PVOID);
+    HRESULT(WINAPI *HdvDeliverGuestInterrupt)(HDV_DEVICE, UINT64, UINT32);
+    HRESULT(WINAPI *HdvInitializeDeviceHostEx)(HCS_SYSTEM, HDV_DEVICE_HOST_FLAGS, HDV_HOST *);
+    HRESULT(WINAPI *HdvRegisterDoorbell)(HDV_DEVICE, HDV_PCI_BAR_SELECTOR, UINT64, UINT64, UINT64, HANDLE);
+    HRESULT(WINAPI *HdvUnregisterDoorbell)(HDV_DEVICE, HDV_PCI_BAR_SELECTOR, UINT64, UINT64, UINT64);
+    HRESULT(WINAPI *HdvRegisterDoorbellPage)(HDV_DEVICE, HDV_PCI_BAR_SELECTOR, UINT64, HANDLE);
+    HRESULT(WINAPI *HdvUnregisterDoorbellPage)(HDV_DEVICE, HDV_PCI_BAR_SELECTOR, UINT64);
+    HRESULT(WINAPI *HdvCreateSectionBackedMmioRange)(HDV_DEVICE, HDV_PCI_BAR_SELECTOR, UINT64, UINT64,
+                                                     HDV_MMIO_MAPPING_FLAGS, HANDLE, UINT64);
+    HRESULT(WINAPI *HdvDestroySectionBackedMmioRange)(HDV_DEVICE, HDV_PCI_BAR_SELECTOR, UINT64);
+} HDVLAB_HDV_FUNCTIONS;
+
+/* A machine of that library as a system of this one: device hosts of *system are hosts of native_system there, and all
+ * that its devices are asked and ask passes through the tap on its way. Power, slots and the guest's side stay there;
+ * so do the rules (what is allowed when, decoding, bus mastering, quotas), whose HRESULTs come back unchanged.
+ * A function the library lacks: E_NOTIMPL when it is needed. Doorbells that ring leave no rows: the machine over there
+ * takes the write. The table is copied. Tear the hosts down before the native system is closed.
+ * E_POINTER, E_HANDLE (trace), E_ACCESSDENIED (trace not recording), E_INVALIDARG: no HdvInitializeDeviceHost,
+ * HdvTeardownDeviceHost or HdvCreateDeviceInstance. */
+HRESULT hdvlab_forward_create(const HDVLAB_HDV_FUNCTIONS *native, HCS_SYSTEM native_system, HDVLAB_TRACE trace,
+                              HCS_SYSTEM *system);
+
 /* ---- the guest's side ------------------------------------------------------------------------------------------- */
 
 typedef struct {

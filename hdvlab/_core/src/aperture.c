@@ -38,6 +38,10 @@ static void let_go(void *object) {
 
 /* Takes over the table's reference. */
 static void bury(struct system *system, struct aperture *aperture) {
+    if (!aperture->window.address) { /* the machine elsewhere has unmapped it */
+        let_go(aperture);
+        return;
+    }
     (void)platform_window_deaden(&aperture->window);
     struct graveyard *dead = &system->dead_apertures;
     struct aperture *oldest = NULL;
@@ -113,6 +117,40 @@ void apertures_end_in(struct system *system, uint64_t first, uint64_t last) {
 
 /* ---- the living --------------------------------------------------------------------------------------------------- */
 
+/* Into the device's table, or let go of. */
+static HRESULT list(struct device *device, struct aperture *aperture) {
+    HRESULT hr = S_OK;
+    pthread_mutex_lock(&device->tables_lock);
+    int state = atomic_load(&device->state);
+    if (state != DEVICE_RUNNING && (state == DEVICE_TORN_DOWN || !is_elsewhere(device))) {
+        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE); /* meanwhile: nobody would end this one */
+    } else if (atomic_load(&device->aperture_count) >= APERTURE_QUOTA && !is_elsewhere(device)) {
+        hr = HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA);
+    } else {
+        aperture->next = device->apertures;
+        device->apertures = aperture;
+        atomic_fetch_add(&device->aperture_count, 1);
+    }
+    pthread_mutex_unlock(&device->tables_lock);
+    if (FAILED(hr))
+        let_go(aperture);
+    return hr;
+}
+
+HRESULT aperture_adopt(struct device *device, void *address, struct window *window, uint64_t gpa, uint32_t bytes) {
+    struct aperture *aperture = calloc(1, sizeof *aperture);
+    if (!aperture) {
+        if (window)
+            platform_window_unmap(window);
+        return E_OUTOFMEMORY;
+    }
+    *aperture = (struct aperture){.address = address, .gpa = gpa, .bytes = bytes};
+    if (window)
+        aperture->window = *window;
+    atomic_init(&aperture->references, 1);
+    return list(device, aperture);
+}
+
 /* With the memory map held until the aperture is in the table: there whoever takes the memory away finds it. */
 static HRESULT create_held(struct device *device, const struct memory_place *place, uint64_t gpa, uint32_t bytes,
                            BOOL write_protected, void **address) {
@@ -130,21 +168,10 @@ static HRESULT create_held(struct device *device, const struct memory_place *pla
         return E_OUTOFMEMORY;
     }
     aperture->address = aperture->window.address;
-    HRESULT hr = S_OK;
-    pthread_mutex_lock(&device->tables_lock);
-    if (atomic_load(&device->state) != DEVICE_RUNNING) { /* meanwhile: nobody would end this one */
-        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
-    } else if (atomic_load(&device->aperture_count) >= APERTURE_QUOTA) {
-        hr = HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA);
-    } else {
-        aperture->next = device->apertures;
-        device->apertures = aperture;
-        atomic_fetch_add(&device->aperture_count, 1);
-        *address = aperture->address;
-    }
-    pthread_mutex_unlock(&device->tables_lock);
-    if (FAILED(hr))
-        let_go(aperture);
+    void *mapped = aperture->address;
+    HRESULT hr = list(device, aperture);
+    if (hr == S_OK)
+        *address = mapped;
     return hr;
 }
 
@@ -193,10 +220,12 @@ HRESULT HdvDestroyGuestMemoryAperture(HDV_DEVICE requestor, PVOID mappedAddress)
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
         return handle_refusal(requestor);
-    HRESULT hr = device->system->ops->destroy_aperture ? device->system->ops->destroy_aperture(device, mappedAddress)
-                                                       : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
+    HRESULT (*destroy)(struct device *, void *) = device->system->ops->destroy_aperture;
+    HRESULT hr = destroy ? destroy(device, mappedAddress) : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
     pthread_mutex_lock(&device->tables_lock);
     struct aperture **place = find(device, mappedAddress), *found = *place;
+    if (destroy && FAILED(hr))
+        found = NULL; /* it is there until it has been unmapped elsewhere */
     if (found) {
         *place = found->next;
         atomic_fetch_sub(&device->aperture_count, 1);

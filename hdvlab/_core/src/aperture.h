@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "WindowsTypes.h"
+
 #define DEAD_APERTURES_MAX 1024u /* of a system; beyond it the oldest are unmapped for good */
 
 struct aperture;
@@ -17,8 +19,13 @@ struct graveyard {
     uint32_t count;
 };
 
+struct window;
+
 void graveyard_init(struct graveyard *dead);
 void graveyard_destroy(struct graveyard *dead);
+/* Lists an aperture that a machine elsewhere has given, so that its end is a row that says what ended. The window, if
+ * there is one, is ours to unmap from here on, also when this fails (E_OUTOFMEMORY, ERROR_INVALID_STATE). */
+HRESULT aperture_adopt(struct device *device, void *address, struct window *window, uint64_t gpa, uint32_t bytes);
 /* Ends a device's apertures, each with its row. */
 void apertures_drop(struct device *device);
 /* The same for all apertures of a system that touch the range. The memory map is held for writing. */

@@ -74,6 +74,7 @@ struct host {
     int restricted;         /* a proxy's: serves slots of hosting model ExternalRestricted, has apertures only */
     struct proxy_host *remote; /* it lives elsewhere: what stands for it here; proxy.h */
     int lost;               /* and its process is gone */
+    HDV_DEVICE_HOST_FLAGS flags;
     struct host *next;
 };
 
@@ -116,6 +117,8 @@ HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *co
 HRESULT device_start(struct device *device);
 void device_stop(struct device *device);
 void device_tear_down(struct device *device);
+/* One step (HDVLAB_INITIALIZE ... HDVLAB_STOP) that a machine elsewhere has decided on, in whatever order it does. */
+HRESULT device_step(struct device *device, uint32_t kind, uint32_t count, const LPCWSTR *configuration);
 
 /* Accesses: tap, doorbells, sections, callback. `value` is all ones after a read that failed. */
 HRESULT device_mmio_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset,
@@ -127,6 +130,9 @@ HRESULT device_config_read(struct device *device, const HDVLAB_ACCESS *access, u
                            uint32_t size, uint32_t *value);
 HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
                             uint32_t size, uint32_t value);
+/* A dword as it is, for a machine that merges and keeps elsewhere. */
+HRESULT device_dword_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t *value);
+HRESULT device_dword_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t value);
 /* All of it, without a row. */
 HRESULT device_config_peek(struct device *device, uint32_t slot, uint8_t *config);
 

@@ -46,6 +46,7 @@ HRESULT HdvInitializeDeviceHostEx(HCS_SYSTEM computeSystem, HDV_DEVICE_HOST_FLAG
         return E_OUTOFMEMORY;
     }
     host->system = system;
+    host->flags = flags;
     handle_retain(system->handle); /* a client's own handle may be closed before its host */
     handle_release(computeSystem);
     HRESULT hr = system->ops->host_open ? system->ops->host_open(system, host) : S_OK;

@@ -12,10 +12,10 @@ static struct row row_of(const struct device *device, uint32_t kind, uint64_t ad
 
 HRESULT memory_may_access(struct device *device, uint64_t gpa, uint32_t bytes) {
     int state = atomic_load(&device->state);
-    if (device->system->ops->judged_elsewhere)
-        return S_OK;
-    if (state != DEVICE_RUNNING)
+    if (state == DEVICE_TORN_DOWN || (state != DEVICE_RUNNING && !is_elsewhere(device)))
         return HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    if (is_elsewhere(device)) /* the machine's own rules hold there */
+        return S_OK;
     if (bytes && gpa + bytes - 1 < gpa)
         return HRESULT_FROM_WIN32(ERROR_ARITHMETIC_OVERFLOW);
     if (!(atomic_load(&device->command) & COMMAND_BUS_MASTER))
@@ -33,7 +33,7 @@ static HRESULT copy(HDV_DEVICE handle, uint64_t gpa, uint32_t bytes, void *to, c
     struct row r = row_of(device, to ? HDVLAB_DMA_READ : HDVLAB_DMA_WRITE, gpa, bytes, 0);
     int64_t began = 0, payload = -1, row = trace_begin(system->trace, &r, &began);
     HRESULT hr = memory_may_access(device, gpa, bytes);
-    if (hr == S_OK && (bytes || system->ops->judged_elsewhere))
+    if (hr == S_OK && (bytes || is_elsewhere(device)))
         hr = to ? system->ops->read_memory(system, device, gpa, bytes, to)
                 : system->ops->write_memory(system, device, gpa, bytes, from);
     if (hr == S_OK && row >= 0) {

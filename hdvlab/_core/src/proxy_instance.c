@@ -10,7 +10,7 @@
 
 struct view {
     struct view *next;
-    struct window window;
+    void *address;   /* of an aperture of the device's table */
     uint64_t number; /* the machine's */
 };
 
@@ -36,13 +36,9 @@ static HRESULT device_open(struct system *system, struct host *host, struct devi
     return S_OK;
 }
 
-/* The views die with the device; their addresses stay good, as zeros, until its host is gone. */
-static void close_views(struct proxy_end *end) {
+static void disconnect(struct proxy_end *end) {
     pthread_mutex_lock(&end->lock);
     end->connected = 0;
-    for (struct view *view = end->views; view; view = view->next)
-        if (!view->window.is_dead)
-            (void)platform_window_deaden(&view->window);
     pthread_mutex_unlock(&end->lock);
 }
 
@@ -54,7 +50,6 @@ void proxy_destroy_system(void *object) {
         while (end->views) {
             struct view *view = end->views;
             end->views = view->next;
-            platform_window_unmap(&view->window);
             free(view);
         }
         pthread_mutex_destroy(&end->lock);
@@ -114,30 +109,27 @@ static HRESULT create_aperture(struct device *device, uint64_t gpa, uint32_t byt
     if (FAILED(hr))
         return hr;
     struct view *view = calloc(1, sizeof *view);
-    if (view && call.memory != NO_HANDLE) {
-        platform_window_map(call.memory, call.answer[0], bytes, !write_protected, &view->window);
-        view->number = call.answer[1];
-    }
+    struct window window = {0};
+    if (!view || call.memory == NO_HANDLE ||
+        platform_window_map(call.memory, call.answer[0], bytes, !write_protected, &window))
+        hr = E_OUTOFMEMORY;
     platform_close(call.memory);
-    if (!view || !view->window.address) {
+    void *mapped = window.address;
+    if (hr == S_OK)
+        hr = aperture_adopt(device, mapped, &window, gpa, bytes);
+    if (FAILED(hr)) {
         struct proxy_call undo = {.operation = PROXY_UNMAP, .argument = {call.answer[1]}};
         ask(device, &undo);
         free(view);
-        return E_OUTOFMEMORY;
+        return hr;
     }
+    *view = (struct view){.address = mapped, .number = call.answer[1]};
     pthread_mutex_lock(&end->lock);
-    int ended = !end->connected; /* torn down meanwhile */
-    if (!ended) {
-        view->next = end->views;
-        end->views = view;
-        *address = view->window.address;
-    }
+    view->next = end->views;
+    end->views = view;
     pthread_mutex_unlock(&end->lock);
-    if (ended) {
-        platform_window_unmap(&view->window);
-        free(view);
-    }
-    return ended ? HRESULT_FROM_WIN32(ERROR_INVALID_STATE) : S_OK;
+    *address = mapped;
+    return S_OK;
 }
 
 static HRESULT destroy_aperture(struct device *device, void *address) {
@@ -145,7 +137,7 @@ static HRESULT destroy_aperture(struct device *device, void *address) {
     struct view *found = NULL;
     pthread_mutex_lock(&end->lock);
     for (struct view **v = &end->views; *v; v = &(*v)->next)
-        if ((*v)->window.address == address) {
+        if ((*v)->address == address) {
             found = *v;
             *v = found->next;
             break;
@@ -155,7 +147,6 @@ static HRESULT destroy_aperture(struct device *device, void *address) {
     HRESULT hr = ask(device, &call); /* also of one that is none: the refusal is a row there */
     if (!found)
         return FAILED(hr) ? hr : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
-    platform_window_unmap(&found->window);
     free(found);
     return S_OK;
 }
@@ -202,7 +193,6 @@ const struct system_ops proxy_device_ops = {
     .remap = nothing,
     .cancel = nothing,
     .interrupt_nowhere = interrupt_nowhere,
-    .judged_elsewhere = 1,
     .host_close = proxy_host_close,
     .device_open = device_open,
     .create_aperture = create_aperture,
@@ -310,7 +300,8 @@ static HRESULT dispatch(struct device *device, struct proxy_call *call) {
         stop(device);
         if (atomic_exchange(&device->state, DEVICE_TORN_DOWN) != DEVICE_TORN_DOWN)
             device->interface.Teardown(device->context);
-        close_views(device->elsewhere);
+        disconnect(device->elsewhere);
+        apertures_drop(device);
         return S_OK;
     case PROXY_CONFIG_READ:
     case PROXY_CONFIG_WRITE:

@@ -130,8 +130,7 @@ static void reap_hosts(struct system *system, int closing) {
     }
 }
 
-/* Devices that were torn down while their host goes on leave it, so that plugging again and again costs nothing. */
-static void reap(struct system *system) {
+void system_reap(struct system *system) {
     struct device *gone = NULL;
     pthread_mutex_lock(&system->lock);
     for (struct host *host = system->hosts; host; host = host->next)
@@ -157,7 +156,7 @@ static void reap(struct system *system) {
 /* Empties a slot. */
 static void clear_slot(struct system *system, struct slot *slot) {
     power_off(system, slot);
-    reap(system);
+    system_reap(system);
     free(slot->configuration);
     memset(slot, 0, sizeof *slot);
     system->ops->remap(system);
@@ -182,8 +181,11 @@ static HRESULT start_slot(struct system *system, struct slot *slot) {
 }
 
 /* Claims the system for one lifecycle change: BUSY keeps a second one out while callbacks run without the lock. */
+enum { ANY_STATE = -1, TO_CLOSE = -2 };
 static HRESULT claim(struct system *system, int from, int *before) {
     HRESULT hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    if (system->ops->device_open && from != TO_CLOSE)
+        return E_NOTIMPL; /* its power and its slots are where its machine is */
     pthread_mutex_lock(&system->lock);
     *before = atomic_load(&system->state);
     if (!thread_context.depth && (*before == from || (from < 0 && *before != SYSTEM_BUSY))) {
@@ -288,7 +290,7 @@ HRESULT hdvlab_system_close(HCS_SYSTEM handle) {
     if (!system)
         return hr;
     int before;
-    hr = claim(system, -1, &before); /* not from a callback, not while another thread starts or plugs */
+    hr = claim(system, TO_CLOSE, &before); /* not from a callback, not while another thread starts or plugs */
     if (hr == S_OK) {
         if (before == SYSTEM_RUNNING)
             power_off_all(system);
@@ -343,7 +345,7 @@ HRESULT hdvlab_system_add_slot(HCS_SYSTEM handle, uint32_t number, const GUID *d
 HRESULT system_add_slot(struct system *system, uint32_t number, int hosting, const GUID *device_class,
                         const GUID *instance, uint32_t count, const LPCWSTR *configuration) {
     int before;
-    HRESULT hr = claim(system, -1, &before);
+    HRESULT hr = claim(system, ANY_STATE, &before);
     if (hr == S_OK) {
         uint32_t place = number;
         if (number == HDVLAB_SLOT_COUNT)
@@ -385,7 +387,7 @@ HRESULT hdvlab_device_end(HDV_DEVICE handle) {
         return handle_refusal(handle);
     struct system *system = device->system;
     int before;
-    HRESULT hr = claim(system, -1, &before);
+    HRESULT hr = claim(system, ANY_STATE, &before);
     if (hr == S_OK) {
         for (int i = 0; i < HDVLAB_SLOT_COUNT; i++) {
             struct slot *slot = &system->slots[i];
@@ -393,7 +395,7 @@ HRESULT hdvlab_device_end(HDV_DEVICE handle) {
                 clear_slot(system, slot);
         }
         device_tear_down(device); /* where it was in no slot */
-        reap(system);
+        system_reap(system);
         atomic_store(&system->state, before);
     }
     handle_release(handle);
@@ -407,7 +409,7 @@ HRESULT hdvlab_system_remove_slot(HCS_SYSTEM handle, uint32_t number) {
     if (!system)
         return handle_refusal(handle);
     int before;
-    HRESULT hr = claim(system, -1, &before);
+    HRESULT hr = claim(system, ANY_STATE, &before);
     if (hr == S_OK) {
         struct slot *slot = &system->slots[number];
         if (slot->used)

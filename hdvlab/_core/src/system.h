@@ -31,7 +31,6 @@ struct system_ops {
     HRESULT (*device_open)(struct system *system, struct host *host, struct device *device);
     /* A device raised an interrupt that has no message to be sent as: the row is the machine's to make. */
     void (*interrupt_nowhere)(struct device *device, uint32_t vector, HRESULT why);
-    int judged_elsewhere; /* whether a device may reach memory now is for the machine to say: no check here */
     /* These take the place of the device's own tables. The tap has a row for each all the same. */
     HRESULT (*create_aperture)(struct device *device, uint64_t gpa, uint32_t bytes, BOOL write_protected, void **address);
     HRESULT (*destroy_aperture)(struct device *device, void *address);
@@ -83,6 +82,10 @@ void system_destroy(struct system *system);
 int device_is(const struct device *device, const GUID *class_id, const GUID *instance_id);
 /* The instance that a host registered, here or elsewhere, with a reference; NULL = nobody has. */
 struct device *system_find_device(struct system *system, const GUID *class_id, const GUID *instance_id, int hosting);
+/* Whether its machine is elsewhere, which then decides what may happen when. */
+static inline int is_elsewhere(const struct device *device) { return device->system->ops->device_open != NULL; }
+/* Devices that were torn down while their host goes on leave it, so that plugging again and again costs nothing. */
+void system_reap(struct system *system);
 /* The device of a slot, with a reference; NULL = none there. */
 struct device *system_slot_device(struct system *system, uint32_t slot);
 

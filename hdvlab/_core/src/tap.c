@@ -72,6 +72,13 @@ static HRESULT tap_close(const struct tapped *tapped, uint64_t value, HRESULT st
     return status;
 }
 
+/* A machine that is elsewhere gates accesses itself: there a device answers from its GetDetails to its Teardown. */
+static int is_answering(struct device *device) {
+    int state = atomic_load_explicit(&device->state, memory_order_relaxed);
+    return state == DEVICE_RUNNING ||
+           (is_elsewhere(device) && state != DEVICE_CREATED && state != DEVICE_TORN_DOWN);
+}
+
 /* A paused guest's accesses wait. Not a person's, and not one that an access of before the pause makes: the pause waits
  * for that one. */
 static int is_held(const struct device *device, const HDVLAB_ACCESS *access) {
@@ -107,7 +114,7 @@ static HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access,
         if (hr != S_OK)
             break;
     }
-    if (hr == S_OK && atomic_load_explicit(&device->state, memory_order_relaxed) != DEVICE_RUNNING) {
+    if (hr == S_OK && !is_answering(device)) {
         leave(device, inside);
         hr = wrong_moment(device);
     }
@@ -284,6 +291,32 @@ HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, 
     return hr;
 }
 
+HRESULT device_dword_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t *value) {
+    *value = UINT32_MAX;
+    struct inside inside;
+    HRESULT hr = enter_running(device, access, 1, &inside, HDVLAB_CONFIG_READ, -1, offset, 4, *value);
+    if (FAILED(hr))
+        return hr;
+    struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_READ, -1, offset, 4, 0);
+    hr = read_dword(device, offset, value);
+    if (FAILED(hr))
+        *value = UINT32_MAX;
+    hr = tap_close(&tapped, *value, hr);
+    leave(device, &inside);
+    return hr;
+}
+
+HRESULT device_dword_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t value) {
+    struct inside inside;
+    HRESULT hr = enter_running(device, access, 1, &inside, HDVLAB_CONFIG_WRITE, -1, offset, 4, value);
+    if (FAILED(hr))
+        return hr;
+    struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_WRITE, -1, offset, 4, value);
+    hr = tap_close(&tapped, value, device->interface.WriteConfigSpace(device->context, offset, value));
+    leave(device, &inside);
+    return hr;
+}
+
 HRESULT device_config_peek(struct device *device, uint32_t slot, uint8_t *config) {
     HRESULT hr = device_enter(device, 1000);
     if (FAILED(hr))
@@ -331,8 +364,53 @@ static int bars_are_sound(const struct device *device) {
     return !device->bar_size[5] || (device->probed_bars[5] & 0x6) != 0x4;
 }
 
-HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *configuration) {
+/* The steps of a power-on, each a row, with the device entered. */
+static HRESULT initialize(struct device *device) {
+    struct tapped tapped = step_open(device, HDVLAB_INITIALIZE, 0);
+    return tap_close(&tapped, 0, device->interface.Initialize(device->context));
+}
+
+static HRESULT set_configuration(struct device *device, uint32_t count, const LPCWSTR *configuration) {
     static const LPCWSTR nothing[1] = {NULL};
+    struct tapped tapped = step_open(device, HDVLAB_SET_CONFIGURATION, count);
+    HRESULT hr = device->interface.SetConfiguration(device->context, count, count ? configuration : nothing);
+    return tap_close(&tapped, count, hr);
+}
+
+static HRESULT get_details(struct device *device) {
+    HDV_PCI_PNP_ID id = {0};
+    uint32_t probed_bars[HDV_PCI_BAR_COUNT] = {0};
+    struct tapped tapped = step_open(device, HDVLAB_GET_DETAILS, 0);
+    HRESULT hr = device->interface.GetDetails(device->context, &id, HDV_PCI_BAR_COUNT, probed_bars);
+    device->pnp_id = id;
+    /* Asked again, a device says the same; then nothing is written under accesses that look at it. */
+    if (memcmp(device->probed_bars, probed_bars, sizeof probed_bars)) {
+        memcpy(device->probed_bars, probed_bars, sizeof probed_bars);
+        learn_bars(device);
+    }
+    if (SUCCEEDED(hr) && !bars_are_sound(device))
+        hr = E_INVALIDARG;
+    return tap_close(&tapped, (uint64_t)id.DeviceID << 16 | id.VendorID, hr);
+}
+
+static HRESULT start(struct device *device) {
+    struct tapped tapped = step_open(device, HDVLAB_START, 0);
+    atomic_store(&device->state, DEVICE_STARTING);
+    HRESULT hr = tap_close(&tapped, 0, device->interface.Start(device->context));
+    atomic_store(&device->state, SUCCEEDED(hr) ? DEVICE_RUNNING : DEVICE_STOPPED);
+    return hr;
+}
+
+static void stop(struct device *device) {
+    atomic_store(&device->state, DEVICE_STOPPED);
+    if (!is_elsewhere(device))
+        atomic_store(&device->command, 0);
+    struct tapped tapped = step_open(device, HDVLAB_STOP, 0);
+    device->interface.Stop(device->context);
+    tap_close(&tapped, 0, S_OK);
+}
+
+HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *configuration) {
     HRESULT hr = device_enter(device, 0);
     if (FAILED(hr))
         return hr;
@@ -341,21 +419,11 @@ HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *co
         device_leave(device);
         return hr;
     }
-    const HDV_PCI_DEVICE_INTERFACE *call = &device->interface;
-    struct tapped tapped = step_open(device, HDVLAB_INITIALIZE, 0);
-    hr = tap_close(&tapped, 0, call->Initialize(device->context));
-    if (SUCCEEDED(hr)) {
-        tapped = step_open(device, HDVLAB_SET_CONFIGURATION, count);
-        hr = tap_close(&tapped, count, call->SetConfiguration(device->context, count, count ? configuration : nothing));
-    }
-    if (SUCCEEDED(hr)) {
-        tapped = step_open(device, HDVLAB_GET_DETAILS, 0);
-        hr = call->GetDetails(device->context, &device->pnp_id, HDV_PCI_BAR_COUNT, device->probed_bars);
-        learn_bars(device);
-        if (SUCCEEDED(hr) && !bars_are_sound(device))
-            hr = E_INVALIDARG;
-        hr = tap_close(&tapped, (uint64_t)device->pnp_id.DeviceID << 16 | device->pnp_id.VendorID, hr);
-    }
+    hr = initialize(device);
+    if (SUCCEEDED(hr))
+        hr = set_configuration(device, count, configuration);
+    if (SUCCEEDED(hr))
+        hr = get_details(device);
     atomic_store(&device->state, SUCCEEDED(hr) ? DEVICE_INITIALIZED : DEVICE_STOPPED);
     device_leave(device);
     if (FAILED(hr))
@@ -367,28 +435,42 @@ HRESULT device_start(struct device *device) {
     HRESULT hr = device_enter(device, 0);
     if (FAILED(hr))
         return hr;
-    if (atomic_load(&device->state) == DEVICE_INITIALIZED) {
-        struct tapped tapped = step_open(device, HDVLAB_START, 0);
-        atomic_store(&device->state, DEVICE_STARTING);
-        hr = tap_close(&tapped, 0, device->interface.Start(device->context));
-        atomic_store(&device->state, SUCCEEDED(hr) ? DEVICE_RUNNING : DEVICE_STOPPED);
-    } else {
-        hr = wrong_moment(device);
-    }
+    hr = atomic_load(&device->state) == DEVICE_INITIALIZED ? start(device) : wrong_moment(device);
     device_leave(device);
+    return hr;
+}
+
+HRESULT device_step(struct device *device, uint32_t kind, uint32_t count, const LPCWSTR *configuration) {
+    HRESULT hr = device_enter(device, 0);
+    int entered = SUCCEEDED(hr), state = atomic_load(&device->state);
+    if (entered && (state == DEVICE_TORN_DOWN || (kind == HDVLAB_STOP && state != DEVICE_RUNNING)))
+        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    if (FAILED(hr)) { /* the device is not asked, and the row says so */
+        struct tapped tapped = step_open(device, kind, 0);
+        tap_close(&tapped, 0, hr);
+    } else if (kind == HDVLAB_INITIALIZE) {
+        hr = initialize(device);
+    } else if (kind == HDVLAB_SET_CONFIGURATION) {
+        hr = set_configuration(device, count, configuration);
+    } else if (kind == HDVLAB_GET_DETAILS) {
+        hr = get_details(device);
+        if (SUCCEEDED(hr) && state == DEVICE_CREATED)
+            atomic_store(&device->state, DEVICE_INITIALIZED);
+    } else if (kind == HDVLAB_START) {
+        hr = start(device);
+    } else {
+        stop(device);
+    }
+    if (entered)
+        device_leave(device);
     return hr;
 }
 
 void device_stop(struct device *device) {
     if (FAILED(device_enter(device, 0)))
         return;
-    if (atomic_load(&device->state) == DEVICE_RUNNING) {
-        atomic_store(&device->state, DEVICE_STOPPED);
-        atomic_store(&device->command, 0);
-        struct tapped tapped = step_open(device, HDVLAB_STOP, 0);
-        device->interface.Stop(device->context);
-        tap_close(&tapped, 0, S_OK);
-    }
+    if (atomic_load(&device->state) == DEVICE_RUNNING)
+        stop(device);
     device_leave(device);
 }
 
