@@ -105,8 +105,7 @@ class CompiledDevice:
         DeviceError
             It succeeded but made no instance, or one with other ids.
         """
-        if self._handle is not None:
-            raise StateError(f"{self.path.name} is plugged in already; load it once more for a second device")
+        self.require_free()
         out = ffi.new("void **")
         _attached[id(self)] = self
         self._instance_id = instance_id
@@ -127,6 +126,11 @@ class CompiledDevice:
     @property
     def plugged_in(self) -> bool:
         return self._handle is not None and self._is_alive()
+
+    def require_free(self) -> None:
+        """StateError if it is plugged in."""
+        if self.plugged_in:
+            raise StateError(f"{self.path.name} is plugged in already; load it once more for a second device")
 
     def detach(self, instance_id: uuid.UUID) -> None:
         """End the instance that :meth:`attach` made; see :meth:`hdvlab.device.Pluggable.detach`."""

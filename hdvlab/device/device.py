@@ -208,7 +208,8 @@ class Device:
 
     def aperture(self, address: int, size: int, write_protected: bool = False) -> Aperture:
         """A live window on guest RAM; see :class:`hdvlab.hdv.Aperture`. Closed with the device."""
-        return self._keep(Aperture(self._running("aperture"), address, size, write_protected))
+        device = self._running("aperture")
+        return self._keep(Aperture(device, address, size, write_protected, elsewhere=self._restricted))
 
     def interrupt(self, vector: int = 0) -> bool:
         """Raise an MSI-X or MSI vector, whichever the driver enabled.
@@ -357,13 +358,17 @@ class Device:
         """Whether it is in a machine that is on."""
         return self._instance is not None
 
+    def require_free(self) -> None:
+        """StateError if it is plugged in."""
+        if self.plugged_in:
+            raise StateError(f"{self._name} is plugged in already; make another one: {type(self).__name__}()")
+
     def attach(self, host: DeviceHost, instance_id: uuid.UUID, name: str, report: Callable[[Fault], None]) -> Any:
         """Make the device an instance of ``host``, registers at their reset values; returns its ``HDV_DEVICE``.
 
         ``report`` is told of each new kind of fault, once.
         """
-        if self._instance is not None:
-            raise StateError(f"{self._name} is plugged in already; make another one: {type(self).__name__}()")
+        self.require_free()
         self._instance_id = instance_id  # from here on it is for detach() to undo, wherever Ctrl-C comes
         try:
             check(lib.hdvlab_register_file_reset(self._file), "reset")

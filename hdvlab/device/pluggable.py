@@ -86,6 +86,9 @@ class Pluggable(Protocol):
     def plugged_in(self) -> bool:
         """Whether it is in a machine that is on."""
 
+    def require_free(self) -> None:
+        """StateError that says how to get another one, if it is plugged in."""
+
     def detach(self, instance_id: uuid.UUID) -> None:
         """End the instance that :meth:`attach` made, with its Stop and Teardown; its slot is empty afterwards.
 

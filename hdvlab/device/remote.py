@@ -14,7 +14,7 @@ from hdvlab.device.description import DeviceDescription
 from hdvlab.device.device import Device
 from hdvlab.device.fault import Fault
 from hdvlab.device.pluggable import CannotPeekError
-from hdvlab.errors import HResult, check
+from hdvlab.errors import HResult, StateError, check
 from hdvlab.hdv import DeviceHost, ProxyDeviceHost
 from hdvlab.hdv.structures import guid
 
@@ -91,6 +91,11 @@ class RemoteDevice:
     @property
     def plugged_in(self) -> bool:
         return self._handle is not None and lib.hdvlab_device_inside(self._handle) >= 0
+
+    def require_free(self) -> None:
+        """StateError if it is plugged in."""
+        if self.plugged_in:
+            raise StateError(f"{self.type_name} is plugged in already; serve another one, with an instance id of its own")
 
     def detach(self, instance_id: uuid.UUID) -> None:
         """End its instance here; its process keeps it and may be plugged in again."""

@@ -123,10 +123,15 @@ class Aperture:
         Guest-physical address and bytes.
     write_protected : bool
         Map for reading only, enforced by page protection.
+    elsewhere : bool
+        The machine is in another process: accesses reach the pages directly, and their rows are the mapping's alone.
     """
 
-    def __init__(self, device: Any, address: int, size: int, write_protected: bool = False) -> None:
+    def __init__(
+        self, device: Any, address: int, size: int, write_protected: bool = False, *, elsewhere: bool = False
+    ) -> None:
         self._device = device
+        self._elsewhere = elsewhere
         self._mapped: Any = map_aperture(device, address, size, write_protected)
         self.address = address
         self.size = size
@@ -141,14 +146,20 @@ class Aperture:
 
     def read(self, offset: int, size: int) -> bytes:
         """``size`` bytes from ``offset``; a ``dma_read`` row."""
-        return read_guest_memory(self._device, self._at(offset, size), size)
+        address = self._at(offset, size)
+        if self._elsewhere:
+            return bytes(self.raw[offset : offset + size])
+        return read_guest_memory(self._device, address, size)
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Write ``data`` at ``offset``; a ``dma_write`` row. Refused where the aperture is write-protected."""
         address = self._at(offset, memoryview(data).nbytes)
         if self.write_protected:
             raise GuestMemoryError("the aperture is write-protected (E_ACCESSDENIED)", HResult.E_ACCESSDENIED)
-        write_guest_memory(self._device, address, data)
+        if self._elsewhere:
+            self.raw[offset : offset + memoryview(data).nbytes] = memoryview(data).cast("B")
+        else:
+            write_guest_memory(self._device, address, data)
 
     def __len__(self) -> int:
         return self.size

@@ -19,8 +19,7 @@ _ADVICE: dict[int, str] = {
     HResult.ERROR_INVALID_STATE: "the device is not running; map sections in start() or later",
     HResult.ERROR_ALREADY_EXISTS: "another section backs part of this range",
     HResult.E_INVALIDARG: "the range is outside the BAR",
-    HResult.E_ACCESSDENIED: "the file is open for reading only (open it for both, or say writable=False), or the device's "
-    "machine is in another process (its owner may make sections for it)",
+    HResult.E_ACCESSDENIED: "the file is open for reading only; open it for both, or say writable=False",
 }
 
 
@@ -132,6 +131,8 @@ class Section:
                 self._file_offset // PAGE_SIZE,
             )
             advice = _ADVICE.get(hresult & 0xFFFFFFFF, "")
+            if hresult == HResult.E_ACCESSDENIED.signed and file is None and share is None:
+                advice = "its machine is in another process, whose owner makes the sections"
             check(hresult, f"HdvCreateSectionBackedMmioRange BAR{bar}+{offset:#x}", advice)
             self._open = True
             mode = fcntl.fcntl(self._fd, fcntl.F_GETFL) & os.O_ACCMODE

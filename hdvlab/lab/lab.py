@@ -200,8 +200,8 @@ class Lab:
             reason = f"{taken.name} is in it" if taken is not None else f"slots are 0 to {SLOT_COUNT - 1}"
             raise UsageError(f"slot {slot}: {reason}")
         one = Plugged(self, device, name, slot, configuration, self.trace.add_device(self._info(device, name, slot)))
-        if device.plugged_in and (before is None or before.device is not device):
-            raise StateError(f"{device.type_name} is plugged in already; make another one")
+        if before is None or before.device is not device:
+            device.require_free()
         if before is not None:
             self.unplug(name)
         began = len(self.trace)

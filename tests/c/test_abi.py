@@ -66,7 +66,7 @@ def _declared() -> set[str]:
     for header in INCLUDE.glob("*.h"):
         text = re.sub(r"/\*.*?\*/", "", header.read_text("utf-8"), flags=re.S)
         for start, name in re.findall(r"^([A-Za-z_][\w *]*?)\b((?:Hdv|Hcs|hdvlab_)\w+)\(", text, re.M):
-            if not start.startswith(("typedef", "static")):
+            if not start.startswith(("typedef", "static", "HDVLAB_EXPORT")):  # the last: of a device
                 names.add(name)
     return names
 

@@ -289,6 +289,7 @@ def test_a_device_has_4096_doorbells_and_the_host_as_many_descriptors(machine: M
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.embedded_only("a doorbell that rings over there leaves no row here")
 def test_each_value_of_one_place_has_its_own_doorbell(machine: Machine, recording: Recording) -> None:
     """As virtio's queue index: the value says which queue."""
     device = machine.running(CallbackDevice())
@@ -345,6 +346,7 @@ def test_a_doorbell_comes_before_the_section_under_it(machine: Machine, event: E
 # ---- pages ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.embedded_only("a doorbell that rings over there leaves no row here")
 @pytest.mark.parametrize(
     ("offset", "value", "size", "rings"),
     [

@@ -227,6 +227,7 @@ def events() -> Iterator[list[int]]:
         os.close(event)
 
 
+@pytest.mark.embedded_only("vectors are the machine's, which is another here")
 def test_a_vector_that_arrives_signals_its_event_and_is_counted_as_before(machine: Machine, events: list[int]) -> None:
     device = machine.running(CallbackDevice())
     assert _bind(machine, 0x40, events[:2]) == S_OK
@@ -238,6 +239,7 @@ def test_a_vector_that_arrives_signals_its_event_and_is_counted_as_before(machin
     assert _taken(events[0]) == 0
 
 
+@pytest.mark.embedded_only("vectors are the machine's, which is another here")
 def test_an_event_may_stand_for_several_vectors_and_be_closed_by_its_owner(machine: Machine) -> None:
     device = machine.running(CallbackDevice())
     event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -250,6 +252,7 @@ def test_an_event_may_stand_for_several_vectors_and_be_closed_by_its_owner(machi
     os.close(kept)
 
 
+@pytest.mark.embedded_only("vectors are the machine's, which is another here")
 @pytest.mark.fault(34)
 @pytest.mark.parametrize(
     ("start", "count"),
@@ -264,6 +267,7 @@ def test_vectors_that_there_are_not_are_refused(machine: Machine, events: list[i
     assert [_taken(event) for event in events] == [1, 0, 0]
 
 
+@pytest.mark.embedded_only("vectors are the machine's, which is another here")
 @pytest.mark.fault(34)
 def test_events_are_bound_all_or_none(machine: Machine, events: list[int], tmp_path: Path) -> None:
     device = machine.running(CallbackDevice())
@@ -282,6 +286,7 @@ def test_events_are_bound_all_or_none(machine: Machine, events: list[int], tmp_p
         os.close(fd)
 
 
+@pytest.mark.embedded_only("vectors are the machine's, which is another here")
 @pytest.mark.fault(34)
 @pytest.mark.parametrize("form", ["NULL", "entries of NULL", "entries of -1"])
 def test_a_vector_is_unbound_and_its_copy_closed(machine: Machine, events: list[int], form: str) -> None:
@@ -301,6 +306,7 @@ def test_a_vector_is_unbound_and_its_copy_closed(machine: Machine, events: list[
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.embedded_only("vectors are the machine's, which is another here")
 @pytest.mark.fault(34)
 def test_an_event_that_is_replaced_while_it_rings_loses_nothing_and_is_closed_once(
     machine: Machine, events: list[int]
@@ -329,6 +335,7 @@ def test_an_event_that_is_replaced_while_it_rings_loses_nothing_and_is_closed_on
     assert machine.wait_interrupt(0x40) == (S_OK, count - 1)
 
 
+@pytest.mark.embedded_only("vectors are the machine's, which is another here")
 @pytest.mark.fault(35)
 @pytest.mark.parametrize("flags", [0, os.EFD_NONBLOCK])
 def test_a_full_event_keeps_no_device_waiting(machine: Machine, flags: int) -> None:

@@ -54,10 +54,10 @@ static HRESULT write_memory(PVOID context, HDV_PCI_BAR_SELECTOR bar, UINT64 offs
 }
 
 HRESULT hdvlab_bench_device(HDV_HOST host, const GUID *device_class, const GUID *instance, HDV_DEVICE *device) {
-    static const HDV_PCI_DEVICE_INTERFACE interface = {
+    static const HDV_PCI_DEVICE_INTERFACE callbacks = {
         HdvPciDeviceInterfaceVersion1, succeed, do_nothing, set_configuration, get_details, succeed, do_nothing,
         read_config, write_config, read_memory, write_memory};
-    return HdvCreateDeviceInstance(host, HdvDeviceTypePCI, device_class, instance, &interface, NULL, device);
+    return HdvCreateDeviceInstance(host, HdvDeviceTypePCI, device_class, instance, &callbacks, NULL, device);
 }
 
 /* ---- loops -------------------------------------------------------------------------------------------------------- */

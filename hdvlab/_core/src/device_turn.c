@@ -1,0 +1,35 @@
+/* Whose turn it is in a device: its callbacks come one at a time, and none from within itself. What a thread is doing on
+ * behalf of whom. Devices that opted out: device_shared.c. */
+#include "device.h"
+#include "platform.h"
+#include "system.h"
+
+__thread struct thread_context thread_context = {.cause = -1};
+
+int64_t hdvlab_cause(void) { return thread_context.cause; }
+void hdvlab_set_cause(int64_t row) { thread_context.cause = row; }
+
+HRESULT device_enter(struct device *device, uint32_t wait_ms) {
+    pthread_t self = pthread_self();
+    if (atomic_load_explicit(&device->inside, memory_order_relaxed) == self ||
+        (device->concurrent && device_is_shared_here(device)))
+        return HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    int64_t deadline = device->concurrent && wait_ms ? monotonic_ns() + (int64_t)wait_ms * 1000000 : 0;
+    if (!wait_ms) {
+        pthread_mutex_lock(&device->lock);
+    } else if (pthread_mutex_trylock(&device->lock)) {
+        if (platform_lock_until(&device->lock, deadline ? deadline : monotonic_ns() + (int64_t)wait_ms * 1000000))
+            return HRESULT_FROM_WIN32(ERROR_BUSY);
+    }
+    if (device->concurrent && !device_becomes_alone(device, deadline)) {
+        pthread_mutex_unlock(&device->lock);
+        return HRESULT_FROM_WIN32(ERROR_BUSY);
+    }
+    atomic_store_explicit(&device->inside, self, memory_order_relaxed);
+    return S_OK;
+}
+
+void device_leave(struct device *device) {
+    atomic_store_explicit(&device->inside, 0, memory_order_relaxed);
+    pthread_mutex_unlock(&device->lock);
+}

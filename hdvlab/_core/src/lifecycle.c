@@ -1,0 +1,157 @@
+/* A device's life, each step a row: Initialize, SetConfiguration, GetDetails, Start, Stop, Teardown. */
+#include <string.h>
+
+#include "tap.h"
+
+static const HDVLAB_ACCESS by_the_machine = {.origin = HDVLAB_GUEST};
+
+static struct tapped step_open(struct device *device, uint32_t kind, uint64_t value) {
+    return tap_open(device, &by_the_machine, kind, -1, 0, 0, value);
+}
+
+static void learn_bars(struct device *device) {
+    for (int i = 0; i < HDV_PCI_BAR_COUNT; i++) {
+        uint32_t low = device->probed_bars[i];
+        int wide = (low & 0x6) == 0x4 && i + 1 < HDV_PCI_BAR_COUNT;
+        uint64_t mask = wide ? (uint64_t)device->probed_bars[i + 1] << 32 | (low & ~0xFu)
+                             : 0xFFFFFFFF00000000u | (low & ~0xFu);
+        device->bar_size[i] = low ? ~mask + 1 : 0;
+        if (wide && low)
+            device->bar_size[++i] = 0; /* the upper half is addressed through the lower one */
+    }
+}
+
+/* A mask is usable when it is a run of ones above zeros, for memory, 16 bytes or more; a 64-bit BAR has a next one. */
+static int bars_are_sound(const struct device *device) {
+    for (int i = 0; i < HDV_PCI_BAR_COUNT; i++) {
+        uint64_t size = device->bar_size[i];
+        if (size && (size & (size - 1) || size < 16 || device->probed_bars[i] & 1))
+            return 0;
+    }
+    return !device->bar_size[5] || (device->probed_bars[5] & 0x6) != 0x4;
+}
+
+/* The steps of a power-on, each a row, with the device entered. */
+static HRESULT initialize(struct device *device) {
+    struct tapped tapped = step_open(device, HDVLAB_INITIALIZE, 0);
+    return tap_close(&tapped, 0, device->interface.Initialize(device->context));
+}
+
+static HRESULT set_configuration(struct device *device, uint32_t count, const LPCWSTR *configuration) {
+    static const LPCWSTR nothing[1] = {NULL};
+    struct tapped tapped = step_open(device, HDVLAB_SET_CONFIGURATION, count);
+    HRESULT hr = device->interface.SetConfiguration(device->context, count, count ? configuration : nothing);
+    return tap_close(&tapped, count, hr);
+}
+
+static HRESULT get_details(struct device *device) {
+    HDV_PCI_PNP_ID id = {0};
+    uint32_t probed_bars[HDV_PCI_BAR_COUNT] = {0};
+    struct tapped tapped = step_open(device, HDVLAB_GET_DETAILS, 0);
+    HRESULT hr = device->interface.GetDetails(device->context, &id, HDV_PCI_BAR_COUNT, probed_bars);
+    device->pnp_id = id;
+    /* Asked again, a device says the same; then nothing is written under accesses that look at it. */
+    if (memcmp(device->probed_bars, probed_bars, sizeof probed_bars)) {
+        memcpy(device->probed_bars, probed_bars, sizeof probed_bars);
+        learn_bars(device);
+    }
+    if (SUCCEEDED(hr) && !bars_are_sound(device))
+        hr = E_INVALIDARG;
+    return tap_close(&tapped, (uint64_t)id.DeviceID << 16 | id.VendorID, hr);
+}
+
+static HRESULT start(struct device *device) {
+    struct tapped tapped = step_open(device, HDVLAB_START, 0);
+    atomic_store(&device->state, DEVICE_STARTING);
+    HRESULT hr = tap_close(&tapped, 0, device->interface.Start(device->context));
+    atomic_store(&device->state, SUCCEEDED(hr) ? DEVICE_RUNNING : DEVICE_STOPPED);
+    return hr;
+}
+
+static void stop(struct device *device) {
+    atomic_store(&device->state, DEVICE_STOPPED);
+    if (!is_elsewhere(device))
+        atomic_store(&device->command, 0);
+    struct tapped tapped = step_open(device, HDVLAB_STOP, 0);
+    device->interface.Stop(device->context);
+    tap_close(&tapped, 0, S_OK);
+}
+
+HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *configuration) {
+    HRESULT hr = device_enter(device, 0);
+    if (FAILED(hr))
+        return hr;
+    if (atomic_load(&device->state) != DEVICE_CREATED) {
+        hr = wrong_moment(device);
+        device_leave(device);
+        return hr;
+    }
+    hr = initialize(device);
+    if (SUCCEEDED(hr))
+        hr = set_configuration(device, count, configuration);
+    if (SUCCEEDED(hr))
+        hr = get_details(device);
+    atomic_store(&device->state, SUCCEEDED(hr) ? DEVICE_INITIALIZED : DEVICE_STOPPED);
+    device_leave(device);
+    if (FAILED(hr))
+        device_tear_down(device);
+    return hr;
+}
+
+HRESULT device_start(struct device *device) {
+    HRESULT hr = device_enter(device, 0);
+    if (FAILED(hr))
+        return hr;
+    hr = atomic_load(&device->state) == DEVICE_INITIALIZED ? start(device) : wrong_moment(device);
+    device_leave(device);
+    return hr;
+}
+
+HRESULT device_step(struct device *device, uint32_t kind, uint32_t count, const LPCWSTR *configuration) {
+    HRESULT hr = device_enter(device, 0);
+    int entered = SUCCEEDED(hr), state = atomic_load(&device->state);
+    if (entered && (state == DEVICE_TORN_DOWN || (kind == HDVLAB_STOP && state != DEVICE_RUNNING)))
+        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    if (FAILED(hr)) { /* the device is not asked, and the row says so */
+        struct tapped tapped = step_open(device, kind, 0);
+        tap_close(&tapped, 0, hr);
+    } else if (kind == HDVLAB_INITIALIZE) {
+        hr = initialize(device);
+    } else if (kind == HDVLAB_SET_CONFIGURATION) {
+        hr = set_configuration(device, count, configuration);
+    } else if (kind == HDVLAB_GET_DETAILS) {
+        hr = get_details(device);
+        if (SUCCEEDED(hr) && state == DEVICE_CREATED)
+            atomic_store(&device->state, DEVICE_INITIALIZED);
+    } else if (kind == HDVLAB_START) {
+        hr = start(device);
+    } else {
+        stop(device);
+    }
+    if (entered)
+        device_leave(device);
+    return hr;
+}
+
+void device_stop(struct device *device) {
+    if (FAILED(device_enter(device, 0)))
+        return;
+    if (atomic_load(&device->state) == DEVICE_RUNNING)
+        stop(device);
+    device_leave(device);
+}
+
+void device_tear_down(struct device *device) {
+    device_stop(device);
+    if (FAILED(device_enter(device, 0)))
+        return;
+    if (atomic_exchange(&device->state, DEVICE_TORN_DOWN) != DEVICE_TORN_DOWN) {
+        struct tapped tapped = step_open(device, HDVLAB_TEARDOWN, 0);
+        device->interface.Teardown(device->context);
+        tap_close(&tapped, 0, S_OK);
+        doorbells_drop(device);
+        sections_drop(device);
+        apertures_drop(device);
+    }
+    device_leave(device);
+}

@@ -1,0 +1,125 @@
+/* The tap of config space: HDV's callbacks take dwords, guests access bytes, words and dwords. */
+#include <string.h>
+
+#include "tap.h"
+
+static HRESULT read_dword(struct device *device, uint32_t offset, uint32_t *dword) {
+    *dword = UINT32_MAX;
+    return device->interface.ReadConfigSpace(device->context, offset, dword);
+}
+
+/* The dword as a guest sees it: the machine's bits where it answers, the device's elsewhere. */
+static HRESULT merged_dword(struct device *device, uint32_t slot, uint32_t offset, uint32_t *dword, uint32_t *host_mask) {
+    HRESULT hr = S_OK;
+    uint32_t host_bits, device_bits = 0;
+    device->system->ops->config_bits(device->system, slot, device, offset, host_mask, &host_bits);
+    if (*host_mask != UINT32_MAX)
+        hr = read_dword(device, offset, &device_bits);
+    *dword = (device_bits & ~*host_mask) | (host_bits & *host_mask);
+    return hr;
+}
+
+HRESULT device_config_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
+                           uint32_t size, uint32_t *value) {
+    *value = (uint32_t)ones(size);
+    struct inside inside;
+    HRESULT hr = enter_running(device, access, 1, &inside, HDVLAB_CONFIG_READ, -1, offset, size, *value);
+    if (FAILED(hr))
+        return hr;
+    struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_READ, -1, offset, size, 0);
+    uint32_t dword, host_mask;
+    hr = merged_dword(device, slot, offset & ~3u, &dword, &host_mask);
+    if (SUCCEEDED(hr))
+        *value = (dword >> 8 * (offset & 3)) & (uint32_t)ones(size);
+    hr = tap_close(&tapped, *value, hr);
+    leave(device, &inside);
+    return hr;
+}
+
+/* Bits of a dword that a 1 clears and that a narrower write must therefore not write back: Status (PCI 3.0, 6.2.3),
+ * PMCSR's PME_Status (PCI PM 1.2, 3.2.4), PCI Express Device and Link Status (PCIe 5.0, 7.5.3). */
+static uint32_t write_one_to_clear_bits(struct device *device, uint32_t dword_offset) {
+    if (dword_offset == 0x04)
+        return 0xFFFF0000u;
+    uint32_t pointer, header;
+    if (FAILED(read_dword(device, 0x34, &pointer)))
+        return 0;
+    pointer &= 0xFC;
+    for (int i = 0; i < 48 && pointer >= 0x40; i++) {
+        if (FAILED(read_dword(device, pointer, &header)))
+            return 0;
+        uint32_t inside = dword_offset - pointer;
+        if ((header & 0xFF) == 0x01 && inside == 4)
+            return 0x00008000u;
+        if ((header & 0xFF) == 0x10 && (inside == 0x08 || inside == 0x10))
+            return 0xFFFF0000u;
+        pointer = header >> 8 & 0xFC;
+    }
+    return 0;
+}
+
+HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
+                            uint32_t size, uint32_t value) {
+    struct inside inside; /* a part of a dword is read, merged and written: not two at once */
+    HRESULT hr = enter_running(device, access, size == 4, &inside, HDVLAB_CONFIG_WRITE, -1, offset, size, value);
+    if (FAILED(hr))
+        return hr;
+    struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_WRITE, -1, offset, size, value);
+    uint32_t aligned = offset & ~3u, dword = value;
+    if (size < 4) {
+        uint32_t mask = (uint32_t)ones(size) << 8 * (offset & 3), host_mask;
+        hr = merged_dword(device, slot, aligned, &dword, &host_mask);
+        uint32_t kept = ~mask & ~(host_mask == UINT32_MAX ? 0 : write_one_to_clear_bits(device, aligned));
+        dword = (dword & kept) | (value << 8 * (offset & 3) & mask);
+    }
+    /* The machine's part first, so that the device finds decoding and bus mastering as it is told of them. */
+    device->system->ops->config_keep(device->system, slot, device, aligned, dword);
+    if (SUCCEEDED(hr))
+        hr = device->interface.WriteConfigSpace(device->context, aligned, dword);
+    hr = tap_close(&tapped, value, hr);
+    leave(device, &inside);
+    return hr;
+}
+
+HRESULT device_dword_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t *value) {
+    *value = UINT32_MAX;
+    struct inside inside;
+    HRESULT hr = enter_running(device, access, 1, &inside, HDVLAB_CONFIG_READ, -1, offset, 4, *value);
+    if (FAILED(hr))
+        return hr;
+    struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_READ, -1, offset, 4, 0);
+    hr = read_dword(device, offset, value);
+    if (FAILED(hr))
+        *value = UINT32_MAX;
+    hr = tap_close(&tapped, *value, hr);
+    leave(device, &inside);
+    return hr;
+}
+
+HRESULT device_dword_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t value) {
+    struct inside inside;
+    HRESULT hr = enter_running(device, access, 1, &inside, HDVLAB_CONFIG_WRITE, -1, offset, 4, value);
+    if (FAILED(hr))
+        return hr;
+    struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_WRITE, -1, offset, 4, value);
+    hr = tap_close(&tapped, value, device->interface.WriteConfigSpace(device->context, offset, value));
+    leave(device, &inside);
+    return hr;
+}
+
+HRESULT device_config_peek(struct device *device, uint32_t slot, uint8_t *config) {
+    HRESULT hr = device_enter(device, 1000);
+    if (FAILED(hr))
+        return hr;
+    thread_context.depth++; /* a callback like any other, but for the row */
+    if (atomic_load(&device->state) != DEVICE_RUNNING)
+        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE); /* after Teardown there is nobody to ask */
+    for (uint32_t offset = 0; offset < CONFIG_SPACE_BYTES && SUCCEEDED(hr); offset += 4) {
+        uint32_t dword, host_mask;
+        hr = merged_dword(device, slot, offset, &dword, &host_mask);
+        memcpy(config + offset, &dword, 4);
+    }
+    thread_context.depth--;
+    device_leave(device);
+    return hr;
+}
