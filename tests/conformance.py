@@ -2,8 +2,8 @@
 
     pytest -p tests.conformance --conformance notebooks/hdv-conformance.md
 
-Python calls are observed while the tests run, not claimed by them. A C test counts for the names in its body. A fault test
-is a test marked with rows of the fault list that called the name. A name without one of them fails the run.
+Python calls are observed while the tests run, not claimed by them. A C test counts for the names in its body. A fault
+test is a test marked with rows of the fault list that called the name. A name without one of them fails the run.
 """
 
 from __future__ import annotations
