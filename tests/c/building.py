@@ -74,6 +74,14 @@ def build_for_windows(program: Path, dll: Path) -> Path:
     return program
 
 
+def cxx_for_windows() -> list[str]:
+    """mingw-w64's own, or clang with its headers."""
+    if (found := shutil.which(f"{MINGW}g++")) is not None:
+        return [found]
+    needed(f"{MINGW}gcc", MINGW_PACKAGE)
+    return [needed("clang", "clang"), "--target=x86_64-w64-mingw32"]
+
+
 class Wine:
     """Runs Windows programs in a Windows of their own, which is deleted in the end."""
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
-from .building import INCLUDE, LIBRARY, MINGW, MINGW_PACKAGE, WARNINGS, needed, run
+from .building import INCLUDE, LIBRARY, MINGW, MINGW_PACKAGE, WARNINGS, cxx_for_windows, needed, run
 
 #: What every Windows has.
 WINDOWS_OWN = {"kernel32.dll", "msvcrt.dll", "ntdll.dll", "advapi32.dll", "ucrtbase.dll", "ws2_32.dll"}
@@ -111,16 +110,8 @@ def _compile(folder: Path, system: str, language: str, text: str) -> None:
         compiler = [needed(f"{MINGW}gcc", MINGW_PACKAGE) if system == "windows" else needed("gcc", "gcc libc6-dev")]
         options = ["-x", "c", "-std=c11", "-pedantic", "-Wstrict-prototypes"]
     else:
-        compiler = _cxx_for_windows() if system == "windows" else [needed("g++", "g++")]
+        compiler = cxx_for_windows() if system == "windows" else [needed("g++", "g++")]
         options = ["-x", "c++", "-std=c++17"]
     source = folder / "client.c"
     source.write_text(text, "utf-8")
     run(*compiler, *options, *WARNINGS, "-fsyntax-only", f"-I{INCLUDE}", source)
-
-
-def _cxx_for_windows() -> list[str]:
-    """mingw-w64's own, or clang with its headers."""
-    if (found := shutil.which(f"{MINGW}g++")) is not None:
-        return [found]
-    needed(f"{MINGW}gcc", MINGW_PACKAGE)
-    return [needed("clang", "clang"), "--target=x86_64-w64-mingw32"]

@@ -70,3 +70,14 @@ def test_asked_for_nothing_it_says_what_can_be_asked() -> None:
         commands.config()
     done = config()
     assert (done.returncode, done.stderr.count("\n")) == (2, 2)
+
+
+def test_a_package_that_the_library_needs_is_named() -> None:
+    code = (
+        "import sys; sys.modules['_cffi_backend'] = None\n"
+        "from hdvlab.cli import main; sys.exit(main(['config', '--cflags']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "needs the package cffi" in done.stderr
+    assert "is missing. Install" not in done.stderr
