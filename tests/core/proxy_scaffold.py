@@ -84,6 +84,7 @@ class ProxyHost:
         self.result = code(lib.HdvInitializeDeviceHostForProxy(guid(self.vm_id), support, out))
         assert self.result == expect
         self.handle = out[0]
+        self._devices: list[CallbackDevice] = []  # their callbacks are called until the host is torn down
 
     @classmethod
     def over(cls, end: socket.socket, vm_id: uuid.UUID | None = None, expect: int = S_OK) -> ProxyHost:
@@ -106,6 +107,7 @@ class ProxyHost:
 
     def create(self, device: CallbackDevice) -> CallbackDevice:
         assert device.create(self.handle) == S_OK
+        self._devices.append(device)
         return device
 
     def wait_machine(self, timeout_ms: int = 0) -> int:

@@ -15,6 +15,8 @@ from typing import Any
 from hdvlab._core import ffi, lib
 from hdvlab.errors import HResult
 
+from .compute_scaffold import System, call, open_system
+from .proxy_scaffold import ProxyHost, Support
 from .scaffold import DEADLINE, PLACE, S_OK, CallbackDevice, Machine, Recording, code
 from .test_handle import HANDLES, _arguments
 from .test_handle import live as live
@@ -78,6 +80,34 @@ def test_a_child_makes_machines_and_recordings_of_its_own(machine: Machine, tmp_
         return answers
 
     assert in_child(work) == [S_OK, ["write"], 1]
+
+
+def test_a_child_knows_no_compute_system_of_its_parent_by_id() -> None:
+    with System() as system:
+
+        def work() -> list[Any]:
+            opened, _ = open_system(system.id)
+            _, known = call(lambda operation: lib.HcsEnumerateComputeSystems(ffi.NULL, operation))
+            with System(system_id=system.id) as own:  # the id is free here
+                return [opened, known, own.created[0], own.do("start")[0]]
+
+        assert in_child(work) == [HResult.HCS_E_SYSTEM_NOT_FOUND, [], S_OK, S_OK]
+        assert system.do("start") == (S_OK, None)
+
+
+def test_a_child_may_be_the_device_host_of_the_same_virtual_machine(machine: Machine) -> None:
+    support = Support(machine)
+    host = ProxyHost(support.object)
+
+    def work() -> int:
+        other = Machine()
+        own = ProxyHost(Support(other).object, host.vm_id)
+        own.teardown()
+        other.close()
+        return own.result
+
+    assert in_child(work) == S_OK
+    assert host.teardown() == S_OK
 
 
 def test_a_child_inside_a_callback_is_refused_like_any(machine: Machine) -> None:

@@ -110,6 +110,22 @@ def test_a_step_that_answers_pending_has_failed_and_leaves_no_pending_row(
     assert HResult.E_PENDING not in {row["status"] for row in recording.rows()}
 
 
+@pytest.mark.parametrize("step", BEGINNING)
+@pytest.mark.parametrize("is_hot", [False, True])
+def test_a_success_code_of_a_step_is_in_its_row_and_the_operation_says_ok(
+    machine: Machine, recording: Recording, step: str, is_hot: bool
+) -> None:
+    device = machine.create(CallbackDevice())
+
+    def succeed() -> None:
+        raise Failure(1)  # S_FALSE
+
+    device.during[step] = succeed
+    results = [machine.start(), machine.add_slot(device)] if is_hot else [machine.add_slot(device), machine.start()]
+    assert results == [S_OK, S_OK]
+    assert [row["status"] for row in recording.rows(*STEPS[:4])] == [int(step == name) for name in BEGINNING]
+
+
 def test_a_slot_without_a_device_fails_the_start(machine: Machine) -> None:
     assert machine.add_slot(CallbackDevice()) == S_OK
     assert machine.start() == HResult.E_UNEXPECTED

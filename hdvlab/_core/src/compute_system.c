@@ -42,6 +42,13 @@ static struct compute *find(const WCHAR *id) {
     return compute;
 }
 
+/* In a forked child: the parent's systems are known there by no id, and by no handle either (handle.c). */
+static void leave_to_parent(void *object) {
+    (void)object;
+    registry = NULL;
+    pthread_mutex_init(&registry_lock, NULL);
+}
+
 void compute_leave(struct compute *compute, enum exit_type exit_type) {
     pthread_mutex_lock(&registry_lock);
     for (struct compute **c = &registry; *c; c = &(*c)->next)
@@ -196,6 +203,7 @@ static HRESULT make(const WCHAR *id, struct system_settings *settings, struct co
 /* Puts it into the registry and gives out its first handle; else there is none. */
 static HRESULT admit(struct compute *compute, HCS_SYSTEM *handle) {
     HRESULT hr = S_OK;
+    handle_on_fork(HANDLE_SYSTEM, leave_to_parent);
     pthread_mutex_lock(&registry_lock);
     if (find(compute->id))
         hr = HCS_E_SYSTEM_ALREADY_EXISTS;

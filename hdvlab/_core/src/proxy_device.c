@@ -15,8 +15,16 @@
 static pthread_mutex_t hosts_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct proxy_local *hosts; /* those that are not torn down */
 
+/* In a forked child: it has none of its parent's. */
+static void leave_to_parent(void *object) {
+    (void)object;
+    hosts = NULL;
+    pthread_mutex_init(&hosts_lock, NULL);
+}
+
 static HRESULT enlist(struct proxy_local *local) {
     HRESULT hr = S_OK;
+    handle_on_fork(HANDLE_HOST, leave_to_parent);
     pthread_mutex_lock(&hosts_lock);
     for (struct proxy_local *other = hosts; other; other = other->next)
         if (proxy_same_id(&other->vm_id, &local->vm_id))

@@ -237,7 +237,7 @@ HRESULT system_start(struct system *system, struct slot **failed) {
         else
             come_to_rest(system);
     }
-    return hr;
+    return FAILED(hr) ? hr : S_OK; /* a device's own success code is its row's */
 }
 
 HRESULT system_stop(struct system *system) {
@@ -378,7 +378,7 @@ HRESULT system_add_slot(struct system *system, uint32_t number, int hosting, con
         }
         atomic_store(&system->state, before);
     }
-    return hr;
+    return FAILED(hr) ? hr : S_OK;
 }
 
 HRESULT hdvlab_device_end(HDV_DEVICE handle) {
