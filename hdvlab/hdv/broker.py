@@ -202,9 +202,9 @@ class Broker:
             host.set_budget(seconds)
 
     @property
-    def closed(self) -> bool:
-        """Whether it listens no more."""
-        return self._closed
+    def listening(self) -> bool:
+        """Whether hosts can come."""
+        return self._bound and not self._closed
 
     def _accept(self) -> None:
         told = False

@@ -407,7 +407,10 @@ class Lab:
             self.start()
         assert self._power is not None
         brokers = self._power.brokers
-        brokers[:] = [known for known in brokers if not known.closed]
+        for known in list(brokers):
+            if not known.listening:
+                known.close()  # what Ctrl-C left of it
+                brokers.remove(known)
         for known in brokers:
             if known.path.absolute() == Path(path).expanduser().absolute():
                 known.budget = budget
