@@ -97,11 +97,11 @@ def look_up(name: str, namespace: Mapping[str, Any]) -> Any:
 
 def is_device(value: object) -> TypeGuard[Pluggable | type[Device]]:
     """Whether a value can be plugged in."""
-    from hdvlab.device import CompiledDevice, Device
+    from hdvlab.device import CompiledDevice, Device, RemoteDevice
 
     if isinstance(value, type):
         return issubclass(value, Device) and value is not Device
-    return isinstance(value, Device | CompiledDevice)
+    return isinstance(value, Device | CompiledDevice | RemoteDevice)  # not Pluggable: asking is not free of effects
 
 
 def pluggable(namespace: Mapping[str, Any]) -> list[str]:

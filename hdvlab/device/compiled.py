@@ -18,6 +18,14 @@ from hdvlab.errors import DeviceError, HResult, StateError, check
 from hdvlab.hdv import DeviceHost, PnpId
 from hdvlab.hdv.structures import guid
 
+_PEEK_ADVICE: dict[int, str] = {
+    HResult.E_INVALIDARG: "outside the BAR, or of a size it does not take",
+    HResult.ERROR_NOT_FOUND: "no register there",
+    HResult.ERROR_BUSY: "one of its callbacks does not return",
+    HResult.ERROR_INVALID_STATE: "it is not running, or this is one of its callbacks",
+    HResult.E_HANDLE: "it is not plugged in any more",
+}
+
 #: Devices whose code the library may still call, whoever forgets them.
 _attached: dict[int, CompiledDevice] = {}
 
@@ -44,7 +52,9 @@ class CompiledDevice:
 
     Notes
     -----
-    Its code runs in this process: what crashes it, crashes the notebook's kernel. The trace is whole up to there.
+    Its code runs in this process: what crashes it, crashes the notebook's kernel, and Ctrl-C does not reach an endless
+    loop in it. The trace is whole up to there. It is unloaded once it has had its Teardown and nobody refers to it any
+    more; a notebook's ``Out`` is somebody.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -139,9 +149,7 @@ class CompiledDevice:
         if self._is_alive():
             hresult = lib.hdvlab_device_end(self._handle)
             if hresult != HResult.E_HANDLE.signed:  # it ended meanwhile
-                check(
-                    hresult, f"unplug {self.type_name}", "this is a callback, or the machine's power is being switched"
-                )
+                check(hresult, f"unplug {self.type_name}", "this is a callback, or the machine's power changes")
         self._instance_id = None
         self.join_work()
 
@@ -182,8 +190,7 @@ class CompiledDevice:
             raise StateError("the machine is off; start it: lab.start() or %hdv start", None, operation)
         value = ffi.new("uint64_t *")
         hresult = lib.hdvlab_device_peek(self._handle, info.peek, bar, offset, size, value)
-        outside = hresult == HResult.E_INVALIDARG.signed
-        check(hresult, operation, "outside the BAR, or of a size it does not take" if outside else "no register there")
+        check(hresult, operation, _PEEK_ADVICE.get(hresult & 0xFFFFFFFF, "its Peek function answered that"))
         return int(value[0])
 
     def _is_alive(self) -> bool:

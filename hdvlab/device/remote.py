@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 import uuid
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +16,19 @@ from hdvlab.device.description import DeviceDescription
 from hdvlab.device.device import Device
 from hdvlab.device.fault import Fault
 from hdvlab.device.pluggable import CannotPeekError
-from hdvlab.errors import HResult, StateError, check
+from hdvlab.errors import HdvError, HResult, StateError, check
 from hdvlab.hdv import DeviceHost, ProxyDeviceHost
 from hdvlab.hdv.structures import guid
+
+#: How long a process may take to offer a device again that was unplugged, seconds; and how often it looks.
+_AGAIN = 2.0
+_LOOK = 0.02
+
+#: Those that have a handle: one instance is in one slot.
+_attached: weakref.WeakSet[RemoteDevice] = weakref.WeakSet()
+
+#: For each machine's host: what was unplugged from it, and when. Its process is about to offer it again.
+_given_back: weakref.WeakKeyDictionary[DeviceHost, dict[uuid.UUID, float]] = weakref.WeakKeyDictionary()
 
 
 def default_instance_id(cls: type[Device]) -> uuid.UUID:
@@ -37,6 +49,9 @@ def serve(
 ) -> None:
     """Be the process of a device: attach it to the machine behind ``path`` and return when that has gone.
 
+    A device that is unplugged there is offered again, at its reset values. Where several processes serve the same
+    instance, the machine takes the first that has it.
+
     Parameters
     ----------
     device : Device or subclass
@@ -49,10 +64,22 @@ def serve(
         Called once the machine can plug it in.
     """
     one = device() if isinstance(device, type) else device
+    instance_id = instance_id or default_instance_id(type(one))
+    name = type(one).__name__.lower()
     with ProxyDeviceHost(path) as host:
-        one.attach(host, instance_id or default_instance_id(type(one)), type(one).__name__.lower(), _print_fault)
+        one.attach(host, instance_id, name, _print_fault)
         ready()
-        host.wait()
+        gone_since = None
+        while not host.wait(_LOOK):
+            if one.plugged_in:
+                gone_since = None
+                continue
+            gone_since = gone_since or time.monotonic()
+            try:
+                one.attach(host, instance_id, name, _print_fault)
+            except HdvError:  # its Teardown is not over yet, or the machine is going
+                if time.monotonic() > gone_since + _AGAIN:
+                    raise
     one.join_work()
 
 
@@ -77,14 +104,26 @@ class RemoteDevice:
         self.faults: list[Fault] = []
         self._handle: Any = None
         self._as: uuid.UUID | None = None
+        self._host: weakref.ref[DeviceHost] | None = None
 
     def attach(self, host: DeviceHost, instance_id: uuid.UUID, name: str, report: Callable[[Fault], None]) -> Any:
         """Find it among the hosts of other processes; returns its ``HDV_DEVICE`` here."""
         out = ffi.new("void **")
-        self._as = instance_id
-        hresult = lib.hdvlab_system_find(host.system, guid(self.class_id), guid(self.instance_id), out)
-        advice = "no process has that device; in its process call hdvlab.device.serve(device, path)"
+        self._as, self._host = instance_id, weakref.ref(host)
+        until = _given_back.get(host, {}).get(self.instance_id, -_AGAIN) + _AGAIN
+        while True:
+            hresult = lib.hdvlab_system_find(host.system, guid(self.class_id), guid(self.instance_id), out)
+            if hresult != HResult.ERROR_NOT_FOUND.signed or time.monotonic() > until:
+                break
+            time.sleep(_LOOK)
+        advice = (
+            "no process has that device; call lab.broker(path), and in its process hdvlab.device.serve(device, path)"
+        )
         check(hresult, f"find {name}", advice if hresult == HResult.ERROR_NOT_FOUND.signed else "")
+        for other in list(_attached):
+            if other._handle == out[0]:
+                other.require_free()
+        _attached.add(self)
         self._handle = out[0]
         return self._handle
 
@@ -95,9 +134,7 @@ class RemoteDevice:
     def require_free(self) -> None:
         """StateError if it is plugged in."""
         if self.plugged_in:
-            raise StateError(
-                f"{self.type_name} is plugged in already; serve another one, with an instance id of its own"
-            )
+            raise StateError(f"{self.type_name} is plugged in already; serve another, with an instance id of its own")
 
     def detach(self, instance_id: uuid.UUID) -> None:
         """End its instance here; its process keeps it and may be plugged in again."""
@@ -106,10 +143,12 @@ class RemoteDevice:
         if self._handle is not None:
             hresult = lib.hdvlab_device_end(self._handle)
             if hresult != HResult.E_HANDLE.signed:  # it has gone meanwhile
-                check(
-                    hresult, f"unplug {self.type_name}", "this is a callback, or the machine's power is being switched"
-                )
+                check(hresult, f"unplug {self.type_name}", "this is a callback, or the machine's power changes")
+            host = self._host() if self._host is not None else None
+            if host is not None:
+                _given_back.setdefault(host, {})[self.instance_id] = time.monotonic()
         self._handle = self._as = None
+        _attached.discard(self)
 
     def peek(self, bar: int, offset: int, size: int) -> int:
         """There is no way to look at a register elsewhere without touching it."""

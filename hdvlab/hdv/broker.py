@@ -6,6 +6,7 @@ Ref: HDV API, HdvProxyDeviceHost. The device's side is :mod:`hdvlab.hdv.proxy`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -21,6 +22,12 @@ from hdvlab.errors import AccessError, BackendError, HdvError, HResult, check
 _FOR_EVER = 0xFFFF_FFFF
 _HELLO_MS = 2000
 _STATES = {lib.HDVLAB_PROXY_UP: "up", lib.HDVLAB_PROXY_HUNG: "hung", lib.HDVLAB_PROXY_ENDED: "ended"}
+
+
+def _milliseconds(budget: float) -> int:
+    if not 0.001 <= budget <= 4:  # NaN neither
+        raise AccessError(f"a budget is 0.001 to 4 seconds, not {budget}: a VM itself gives up after 5")
+    return round(budget * 1000)
 
 
 class RemoteHost:
@@ -49,10 +56,7 @@ class RemoteHost:
 
     def set_budget(self, seconds: float) -> None:
         """The longest a guest waits for one answer, in seconds: 0.001 to 4."""
-        milliseconds = round(seconds * 1000)
-        if not 1 <= milliseconds <= 4000:
-            raise AccessError(f"a budget is 0.001 to 4 seconds, not {seconds}: a VM itself gives up after 5")
-        check(lib.hdvlab_proxy_set_budget(self._host, milliseconds), "set_budget")
+        check(lib.hdvlab_proxy_set_budget(self._host, _milliseconds(seconds)), "set_budget")
 
     def register(self, system: Any) -> None:
         """HdvProxyDeviceHost: make it a host of the machine."""
@@ -85,6 +89,15 @@ class RemoteHost:
         return f"<device host in process {self.process_id}, {self.state}{why}>"
 
 
+def _is_left_over(path: Path) -> bool:
+    """Whether a path is a socket that nobody listens on."""
+    if not path.is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(str(path)) == errno.ECONNREFUSED
+
+
 class Broker:
     """Listens on a socket and makes the device hosts that come there hosts of a machine.
 
@@ -95,18 +108,23 @@ class Broker:
     system : cdata
         ``HCS_SYSTEM`` of the machine.
     path : path
-        Socket to make; its directory is made too, with mode 0700, where there is none. The socket has mode 0600.
+        Socket to make; its directory is made too, with mode 0700, where there is none. The socket has mode 0600. One
+        that nobody listens on, left by a process that was killed, is replaced.
     budget : float
         Seconds that a guest waits for one answer; see :meth:`RemoteHost.set_budget`.
     changed : callable, optional
         ``changed(host)``, on a thread of the broker's own, whenever a host comes, hangs, recovers or ends.
     refused : callable, optional
         ``refused(error)``, when one could not be let in.
+    listening : bool
+        Whether to :meth:`listen` at once.
 
     Raises
     ------
     BackendError
-        The socket cannot be made.
+        The socket cannot be made, or somebody listens there.
+    AccessError
+        The budget is out of bounds (``E_INVALIDARG``).
     """
 
     def __init__(
@@ -117,29 +135,47 @@ class Broker:
         budget: float = 1.0,
         changed: Callable[[RemoteHost], None] = lambda host: None,
         refused: Callable[[HdvError], None] = lambda error: None,
+        listening: bool = True,
     ) -> None:
-        self.path = Path(path)
+        _milliseconds(budget)
+        self.path = Path(path).expanduser()
         self._system, self._budget, self._changed, self._refused = system, budget, changed, refused
         self._guard = threading.Condition()
         self._hosts: list[RemoteHost] = []
         self._threads: set[threading.Thread] = set()
         self._closed = False
-        self._listener = self._listen()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._bound = False
         self._acceptor = threading.Thread(target=self._accept, name="hdvlab-broker", daemon=True)
-        self._acceptor.start()
+        if listening:
+            self.listen()
 
-    def _listen(self) -> socket.socket:
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def listen(self) -> None:
+        """Make the socket and let hosts in. One that fails, also by Ctrl-C, is closed."""
+        try:
+            self._listen()
+            self._acceptor.start()
+        except BaseException:  # Ctrl-C too
+            self.close()
+            raise
+
+    def _listen(self) -> None:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            listener.bind(str(self.path))
+            if _is_left_over(self.path):
+                self.path.unlink()
+            self._bound = not self.path.exists()  # before it is so, for Ctrl-C may come in between
+            self._listener.bind(str(self.path))
             self.path.chmod(0o600)  # nobody can have connected: it does not listen yet
-            listener.listen()
+            self._listener.listen()
         except OSError as error:
-            listener.close()
-            reason = "it is there already; remove it if its owner is gone" if self.path.exists() else error.strerror
-            raise BackendError(f"{reason or error}: {self.path}", operation="listen for device hosts") from error
-        return listener
+            self._bound = False
+            reason = error.strerror or str(error)
+            if self.path.is_socket():
+                reason = "somebody listens there already; close that broker, or take another path"
+            elif self.path.exists():
+                reason = "this is there already and is no socket; take another path"
+            raise BackendError(f"{reason}: {self.path}", operation="listen for device hosts") from error
 
     @property
     def hosts(self) -> list[RemoteHost]:
@@ -153,12 +189,37 @@ class Broker:
             self._guard.wait_for(lambda: len(self._hosts) >= count or self._closed, timeout)
             return list(self._hosts)
 
+    @property
+    def budget(self) -> float:
+        """Seconds that a guest waits for one answer; setting it sets that of the hosts that there are."""
+        return self._budget
+
+    @budget.setter
+    def budget(self, seconds: float) -> None:
+        _milliseconds(seconds)
+        self._budget = seconds
+        for host in self.hosts:
+            host.set_budget(seconds)
+
+    @property
+    def listening(self) -> bool:
+        """Whether hosts can come."""
+        return self._bound and not self._closed
+
     def _accept(self) -> None:
+        told = False
         while True:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return
+            except OSError as error:
+                with self._guard:  # no descriptor is left, for example: who comes waits until there is one
+                    if self._guard.wait_for(lambda: self._closed, 0.1):
+                        return
+                if not told:
+                    self._refused(BackendError(f"{error.strerror}; it is tried again", operation="accept"))
+                    told = True
+                continue
+            told = False
             thread = threading.Thread(target=self._serve, args=(connection,), name="hdvlab-proxy", daemon=True)
             with self._guard:
                 self._threads.add(thread)
@@ -202,23 +263,28 @@ class Broker:
         return known
 
     def close(self) -> None:
-        """Listen no more and end all hosts; closing twice is nothing."""
+        """Listen no more and end all hosts; closing twice is nothing, and finishes what Ctrl-C cut short."""
         with self._guard:
-            if self._closed:
-                return
             self._closed = True
             self._guard.notify_all()
             hosts, threads = list(self._hosts), list(self._threads)
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        self._acceptor.join()
+        if self._acceptor.ident is not None:
+            self._acceptor.join()
         self._listener.close()
-        self.path.unlink(missing_ok=True)
+        if self._bound:
+            self.path.unlink(missing_ok=True)
+            self._bound = False
         for host in hosts:
             host.end()
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join()
+
+    def __repr__(self) -> str:
+        hosts = ", ".join(f"process {host.process_id} ({host.state})" for host in self.hosts) or "no device host yet"
+        return f"<broker at {self.path}, {'closed' if self._closed else hosts}>"
 
     def __enter__(self) -> Broker:
         return self

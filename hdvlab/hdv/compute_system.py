@@ -119,7 +119,10 @@ class ComputeSystem:
     def open(cls, system_id: str) -> ComputeSystem:
         """One more handle to a system that is not stopped, else ``HCS_E_SYSTEM_NOT_FOUND``."""
         out = ffi.new("void **")
-        check(lib.HcsOpenComputeSystem(wide(system_id), 0x1000_0000, out), "HcsOpenComputeSystem", repr(system_id))
+        hresult = lib.HcsOpenComputeSystem(wide(system_id), 0x1000_0000, out)
+        gone = hresult == HResult.HCS_E_SYSTEM_NOT_FOUND.signed
+        advice = f"no system {system_id!r} of this process is there; ComputeSystem.enumerate() lists those that are"
+        check(hresult, "HcsOpenComputeSystem", advice if gone else repr(system_id))
         return cls(out[0], system_id)
 
     @staticmethod
@@ -194,7 +197,9 @@ class ComputeSystem:
         """Number of the slot that an instance id, or a key of ``FlexibleIov``, stands for."""
         instance = key if isinstance(key, uuid.UUID) else instance_id(key)
         slot = ffi.new("uint32_t *")
-        check(lib.hdvlab_system_slot(self.handle, guid(instance), slot), f"slot of {key}")
+        hresult = lib.hdvlab_system_slot(self.handle, guid(instance), slot)
+        gone = hresult == HResult.ERROR_NOT_FOUND.signed
+        check(hresult, f"slot of {key}", "its document has no such key of FlexibleIov" if gone else "")
         return int(slot[0])
 
     def place_bars(self, slot: int) -> list[int]:
@@ -210,6 +215,13 @@ class ComputeSystem:
     def close(self) -> None:
         """Close the handle; closing twice is nothing."""
         lib.HcsCloseComputeSystem(self.handle)
+
+    def __repr__(self) -> str:
+        try:
+            state = self.properties()["State"]
+        except HdvError as error:
+            state = "closed" if error.hresult == HResult.E_HANDLE else error.symbol
+        return f"<compute system {self.id!r}, {state}>"
 
     def __enter__(self) -> ComputeSystem:
         return self

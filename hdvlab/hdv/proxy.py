@@ -58,7 +58,8 @@ class ProxyDeviceHost(DeviceHost):
         self.vm_id = vm_id or uuid.uuid4()
         support = ffi.new("IVmDeviceHostSupport **")
         self._out = ffi.new("void **")
-        self._check(lib.hdvlab_proxy_connect(os.fsencode(path), support), f"connect to {os.fspath(path)}")
+        path = os.path.expanduser(path)
+        self._check(lib.hdvlab_proxy_connect(os.fsencode(path), support), f"connect to {path}")
         try:
             hresult = lib.HdvInitializeDeviceHostForProxy(guid(self.vm_id), support[0], self._out)
         finally:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hdvlab._core import ffi
+from hdvlab.errors import AccessError
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,15 @@ class WideStrings:
 
 
 def wide(text: str) -> Any:
-    """A C string of UTF-16 units; good as long as it is kept."""
+    """A C string of UTF-16 units; good as long as it is kept.
+
+    Raises
+    ------
+    AccessError
+        It is no text, or has a NUL in it, where C would end it (``E_INVALIDARG``).
+    """
+    if not isinstance(text, str) or "\0" in text:
+        raise AccessError(f"{text!r:.60} is no text that C can take; it is a str without NUL")
     units = text.encode("utf-16-le", "surrogatepass") + b"\0\0"
     string = ffi.new("uint16_t[]", len(units) // 2)
     ffi.memmove(string, units, len(units))

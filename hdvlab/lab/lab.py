@@ -270,6 +270,8 @@ class Lab:
         power = self._switch.power
         if power is not None and not power.is_on:
             power.off(self)
+            for one in [one for one in self if isinstance(one.device, RemoteDevice)]:
+                del self._plugged[one.name]  # its process ends with the machine
             self._switch.power = None
         while self._moving:
             one = self._moving[-1]
@@ -362,8 +364,6 @@ class Lab:
             self._settle()
             raise
         self._settle()
-        for one in [one for one in self if isinstance(one.device, RemoteDevice)]:
-            del self._plugged[one.name]  # its process ends with the machine
 
     def close(self) -> None:
         """Power off and end the recording; a temporary trace is removed. Closing twice is nothing."""
@@ -398,17 +398,27 @@ class Lab:
         Parameters
         ----------
         path : path
-            Socket to make; mode 0600, in a directory of mode 0700.
+            Socket to make; mode 0600, in a directory of mode 0700 if that is made, too. Where this lab listens already,
+            it goes on, with the new budget.
         budget : float
             Seconds that a guest waits for one answer, 0.001 to 4.
         """
         if self._power is None:
             self.start()
         assert self._power is not None
-        teller = _Teller(self)
-        handle = self._power.machine.handle
-        broker = Broker(handle, path, budget=budget, changed=teller.changed, refused=teller.refused)
-        self._power.brokers.append(broker)
+        brokers = self._power.brokers
+        for known in list(brokers):
+            if not known.listening:
+                known.close()  # what Ctrl-C left of it
+                brokers.remove(known)
+        for known in brokers:
+            if known.path.absolute() == Path(path).expanduser().absolute():
+                known.budget = budget
+                return known
+        teller, handle = _Teller(self), self._power.machine.handle
+        broker = Broker(handle, path, budget=budget, changed=teller.changed, refused=teller.refused, listening=False)
+        brokers.append(broker)  # before it has a thread, wherever Ctrl-C comes
+        broker.listen()
         return broker
 
     def _host_changed(self, host: RemoteHost) -> None:

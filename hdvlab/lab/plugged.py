@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hdvlab._core import lib
-from hdvlab.device import CannotPeekError, Pluggable
+from hdvlab.device import CannotPeekError, Pluggable, RemoteDevice
 from hdvlab.device.pluggable import BarLayout
 from hdvlab.errors import AccessError, DeviceError, HdvError, HResult, StateError
 from hdvlab.guest import Function, GuestBar
@@ -40,7 +40,7 @@ class Plugged:
         self.configuration = tuple(configuration)
         self.index = index
         """Number in the trace's ``device`` column."""
-        self.instance_id: uuid.UUID = getattr(device, "instance_id", None) or uuid.uuid4()  # a remote one has its own
+        self.instance_id = device.instance_id if isinstance(device, RemoteDevice) else uuid.uuid4()
         self.handle: Any = None
         """``HDV_DEVICE`` while the machine is on."""
         self.function: Function | None = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 
 from hdvlab._core import lib
-from hdvlab.device import Fault
+from hdvlab.device import Fault, Pluggable
 from hdvlab.errors import HandleError, check
 from hdvlab.guest import Function, Guest, RamAllocator, VectorAllocator
 from hdvlab.hdv import Broker, DeviceHost
@@ -46,6 +47,8 @@ class Power:
         self.ram = RamAllocator(machine.ram_size)
         self.vectors = VectorAllocator()
         self.is_on = False
+        #: What was plugged in, without keeping it: its author may have it know the lab.
+        self._devices: list[weakref.ref[Pluggable]] = []
         #: Let device hosts of other processes in.
         self.brokers: list[Broker] = []
         self.host = DeviceHost(machine.handle)
@@ -60,6 +63,8 @@ class Power:
         self.is_on = True
 
     def _attach(self, one: Plugged) -> None:
+        self._devices = [known for known in self._devices if known() is not None and known() is not one.device]
+        self._devices.append(weakref.ref(one.device))
         one.handle = one.device.attach(self.host, one.instance_id, one.name, self._report)
         check(lib.hdvlab_device_set_index(one.handle, one.index), "set_index")
         self.machine.add_slot(one.slot, one.device.class_id, one.instance_id, one.configuration)
@@ -116,3 +121,6 @@ class Power:
         finally:
             with contextlib.suppress(HandleError):
                 self.machine.close()
+        for known in self._devices:
+            if (device := known()) is not None:
+                device.join_work(0)  # it has had its Teardown: what it holds of the power-on is given back

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hdvlab._core import ffi, lib
-from hdvlab.errors import DeviceError, DocumentError, HandleError, HdvError, HResult, StateError
+from hdvlab.errors import AccessError, DeviceError, DocumentError, HandleError, HdvError, HResult, StateError
 from hdvlab.hdv import ComputeSystem, DeviceHost
 from hdvlab.hdv.compute_system import instance_id
 from hdvlab.hdv.structures import guid
@@ -132,3 +132,23 @@ NAMES = ["", "é", "€", "🦉\U0010ffff", *("x" * length for length in (1, 39,
 @pytest.mark.parametrize("name", NAMES)
 def test_names_of_all_lengths_are_hashed_as_python_does(name: str) -> None:
     assert instance_id(name) == uuid.uuid5(uuid.UUID("a8679153-843f-467f-ad7e-f429328f7568"), name)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "a\0b"])
+def test_an_id_is_a_text_and_is_not_cut(wrong: Any) -> None:
+    with pytest.raises(AccessError, match="a str without NUL"):
+        ComputeSystem.create(wrong, document())
+
+
+def test_it_says_who_it_is_and_how_it_is(system: ComputeSystem) -> None:
+    assert repr(system) == "<compute system 'a system', Created>"
+    system.terminate()
+    assert repr(system) == "<compute system 'a system', Stopped>"
+    with pytest.raises(HdvError, match=r"no system 'other' of this process is there; ComputeSystem\.enumerate"):
+        ComputeSystem.open("other")
+    with pytest.raises(HdvError, match="no such key of FlexibleIov"):
+        system.slot("none")
+    other = ComputeSystem.create("one more", document())
+    other.terminate()
+    other.close()
+    assert repr(other) == "<compute system 'one more', closed>"

@@ -189,6 +189,90 @@ def test_a_peer_that_is_no_device_host_is_told_and_turned_away(lab: Lab, broker:
     assert fault.hresult == HResult.HCS_E_PROTOCOL_ERROR
 
 
+def test_a_cell_with_a_broker_and_a_remote_device_may_run_again(lab: Lab, broker: Broker) -> None:
+    with Process(broker) as process:
+        lab.plug(RemoteDevice(Engine)).bar0.LENGTH.write(5)
+        again = lab.broker(broker.path, budget=2)
+        assert again is broker
+        assert (again.budget, again.hosts) == (2, [process.host])
+        engine = lab.plug(RemoteDevice(Engine))
+        assert engine.bar0.LENGTH.read() == 0, "at its reset values"
+        lab.unplug("engine")
+        remote = RemoteDevice(Engine)
+        assert lab.plug(remote).bar0.LENGTH.read() == 0
+        assert lab.plug(remote).bar0.LENGTH.read() == 0, "the very object, too"
+
+
+def test_an_instance_is_in_one_slot_and_stays_there(lab: Lab, broker: Broker) -> None:
+    with Process(broker):
+        engine = lab.plug(RemoteDevice(Engine))
+        with pytest.raises(StateError, match="Engine is plugged in already; serve another,"):
+            lab.plug(RemoteDevice(Engine), name="two")
+        assert [one.name for one in lab] == ["engine"]
+        assert engine.bar0.DONE.read() == 0, "it was not taken out"
+
+
+def test_a_socket_that_a_killed_kernel_left_is_replaced(lab: Lab, tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
+        left.bind(str(tmp_path / "s"))
+        left.listen()
+    with Process(lab.broker(tmp_path / "s")):
+        assert lab.plug(RemoteDevice(Engine)).bar0.DONE.read() == 0
+
+
+def test_a_home_folder_is_understood_on_both_sides(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    broker = lab.broker("~/s")
+    assert broker.path == tmp_path / "s"
+    with ProxyDeviceHost("~/s"):
+        assert broker.wait_for_host(timeout=DEADLINE)
+
+
+def test_a_broker_without_descriptors_says_so_and_goes_on(lab: Lab, broker: Broker) -> None:
+    import resource
+    import socket
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (peer.fileno() + 1, hard))  # those below are open or soon filled
+        filled = []
+        try:
+            while True:
+                try:
+                    filled.append(os.open(os.devnull, os.O_RDONLY))
+                except OSError:
+                    break
+            peer.connect(str(broker.path))
+            until(lambda: lab.faults)
+        finally:
+            for fd in filled:
+                os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "Too many open files" in lab.faults[0].text
+    with Process(broker):
+        assert lab.plug(RemoteDevice(Engine)).bar0.DONE.read() == 0
+
+
+def test_power_that_ctrl_c_switched_off_takes_remote_devices_out(lab: Lab, broker: Broker) -> None:
+    with Process(broker):
+        lab.plug(RemoteDevice(Engine))
+        power = lab._switch.power
+        assert power is not None
+        power.is_on = False  # as Ctrl-C in stop() leaves it
+        lab.start()
+        assert list(lab) == []
+        assert lab.running
+
+
+def test_an_author_may_have_an_attribute_of_that_name(lab: Lab) -> None:
+    class Named(Engine):
+        instance_id = "mine"
+
+    assert lab.plug(Named).bar0.DONE.read() == 0
+
+
 def test_a_broker_alone_serves_a_machine_alone(tmp_path: Path) -> None:
     machine = EmbeddedMachine(1 << 20)
     machine.start()
@@ -210,8 +294,16 @@ def test_a_broker_alone_serves_a_machine_alone(tmp_path: Path) -> None:
 def test_mistakes_are_named(lab: Lab, broker: Broker, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="nobody listens there"):
         ProxyDeviceHost(tmp_path / "none")
-    with pytest.raises(BackendError, match="it is there already"):
-        lab.broker(broker.path)
+    with Lab() as other, pytest.raises(BackendError, match="somebody listens there already; close that broker"):
+        other.broker(broker.path)
+    (tmp_path / "file").write_text("mine")
+    for there in (tmp_path, tmp_path / "file"):
+        with pytest.raises(BackendError, match="this is there already and is no socket"):
+            lab.broker(there)
+    assert (tmp_path / "file").read_text() == "mine"
+    for budget in (0, 5, float("nan")):
+        with pytest.raises(AccessError, match=r"a budget is 0\.001 to 4 seconds"):
+            lab.broker(tmp_path / "s", budget=budget)
     with pytest.raises(BackendError, match="too long"):
         lab.broker(tmp_path / ("x" * 120))
     with Process(broker) as process, pytest.raises(AccessError, match="a VM itself gives up after 5"):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hdvlab._core import ffi
 from hdvlab.errors import (
     AccessError,
     BackendUnavailableError,
@@ -363,3 +364,38 @@ def test_a_proxy_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(HdvError) as caught:
         globals()[name](CLASS_ID, None, *more)
     assert caught.value.hresult in (HResult.E_POINTER, HResult.E_NOTIMPL)
+
+
+@pytest.mark.parametrize("wrong", [5, "text", ffi.new("uint32_t *"), ffi.cast("void *", 3)])
+def test_what_is_no_com_object_is_refused_and_not_called(bench: Bench, wrong: Any) -> None:
+    for call in (
+        lambda: HdvInitializeDeviceHostForProxy(CLASS_ID, wrong),
+        lambda: HdvInitializeDeviceHostForProxyEx(CLASS_ID, wrong, 0),
+        lambda: HdvProxyDeviceHost(bench.machine, wrong, 1),
+    ):
+        with pytest.raises(HandleError, match="a cdata pointer to a COM object"):
+            call()
+
+
+def test_arguments_of_a_wrong_type_are_named(bench: Bench) -> None:
+    instance_id = uuid.uuid4()
+    for match, call in (
+        ("deviceClassId is 'x'; it is a uuid", lambda: _create(bench, "x", instance_id)),
+        ("deviceInstanceId is 5; it is a uuid", lambda: _create(bench, CLASS_ID, 5)),
+        ("deviceType is 'PCI'; it is an integer", lambda: _create(bench, CLASS_ID, instance_id, kind="PCI")),
+        ("Start is 7, which cannot be called", lambda: _create(bench, CLASS_ID, instance_id, _interface(Start=7))),
+        ("table has no Stop", lambda: _create(bench, CLASS_ID, instance_id, _interface(Stop=None))),
+        ("address is '0'; it is an integer", lambda: HdvReadGuestMemory(bench.host, "0", 4)),  # type: ignore[arg-type]
+        ("size is 1.5; it is an integer", lambda: HdvReadGuestMemory(bench.host, 0, 1.5)),  # type: ignore[arg-type]
+        ("address is None", lambda: HdvWriteGuestMemory(bench.host, None, b"x")),  # type: ignore[arg-type]
+        ("is 'x', which is no file", lambda: HdvRegisterDoorbellPage(bench.host, 0, 0, "x")),
+    ):
+        with pytest.raises(HdvError, match=match):
+            call()
+    HdvCreateDeviceInstance(bench.host, HdvDeviceTypePCI, CLASS_ID, instance_id, _interface(), Board())
+    with pytest.raises(HdvError, match="take another deviceInstanceId"):
+        _create(bench, CLASS_ID, instance_id)
+
+
+def _create(bench: Bench, class_id: Any, instance_id: Any, interface: Any = None, kind: Any = HdvDeviceTypePCI) -> Any:
+    return HdvCreateDeviceInstance(bench.host, kind, class_id, instance_id, interface or _interface(), Board())

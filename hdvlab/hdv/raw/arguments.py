@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +38,13 @@ def handle(value: Any) -> Any:
     raise HandleError(f"{value!r} is no handle")
 
 
+def _integer(value: Any, name: str) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise AccessError(f"{name} is {value!r:.60}; it is an integer") from None
+
+
 def unsigned(value: int, bits: int, name: str) -> int:
     """An integer that fits an unsigned C type.
 
@@ -45,7 +53,7 @@ def unsigned(value: int, bits: int, name: str) -> int:
     AccessError
         It does not (``E_INVALIDARG``).
     """
-    number = int(value)
+    number = _integer(value, name)
     if not 0 <= number < 1 << bits:
         raise AccessError(f"{name} is {number:#x}; it is a UINT{bits}")
     return number
@@ -53,24 +61,49 @@ def unsigned(value: int, bits: int, name: str) -> int:
 
 def enumerator(value: int, name: str) -> int:
     """An integer that fits a C enum of 32 bits; whether it names anything is C's to say."""
-    number = int(value)
+    number = _integer(value, name)
     if not -(1 << 31) <= number < 1 << 31:
         raise AccessError(f"{name} is {number:#x}; it has 32 bits")
     return number
 
 
-def identifier(value: uuid.UUID | str | None) -> Any:
-    """A ``GUID *``; None is NULL, which C refuses with ``E_POINTER``."""
+def identifier(value: uuid.UUID | str | None, name: str) -> Any:
+    """A ``GUID *``; None is NULL, which C refuses with ``E_POINTER``.
+
+    Raises
+    ------
+    AccessError
+        It is no UUID and no text of one (``E_INVALIDARG``).
+    """
     if value is None:
         return ffi.NULL
-    return guid(value if isinstance(value, uuid.UUID) else uuid.UUID(value))
+    try:
+        return guid(value if isinstance(value, uuid.UUID) else uuid.UUID(value))
+    except (ValueError, AttributeError, TypeError):
+        raise AccessError(f"{name} is {value!r:.60}; it is a uuid.UUID, or the text of one") from None
+
+
+def com_object(value: Any, name: str) -> Any:
+    """A pointer to a COM object; None is NULL, which C refuses with ``E_POINTER``.
+
+    Raises
+    ------
+    HandleError
+        It cannot be one; calling it would end the process (``E_HANDLE``).
+    """
+    if value is None:
+        return ffi.NULL
+    kind = ffi.typeof(value) if isinstance(value, ffi.CData) else None
+    if kind is not None and kind.kind == "pointer" and kind.item.kind == "struct":
+        return value
+    raise HandleError(f"{name} is {value!r:.60}; it is a cdata pointer to a COM object, such as IUnknown *")
 
 
 def descriptor(value: Any, name: str) -> Any:
     """A ``HANDLE``: a file descriptor, or that of an object with ``fileno()``."""
     if isinstance(value, ffi.CData):
         return value
-    number = value if isinstance(value, int) else value.fileno()
-    if isinstance(number, bool) or not 0 <= number < 1 << 31:
+    number = value if isinstance(value, int) or not hasattr(value, "fileno") else value.fileno()
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 1 << 31:
         raise HandleError(f"{name} is {number!r}, which is no file descriptor")
     return ffi.cast("void *", number)

@@ -8,11 +8,11 @@ import uuid
 from typing import Any
 
 from hdvlab._core import ffi
-from hdvlab.errors import AccessError, check
+from hdvlab.errors import AccessError, HResult, check
 from hdvlab.hdv.callbacks import reraise_interrupt
 from hdvlab.hdv.constants import DeviceType
-from hdvlab.hdv.raw.arguments import enumerator, function, handle, identifier, unsigned
-from hdvlab.hdv.raw.interface import HDV_PCI_DEVICE_INTERFACE, Instance
+from hdvlab.hdv.raw.arguments import com_object, enumerator, function, handle, identifier, unsigned
+from hdvlab.hdv.raw.interface import HDV_PCI_DEVICE_INTERFACE, SLOTS, Instance
 from hdvlab.hdv.raw.types import HCS_SYSTEM, HDV_DEVICE, HDV_HOST
 
 __all__ = [
@@ -117,7 +117,7 @@ def HdvInitializeDeviceHostForProxy(VmId: uuid.UUID | str, ProxyInterface_IUnkno
     HDV API, HdvInitializeDeviceHostForProxy.
     """
     host = ffi.new("void **")
-    vm, proxy = identifier(VmId), handle(ProxyInterface_IUnknown)
+    vm, proxy = identifier(VmId, "VmId"), com_object(ProxyInterface_IUnknown, "ProxyInterface_IUnknown")
     check(function("HdvInitializeDeviceHostForProxy")(vm, proxy, host), "HdvInitializeDeviceHostForProxy")
     return host[0]
 
@@ -151,7 +151,8 @@ def HdvInitializeDeviceHostForProxyEx(VmId: uuid.UUID | str, ProxyInterface_IUnk
     Exported by Windows, in no header and on no page.
     """
     host = ffi.new("void **")
-    vm, proxy, number = identifier(VmId), handle(ProxyInterface_IUnknown), enumerator(flags, "flags")
+    vm, proxy = identifier(VmId, "VmId"), com_object(ProxyInterface_IUnknown, "ProxyInterface_IUnknown")
+    number = enumerator(flags, "flags")
     check(function("HdvInitializeDeviceHostForProxyEx")(vm, proxy, number, host), "HdvInitializeDeviceHostForProxyEx")
     return host[0]
 
@@ -186,7 +187,8 @@ def HdvProxyDeviceHost(ComputeSystem: HCS_SYSTEM, DeviceHost_IUnknown: Any, Targ
     """
     section = ffi.new("uint64_t *")
     process = unsigned(TargetProcessId, 32, "TargetProcessId")
-    hresult = function("HdvProxyDeviceHost")(handle(ComputeSystem), handle(DeviceHost_IUnknown), process, section)
+    remote = com_object(DeviceHost_IUnknown, "DeviceHost_IUnknown")
+    hresult = function("HdvProxyDeviceHost")(handle(ComputeSystem), remote, process, section)
     check(hresult, "HdvProxyDeviceHost")
     return int(section[0])
 
@@ -250,7 +252,7 @@ def HdvCreateDeviceInstance(
     Raises
     ------
     AccessError
-        A device type, version or empty slot that cannot be (``E_INVALIDARG``); None for an id (``E_POINTER``).
+        A device type, version or slot that cannot be (``E_INVALIDARG``); None for an id (``E_POINTER``).
     HandleError
         Not a live host (``E_HANDLE``).
     HdvError
@@ -263,7 +265,7 @@ def HdvCreateDeviceInstance(
     device = ffi.new("void **")
     create = function("HdvCreateDeviceInstance")
     host, kind = handle(deviceHostHandle), enumerator(deviceType, "deviceType")
-    class_id, instance_id = identifier(deviceClassId), identifier(deviceInstanceId)
+    class_id, instance_id = identifier(deviceClassId, "deviceClassId"), identifier(deviceInstanceId, "deviceInstanceId")
     if deviceInterface is None or isinstance(deviceInterface, ffi.CData):
         table = ffi.NULL if deviceInterface is None else deviceInterface
         check(
@@ -277,5 +279,17 @@ def HdvCreateDeviceInstance(
     hresult = create(host, kind, class_id, instance_id, instance.table(), instance.pointer, device)
     if hresult < 0:
         instance.forget()
-    check(hresult, "HdvCreateDeviceInstance", "" if kind == DeviceType.PCI else "deviceType is HdvDeviceTypePCI")
+    check(hresult, "HdvCreateDeviceInstance", _advice(hresult, kind, deviceInterface))
     return device[0]
+
+
+def _advice(hresult: int, kind: int, interface: HDV_PCI_DEVICE_INTERFACE) -> str:
+    """What to do about a refused instance; "" where the code says it all."""
+    if hresult == HResult.ERROR_ALREADY_EXISTS.signed:
+        return "a device with this class and instance id lives; take another deviceInstanceId"
+    if hresult != HResult.E_INVALIDARG.signed:
+        return ""
+    empty = [name for name in SLOTS if getattr(interface, name) is None]
+    if kind != DeviceType.PCI:
+        return "deviceType is HdvDeviceTypePCI"
+    return f"the table has no {', '.join(empty)}" if empty else "Version is HdvPciDeviceInterfaceVersion1"

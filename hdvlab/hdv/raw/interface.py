@@ -16,9 +16,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from hdvlab._core import ffi
-from hdvlab.errors import DeviceError, HdvError, HResult
+from hdvlab.errors import AccessError, DeviceError, HdvError, HResult
 from hdvlab.hdv.callbacks import interface_slots
 from hdvlab.hdv.constants import BarSelector, InterfaceVersion
+from hdvlab.hdv.raw.arguments import enumerator
 from hdvlab.hdv.raw.types import HDV_PCI_PNP_ID
 from hdvlab.hdv.structures import PnpId
 
@@ -205,6 +206,9 @@ class Instance:
     def __init__(self, interface: HDV_PCI_DEVICE_INTERFACE, context: Any) -> None:
         self._interface = interface
         self._slots = {name: getattr(interface, name) for name in SLOTS}  # copied, as the library copies its table
+        for name, slot in self._slots.items():
+            if slot is not None and not callable(slot):
+                raise AccessError(f"{name} is {slot!r:.60}, which cannot be called", None, "HdvCreateDeviceInstance")
         self._context = context
         self._guard = threading.Lock()
         self.pointer = ffi.new_handle(self)
@@ -214,7 +218,9 @@ class Instance:
         """The C table; a callback that is None is NULL."""
         slots = interface_slots()
         given = {name: slots[name] for name in SLOTS if self._slots[name] is not None}
-        return ffi.new("HDV_PCI_DEVICE_INTERFACE *", {"Version": int(self._interface.Version)} | given)
+        return ffi.new(
+            "HDV_PCI_DEVICE_INTERFACE *", {"Version": enumerator(self._interface.Version, "Version")} | given
+        )
 
     def keep(self) -> None:
         """Until Teardown, whoever forgets the table."""
