@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _show_warning
     try:
-        return _run(words)
+        result = _run(words)
+        sys.stdout.flush()  # here a reader that went away is expected, at the interpreter's end it is a complaint
+        return result
     except HelpWanted as wanted:
         print(wanted.text.rstrip())
         return 0

@@ -34,9 +34,9 @@ def no_handle_is_left(request: pytest.FixtureRequest, _quick_collections: None) 
     gc.collect()
     if lib.hdvlab_live_handles() > before and settle():  # a lab that the test forgot
         gc.collect()
-    deadline = time.monotonic() + PATIENCE  # a thread of the library lets go of its work after it has told of the end
-    while lib.hdvlab_live_handles() > before:
-        assert time.monotonic() < deadline, "handles are left"
+    deadline = time.monotonic() + PATIENCE
+    while lib.hdvlab_live_handles() > before:  # until the library's own threads have let go of what they ended
+        assert time.monotonic() < deadline, "handles that nobody gave back"
         threading.Event().wait(0.001)
 
 

@@ -61,9 +61,9 @@ def test_rows_are_comma_separated_on_request(recording: str) -> None:
 
 def test_a_reader_that_goes_away_is_no_error(recording: str) -> None:
     code = "import sys; from hdvlab.cli import main; sys.exit(main())"
-    with subprocess.Popen(
-        [sys.executable, "-c", code, "trace", recording, "--csv"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as done:
+    command = [sys.executable, "-c", code, "trace", recording, "--csv"]
+    buffered = os.environ | {"PYTHONUNBUFFERED": ""}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffered) as done:
         assert done.stdout is not None
         assert done.stderr is not None
         done.stdout.close()

@@ -15,7 +15,7 @@ from hdvlab.commands.plugging import look_up
 from hdvlab.commands.text import Text
 from hdvlab.errors import HdvError, UsageError
 from hdvlab.magics.cell import Cell, bound
-from hdvlab.magics.line import is_silenced, split
+from hdvlab.magics.line import is_silenced, split, without_comment
 from hdvlab.magics.mistake import in_one_line, in_own_frames, misspelt, warnings_in_one_line
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
     def hdv(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
         """See the end of this module: the text is the parser's."""
         namespace = {**self.shell.user_ns, **(local_ns or {})}
-        text, silent = is_silenced(line)
+        text, silent = is_silenced(without_comment(line))
         try:
             words = split(text, namespace)
             result = self._cell(words, cell) if cell is not None else self._line(words, namespace)

@@ -16,6 +16,25 @@ _FIRST_STAND_IN = 0xE000
 _CONVERSIONS: dict[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii}
 
 
+# What follows is one text, whatever is in it.
+_MARK = re.compile(r"\s*mark\s+(?!-)(.*)", re.DOTALL)
+
+
+def without_comment(line: str) -> str:
+    """The line up to a word that begins with ``#``; one inside a word, quotes, braces or a mark's text stays."""
+    quote, depth = "", 0
+    for place, character in enumerate("" if _MARK.match(line) else line):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in "{}":
+            depth += 1 if character == "{" else -1
+        elif character == "#" and not depth and (not place or line[place - 1].isspace()):
+            return line[:place]
+    return line
+
+
 def split(line: str, namespace: Mapping[str, Any]) -> list[str]:
     """The words of a line, quotes as in a shell. What follows ``mark`` is one text, whatever is in it.
 
@@ -28,7 +47,7 @@ def split(line: str, namespace: Mapping[str, Any]) -> list[str]:
         A quote is not closed, or an expression fails. IPython's own expansion would leave the line as it is, silently.
     """
     text, values = _expanded(line.strip(), namespace)
-    if match := re.match(r"mark\s+(?!-)(.*)", text, re.DOTALL):
+    if match := _MARK.match(text):
         words = ["mark", match[1][1:-1] if re.fullmatch(r"(['\"]).*\1", match[1]) else match[1]]
     else:
         try:

@@ -13,6 +13,8 @@ from hdvlab import commands
 from hdvlab.device.compiler import find_compiler
 from hdvlab.errors import UsageError
 
+from ..c.building import needed
+
 PROGRAM = r"""
 #include <hdvlab.h>
 #include <stdio.h>
@@ -41,7 +43,8 @@ def test_a_program_is_compiled_with_it_and_runs(tmp_path: Path, compiler: str) -
     source.write_text(PROGRAM, "utf-8")
     cflags, libs = shlex.split(config("--cflags").stdout), shlex.split(config("--libs").stdout)
     strict = ["-Wall", "-Wextra", "-Werror", "-pedantic-errors", f"-std={'c11' if compiler == 'c' else 'c++17'}"]
-    command = [find_compiler(), "-x", compiler, *strict, *cflags, source, "-x", "none", *libs, "-o", program]
+    with_it = find_compiler() if compiler == "c" else needed("c++", "g++")
+    command = [with_it, "-x", compiler, *strict, *cflags, source, "-x", "none", *libs, "-o", program]
     subprocess.run(command, check=True)
     done = subprocess.run([program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "00000000 80070006\n")

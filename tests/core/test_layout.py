@@ -5,7 +5,6 @@ Ref: HyperVDeviceVirtualization.h (Windows SDK), compiled for x64.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -14,6 +13,8 @@ import pytest
 
 from hdvlab._core import ffi
 from hdvlab.hdv.constants import BarSelector, DeviceType, DoorbellFlags, InterfaceVersion, MmioMappingFlags
+
+from ..c.building import needed, plain_environment
 
 INCLUDE = Path(__file__).parents[2] / "hdvlab/_core/include"
 
@@ -89,18 +90,7 @@ def test_structures_have_the_layout_of_64_bit_windows(structure: str, size: int,
     assert {name: ffi.offsetof(structure, name) for name in offsets} == offsets
 
 
-def _languages() -> list[str]:
-    """C, and C++ where the compiler has it."""
-    found = subprocess.run(["cc", "-print-prog-name=cc1plus"], capture_output=True, text=True, env=_plain(), check=True)
-    return ["c", "c++"] if os.path.isabs(found.stdout.strip()) else ["c"]
-
-
-def _plain() -> dict[str, str]:
-    """The environment without what a sanitizer's run preloads."""
-    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-
-
-@pytest.mark.parametrize("language", _languages())
+@pytest.mark.parametrize("language", ["c", "c++"])
 def test_an_hdv_source_compiles_with_our_headers_and_finds_windows_values(tmp_path: Path, language: str) -> None:
     source = tmp_path / "client.c"
     asserts = [f'_Static_assert(({name}) == ({value}), "{name}");' for name, value in VALUES.items()]
@@ -108,9 +98,10 @@ def test_an_hdv_source_compiles_with_our_headers_and_finds_windows_values(tmp_pa
         asserts.append(f'_Static_assert(offsetof(HDV_PCI_DEVICE_INTERFACE, {name}) == {offset}, "{name}");')
     text = "#include <stddef.h>\n#include <HyperVDeviceVirtualization.h>\n#include <hdvlab.h>\n" + "\n".join(asserts)
     source.write_text(text.replace("_Static_assert", "static_assert") if language == "c++" else text, "utf-8")
+    compiler = needed("cc", "gcc libc6-dev") if language == "c" else needed("c++", "g++")
     standard = {"c": "-std=c11", "c++": "-std=c++17"}[language]
-    command = ["cc", "-x", language, standard, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{INCLUDE}"]
-    done = subprocess.run([*command, str(source)], capture_output=True, text=True, env=_plain(), check=False)
+    command = [compiler, "-x", language, standard, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{INCLUDE}"]
+    done = subprocess.run([*command, str(source)], capture_output=True, text=True, env=plain_environment(), check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +22,7 @@ from hdvlab._core import _native, ffi, lib
 from hdvlab.errors import HResult
 from hdvlab.trace.schema import Kind
 
+from ..c.building import needed, plain_environment
 from .proxy_process import (
     ABORT,
     CLOSE_ALL,
@@ -444,13 +444,11 @@ def test_a_hundred_hosts_come_and_go_and_leave_nothing(on: Machine) -> None:
 
 
 def test_a_device_host_written_in_c_serves_the_guest(recording: Recording, tmp_path: Path) -> None:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("cc is missing: apt-get install gcc libc6-dev")
+    compiler = needed("cc", "gcc libc6-dev")
     core, library = ROOT / "hdvlab/_core", Path(_native.__file__).parent
     program, source = tmp_path / "device", Path(__file__).parent / "proxy_device.c"
     flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{core / 'include'}", f"-Wl,-rpath,{library}"]
-    plain = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    plain = plain_environment()
     subprocess.run([compiler, *flags, source, library / "libvmdevicehost.so", "-o", program], check=True, env=plain)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(str(tmp_path / "s"))

@@ -28,6 +28,7 @@ from hdvlab.errors import (
 from hdvlab.trace.open import open_trace
 from hdvlab.trace.schema import E_PENDING
 
+from ..c.building import needed
 from ..c_devices import BLINK, blink
 
 
@@ -274,8 +275,7 @@ def test_without_a_compiler_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_device_may_be_cplusplus(lab: Lab) -> None:
-    if shutil.which("g++") is None:
-        pytest.skip("there is no C++ compiler")
+    needed("g++", "g++")
     source = BLINK.replace("struct blink *b = context", "struct blink *b = (struct blink *)context")
     source = source.replace("struct blink *mine = calloc", "struct blink *mine = (struct blink *)calloc")
     made = compile_source(source, ending=".cc", cc="g++", flags=["-std=c++17", "-fvisibility=hidden"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hdvlab.errors import UsageError
-from hdvlab.magics.line import is_silenced, split
+from hdvlab.magics.line import is_silenced, split, without_comment
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,23 @@ def test_a_line_that_cannot_be_read_says_why(line: str, said: str) -> None:
     with pytest.raises(UsageError) as error:
         split(line, {})
     assert str(error.value) == said
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        ("plug Blink   # into the machine, it's on", "plug Blink   "),
+        ("# nothing else", ""),
+        ("poke CTRL=1 #{x", "poke CTRL=1 "),
+        ("trace ; # quietly", "trace ; "),
+        ("load a#1.so", "load a#1.so"),
+        ("trace --since '# 3'", "trace --since '# 3'"),
+        ("poke CTRL={number: #x}", "poke CTRL={number: #x}"),
+        ("mark reset # 3", "mark reset # 3"),
+    ],
+)
+def test_a_comment_is_left_out(line: str, left: str) -> None:
+    assert without_comment(line) == left
 
 
 def test_a_semicolon_at_the_end_silences() -> None:

@@ -8,6 +8,7 @@
 #include "handle.h"
 #include "memory_map.h"
 #include "system.h"
+#include "tap.h"
 
 #define APERTURE_QUOTA 1024
 
@@ -21,8 +22,7 @@ struct aperture {
 };
 
 static void tap(const struct device *device, uint32_t kind, uint64_t gpa, uint32_t bytes, uint64_t value, HRESULT hr) {
-    struct row r = {.kind = (uint8_t)kind, .origin = HDVLAB_DEVICE, .device = device->index, .bar = -1,
-                    .size = bytes, .address = gpa, .value = value, .cause = thread_context.cause};
+    struct row r = device_row(device, kind, NO_BAR, gpa, bytes, value);
     trace_event(device->system->trace, &r, hr);
 }
 

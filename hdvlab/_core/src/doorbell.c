@@ -4,6 +4,7 @@
 #include "device.h"
 #include "handle.h"
 #include "system.h"
+#include "tap.h"
 
 #define DOORBELL_QUOTA 4096
 #define SIZE_CODE 0x7FFFFFFFu
@@ -13,9 +14,7 @@
 
 static void tap(struct device *device, uint32_t kind, uint32_t bar, uint64_t offset, uint32_t size, uint64_t value,
                 HRESULT hr) {
-    struct row r = {.kind = (uint8_t)kind, .origin = HDVLAB_DEVICE, .device = device->index,
-                    .bar = (int8_t)(bar < HDV_PCI_BAR_COUNT ? (int)bar : -1), .size = size, .address = offset,
-                    .value = value, .cause = thread_context.cause};
+    struct row r = device_row(device, kind, bar, offset, size, value);
     trace_event(device->system->trace, &r, hr);
 }
 

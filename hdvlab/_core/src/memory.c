@@ -4,11 +4,7 @@
 #include "device.h"
 #include "handle.h"
 #include "system.h"
-
-static struct row row_of(const struct device *device, uint32_t kind, uint64_t address, uint32_t size, uint64_t value) {
-    return (struct row){.kind = (uint8_t)kind, .origin = HDVLAB_DEVICE, .device = device->index, .bar = -1,
-                        .size = size, .address = address, .value = value, .cause = thread_context.cause};
-}
+#include "tap.h"
 
 HRESULT memory_may_access(struct device *device, uint64_t gpa, uint32_t bytes) {
     int state = atomic_load(&device->state);
@@ -30,7 +26,7 @@ static HRESULT copy(HDV_DEVICE handle, uint64_t gpa, uint32_t bytes, void *to, c
     if (!device)
         return handle_refusal(handle);
     struct system *system = device->system;
-    struct row r = row_of(device, to ? HDVLAB_DMA_READ : HDVLAB_DMA_WRITE, gpa, bytes, 0);
+    struct row r = device_row(device, to ? HDVLAB_DMA_READ : HDVLAB_DMA_WRITE, NO_BAR, gpa, bytes, 0);
     int64_t began = 0, payload = -1, row = trace_begin(system->trace, &r, &began);
     HRESULT hr = memory_may_access(device, gpa, bytes);
     if (hr == S_OK && (bytes || is_elsewhere(device)))
@@ -60,7 +56,7 @@ HRESULT HdvDeliverGuestInterrupt(HDV_DEVICE requestor, UINT64 msiAddress, UINT32
     if (!device)
         return handle_refusal(requestor);
     struct system *system = device->system;
-    struct row r = row_of(device, HDVLAB_INTERRUPT, msiAddress, 4, msiData);
+    struct row r = device_row(device, HDVLAB_INTERRUPT, NO_BAR, msiAddress, 4, msiData);
     int64_t began = 0, row = trace_begin(system->trace, &r, &began);
     HRESULT hr = memory_may_access(device, msiAddress, 4); /* a message is a memory write of the device */
     if (hr == S_OK)
@@ -74,7 +70,7 @@ void interrupt_went_nowhere(HDV_DEVICE handle, uint32_t vector, HRESULT why) {
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
         return;
-    struct row r = row_of(device, HDVLAB_INTERRUPT, 0, 4, vector);
+    struct row r = device_row(device, HDVLAB_INTERRUPT, NO_BAR, 0, 4, vector);
     trace_event(device->system->trace, &r, why);
     if (device->system->ops->interrupt_nowhere)
         device->system->ops->interrupt_nowhere(device, vector, why);

@@ -87,6 +87,9 @@ struct proxy_host {
     const struct proxy_host_table *table;
 };
 
+/* proxy_machine.c. The QueryInterface of each of them. */
+HRESULT WINAPI proxy_host_query(proxy_host *self, REFIID iid, void **object);
+
 extern const IID proxy_instance_iid, proxy_host_iid, proxy_unknown_iid;
 static inline int proxy_same_id(REFIID a, const IID *b) { return !__builtin_memcmp(a, b, sizeof *b); }
 

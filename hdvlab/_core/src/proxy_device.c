@@ -49,18 +49,6 @@ static void delist(struct proxy_local *local) {
 
 /* ---- the IVmDeviceHost --------------------------------------------------------------------------------------------- */
 
-static HRESULT WINAPI query(proxy_host *self, REFIID iid, void **object) {
-    if (!object)
-        return E_POINTER;
-    *object = NULL;
-    if (!proxy_same_id(iid, &proxy_unknown_iid) && !proxy_same_id(iid, &IID_IVmDeviceHost) &&
-        !proxy_same_id(iid, &proxy_host_iid))
-        return E_NOINTERFACE;
-    self->table->AddRef(self);
-    *object = self;
-    return S_OK;
-}
-
 static ULONG WINAPI add_reference(proxy_host *self) {
     return atomic_fetch_add(&((struct proxy_local *)self)->references, 1) + 1;
 }
@@ -116,7 +104,7 @@ static void gone(proxy_host *self) {
     pthread_mutex_unlock(&local->lock);
 }
 
-static const struct proxy_host_table host_table = {query, add_reference, release, get_device_instance, registered, gone};
+static const struct proxy_host_table host_table = {proxy_host_query, add_reference, release, get_device_instance, registered, gone};
 
 HRESULT hdvlab_proxy_wait_machine(HDV_HOST handle, uint32_t timeout_ms) {
     struct host *host = handle_acquire(handle, HANDLE_HOST);

@@ -7,10 +7,23 @@
 
 #include "handle.h"
 #include "system.h"
+#include "tap.h"
 
 const IID proxy_unknown_iid = {0, 0, 0, {0xC0, 0, 0, 0, 0, 0, 0, 0x46}};
 const IID proxy_host_iid = {0x1f6b04c2, 0x3c4e, 0x4e53, {0x8f, 0x0e, 0x5a, 0x0b, 0x7a, 0x51, 0xc2, 0x01}};
 const IID proxy_instance_iid = {0x1f6b04c2, 0x3c4e, 0x4e53, {0x8f, 0x0e, 0x5a, 0x0b, 0x7a, 0x51, 0xc2, 0x02}};
+
+HRESULT WINAPI proxy_host_query(proxy_host *self, REFIID iid, void **object) {
+    if (!object)
+        return E_POINTER;
+    *object = NULL;
+    if (!proxy_same_id(iid, &proxy_unknown_iid) && !proxy_same_id(iid, &IID_IVmDeviceHost) &&
+        !proxy_same_id(iid, &proxy_host_iid))
+        return E_NOINTERFACE;
+    self->table->AddRef(self);
+    *object = self;
+    return S_OK;
+}
 
 /* ---- the ten callbacks of a device that is elsewhere --------------------------------------------------------------- */
 
@@ -299,10 +312,8 @@ static HRESULT denied(struct device *device, const struct proxy_call *call) {
     case HDVLAB_SECTION_UNMAP: break;
     default: return HCS_E_PROTOCOL_ERROR;
     }
-    uint64_t bar = call->argument[1];
-    struct row r = {.kind = (uint8_t)call->argument[0], .origin = HDVLAB_DEVICE, .device = device->index,
-                    .bar = (int8_t)(bar < HDV_PCI_BAR_COUNT ? (int)bar : -1), .size = (uint32_t)call->argument[4],
-                    .address = call->argument[2], .value = call->argument[3], .cause = thread_context.cause};
+    struct row r = device_row(device, (uint32_t)call->argument[0], call->argument[1], call->argument[2],
+                              (uint32_t)call->argument[4], call->argument[3]);
     trace_event(device->system->trace, &r, status);
     return E_ACCESSDENIED;
 }

@@ -151,18 +151,6 @@ static void late(struct connection *c, uint64_t number) {
 
 /* ---- a host ---------------------------------------------------------------------------------------------------------- */
 
-static HRESULT WINAPI query(proxy_host *self, REFIID iid, void **object) {
-    if (!object)
-        return E_POINTER;
-    *object = NULL;
-    if (!proxy_same_id(iid, &proxy_unknown_iid) && !proxy_same_id(iid, &IID_IVmDeviceHost) &&
-        !proxy_same_id(iid, &proxy_host_iid))
-        return E_NOINTERFACE;
-    self->table->AddRef(self);
-    *object = self;
-    return S_OK;
-}
-
 static ULONG WINAPI add_reference(proxy_host *self) {
     return atomic_fetch_add(&((struct remote *)self)->references, 1) + 1;
 }
@@ -246,7 +234,7 @@ static void gone(proxy_host *self) {
         connection_fail(remote->connection, HCS_E_SERVICE_DISCONNECT);
 }
 
-static const struct proxy_host_table remote_table = {query, add_reference, release, get_device_instance, registered, gone};
+static const struct proxy_host_table remote_table = {proxy_host_query, add_reference, release, get_device_instance, registered, gone};
 
 /* ---- the reader's side ------------------------------------------------------------------------------------------------ */
 

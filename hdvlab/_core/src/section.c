@@ -5,13 +5,12 @@
 #include "device.h"
 #include "handle.h"
 #include "system.h"
+#include "tap.h"
 
 #define PAGE 4096ull
 
 static void tap(struct device *device, uint32_t kind, uint32_t bar, uint64_t offset, uint64_t length, HRESULT hr) {
-    struct row r = {.kind = (uint8_t)kind, .origin = HDVLAB_DEVICE, .device = device->index,
-                    .bar = (int8_t)(bar < HDV_PCI_BAR_COUNT ? (int)bar : -1), .address = offset, .value = length,
-                    .cause = thread_context.cause};
+    struct row r = device_row(device, kind, bar, offset, 0, length);
     trace_event(device->system->trace, &r, hr);
 }
 

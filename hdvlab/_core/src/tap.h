@@ -1,9 +1,19 @@
-/* A row around a callback, and the way into a device. Inline, because every access goes through both. */
+/* Rows of a device, the row around a callback, and the way into a device. Inline, because every access goes through them. */
 #ifndef HDVLAB_TAP_H
 #define HDVLAB_TAP_H
 
 #include "device.h"
 #include "system.h"
+
+#define NO_BAR HDV_PCI_BAR_COUNT
+
+/* A row of what a device does by itself. */
+static inline struct row device_row(const struct device *device, uint32_t kind, uint64_t bar, uint64_t address,
+                                    uint32_t size, uint64_t value) {
+    return (struct row){.kind = (uint8_t)kind, .origin = HDVLAB_DEVICE, .device = device->index,
+                        .bar = (int8_t)(bar < HDV_PCI_BAR_COUNT ? (int)bar : -1), .size = size, .address = address,
+                        .value = value, .cause = thread_context.cause};
+}
 
 struct tapped {
     struct trace *trace;
