@@ -343,6 +343,27 @@ static void access_device(struct model *m, uint32_t bar, uint64_t offset, uint32
         check_answer(m, write, size, hr, value);
 }
 
+static HRESULT CALLBACK own_peek(PVOID context, HDV_PCI_BAR_SELECTOR bar, UINT64 offset, UINT32 size, UINT64 *value) {
+    REQUIRE(window.device == context && (uint32_t)bar == window.bar && offset == window.offset && size == window.length);
+    window.called = 1;
+    *value = window.value = take64(&input);
+    return window.answer = take_result(&input);
+}
+
+/* A look that the device answers itself: no row. */
+static void look(struct model *m, uint32_t bar, uint64_t offset, uint32_t size) {
+    uint64_t value = 0x5A;
+    int fits = bar < 6 && is_size(size) && m->size[bar] >= size && offset <= m->size[bar] - size;
+    window = (struct window){.device = m->file ? NULL : m, .bar = bar, .offset = offset, .length = size};
+    if (m->file)
+        return; /* its context is not ours */
+    HRESULT hr = hdvlab_device_peek(m->handle, own_peek, bar, offset, size, &value);
+    REQUIRE(hr == (m->inside || !m->running ? INVALID_STATE : !fits ? E_INVALIDARG : window.answer));
+    REQUIRE(window.called == (fits && m->running && !m->inside));
+    REQUIRE(m->inside || FAILED(hr) || value == (window.value & ones_of(size)));
+    REQUIRE(SUCCEEDED(hr) || m->inside || !is_size(size) || value == ones_of(size));
+}
+
 static void peek(uint32_t slot) {
     uint8_t config[4096];
     struct model *m = slot < device_count && devices[slot].running ? &devices[slot] : NULL;
@@ -368,7 +389,8 @@ static void operate(void) {
     uint8_t what = take8(&input), size = take8(&input);
     uint32_t bytes = size < 0xE0 ? 1u << (size & 3) : (uint32_t)take_number(&input);
     uint32_t slot = (uint32_t)(m - devices);
-    switch (what % 12) {
+    switch (what % 13) {
+    case 12: look(m, take_below(&input, 8), take8(&input) < 0xE0 ? take8(&input) : take_number(&input), bytes); break;
     case 0:
     case 1: access_memory(take_address(m), bytes, 0, !!(what & 16)); break;
     case 2:
@@ -409,7 +431,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (uint32_t i = 0; i < device_count; i++) {
         struct model *m = &devices[i];
         GUID instance = guid_of(i);
-        int is_file = take8(&input) & 1;
+        uint8_t how = take8(&input);
+        int is_file = how & 1;
         take_bars(&input, m->probed);
         all_sound &= bar_sizes(m->probed, m->size);
         if (is_file && make_file(m) == S_OK)
@@ -417,12 +440,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         else
             REQUIRE(HdvCreateDeviceInstance(host, HdvDeviceTypePCI, &class_guid, &instance, &interface, m, &m->handle) == S_OK);
         REQUIRE(hdvlab_device_set_index(m->handle, (uint16_t)i) == S_OK);
+        REQUIRE(hdvlab_device_set_concurrent(m->handle, how >> 1 & 1) == S_OK); /* on one thread nobody can tell */
         REQUIRE(hdvlab_system_add_slot(system_handle, i, &class_guid, &instance, 0, NULL) == S_OK);
     }
     HRESULT started = hdvlab_system_start(system_handle);
     REQUIRE(started == (all_sound ? S_OK : E_INVALIDARG));
     for (uint32_t i = 0; i < device_count; i++)
         devices[i].running = SUCCEEDED(started);
+    for (uint32_t i = 0; i < device_count; i++) {
+        HRESULT late = hdvlab_device_set_concurrent(devices[i].handle, TRUE);
+        REQUIRE(late == INVALID_STATE || (late == E_HANDLE && FAILED(started)) || (late == S_OK && FAILED(started)));
+    }
     while (cursor_more(&input) && SUCCEEDED(started))
         operate();
     REQUIRE(recording_count(rows, ACCESS_KINDS) == expected_rows);

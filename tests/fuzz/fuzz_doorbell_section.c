@@ -1,4 +1,4 @@
-/* Doorbells and section-backed pages against a model: who takes a guest's write, that a signal is one count of one event,
+/* Doorbells, of a place and of a page, and section-backed pages against a model: who takes a guest's write, that a signal is one count of one event,
  * that a section is the file, and that no callback comes for what either took. */
 #include "recording.h"
 #include "rig.h"
@@ -17,7 +17,7 @@
 #define PLACE 0xE0000000ull
 
 struct bell {
-    int used, event;
+    int used, event, is_page;
     uint32_t bar, flags;
     uint64_t offset, value;
 };
@@ -109,7 +109,7 @@ static uint32_t take_flags(void) {
 
 static struct bell *find_bell(uint32_t bar, uint64_t offset, uint64_t value, uint32_t flags) {
     for (int i = 0; i < BELLS; i++)
-        if (bells[i].used && bells[i].bar == bar && bells[i].offset == offset && bells[i].flags == flags &&
+        if (bells[i].used && !bells[i].is_page && bells[i].bar == bar && bells[i].offset == offset && bells[i].flags == flags &&
             (flags & ANY_VALUE || bells[i].value == value))
             return &bells[i];
     return NULL;
@@ -140,7 +140,7 @@ static void register_bell(void) {
     REQUIRE(hr == want);
     expected[HDVLAB_DOORBELL_REGISTER]++;
     if (hr == S_OK)
-        *free_bell = (struct bell){1, event, bar, flags, offset, flags & ANY_VALUE ? 0 : value};
+        *free_bell = (struct bell){1, event, 0, bar, flags, offset, flags & ANY_VALUE ? 0 : value};
 }
 
 static void unregister_bell(void) {
@@ -152,6 +152,44 @@ static void unregister_bell(void) {
         bar = known->bar, offset = known->offset, value = known->value, flags = known->flags;
     struct bell *bell = find_bell(bar, offset, value, flags);
     REQUIRE(HdvUnregisterDoorbell(device, (HDV_PCI_BAR_SELECTOR)bar, offset, value, flags) == (bell ? S_OK : NOT_FOUND));
+    expected[HDVLAB_DOORBELL_UNREGISTER]++;
+    if (bell)
+        bell->used = 0;
+}
+
+static struct bell *find_page(uint32_t bar, uint64_t page) {
+    for (int i = 0; i < BELLS; i++)
+        if (bells[i].used && bells[i].is_page && bells[i].bar == bar && bells[i].offset == page * PAGE)
+            return &bells[i];
+    return NULL;
+}
+
+static void register_page(void) {
+    uint32_t bar = take_bar();
+    uint64_t page = take8(&input) < 0xE0 ? take_below(&input, 5) : take_number(&input);
+    uint8_t which = take8(&input);
+    int event = which % EVENTS, good = which < 0xF0;
+    HRESULT want = bar >= 6 || page > UINT64_MAX / PAGE || page * PAGE >= bar_bytes[bar] ? E_INVALIDARG
+                   : !is_running                                                        ? INVALID_STATE
+                   : !good                                                              ? E_HANDLE
+                   : find_page(bar, page)                                               ? EXISTS
+                                                                                        : S_OK;
+    struct bell *free_bell = NULL;
+    for (int i = 0; i < BELLS; i++)
+        free_bell = bells[i].used ? free_bell : &bells[i];
+    if (want == S_OK && !free_bell)
+        return;
+    REQUIRE(HdvRegisterDoorbellPage(device, (HDV_PCI_BAR_SELECTOR)bar, page, (HANDLE)(intptr_t)(good ? events[event] : files[0])) == want);
+    expected[HDVLAB_DOORBELL_REGISTER]++;
+    if (want == S_OK)
+        *free_bell = (struct bell){1, event, 1, bar, 0, page * PAGE, 0};
+}
+
+static void unregister_page(void) {
+    uint32_t bar = take_bar();
+    uint64_t page = take8(&input) < 0xE0 ? take_below(&input, 5) : take_number(&input);
+    struct bell *bell = page > UINT64_MAX / PAGE ? NULL : find_page(bar, page);
+    REQUIRE(HdvUnregisterDoorbellPage(device, (HDV_PCI_BAR_SELECTOR)bar, page) == (bell ? S_OK : NOT_FOUND));
     expected[HDVLAB_DOORBELL_UNREGISTER]++;
     if (bell)
         bell->used = 0;
@@ -212,14 +250,17 @@ static void check_events(void) {
     }
 }
 
-/* An exact value beats an exact size, and of two alike any may be meant: there are none, for duplicates are refused. */
+/* An exact value beats an exact size, which beats the page; of two alike any may be meant: there are none, for duplicates
+ * are refused. */
 static struct bell *matching(uint32_t bar, uint64_t offset, uint32_t size, uint64_t value) {
     struct bell *best = NULL;
     int best_rank = -1;
     for (int i = 0; i < BELLS; i++) {
         struct bell *b = &bells[i];
         uint32_t code = b->flags & 7;
-        if (!b->used || b->bar != bar || b->offset != offset || (code && 1u << (code - 1) != size) ||
+        if (b->used && b->is_page && b->bar == bar && b->offset == offset / PAGE * PAGE && best_rank < 0)
+            best = b;
+        if (!b->used || b->is_page || b->bar != bar || b->offset != offset || (code && 1u << (code - 1) != size) ||
             (!(b->flags & ANY_VALUE) && b->value != value))
             continue;
         int rank = (b->flags & ANY_VALUE ? 0 : 2) + (code != 0);
@@ -296,14 +337,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     config_store(system_handle, 0, 4, COMMAND_MEMORY);
     while (cursor_more(&input)) {
         uint8_t what = take8(&input);
-        switch (what % 8) {
+        switch (what % 10) {
+        case 8: register_page(); break;
+        case 9:
+            if (what & 32)
+                unregister_page();
+            else
+                register_page();
+            break;
         case 0: register_bell(); break;
         case 1: unregister_bell(); break;
         case 2: create_section(); break;
         case 3: destroy_section(); break;
         case 4: access_bar(0, what & 16); break;
         case 7:
-            if (what == 0xFF && is_running) { /* doorbells and sections end with the device */
+            if (what >= 0xF0 && is_running) { /* doorbells and sections end with the device */
                 REQUIRE(hdvlab_system_stop(system_handle) == S_OK);
                 is_running = 0;
                 for (int i = 0; i < SECTIONS; i++)

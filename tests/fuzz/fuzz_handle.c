@@ -1,10 +1,15 @@
 /* Every exported function with handles that are live, stale, of another kind, nearly right or just numbers: what is not
  * live gives E_HANDLE and changes nothing, what is live never crashes. test_regressions.py holds the list of functions
  * against the headers. */
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
 #include "recording.h"
 #include "rig.h"
 
-enum kind { SYSTEM, HOST, DEVICE, TRACE, FILE_KIND, KINDS };
+enum kind { SYSTEM, HOST, DEVICE, TRACE, FILE_KIND, OPERATION, HOLD, KINDS };
 #define STALE 16
 
 static struct cursor input;
@@ -15,6 +20,7 @@ static HDVLAB_TRACE reader;
 static uint32_t instances;
 static uint8_t zeros[4096], scratch[8192];
 static uint32_t entered, pins;
+static int memory = -1, event = -1;
 
 static HRESULT ok(PVOID context) { return (void)context, S_OK; }
 static void nothing(PVOID context) { (void)context; }
@@ -85,6 +91,8 @@ static void make_all(void) {
     }
     if (!live[FILE_KIND])
         live[FILE_KIND] = make_file();
+    if (!live[OPERATION])
+        live[OPERATION] = HcsCreateOperation(NULL, NULL);
 }
 
 static int is_live;
@@ -122,6 +130,15 @@ static void leave_all(void) {
 #define DEVICE_OF take_handle(DEVICE)
 #define TRACE_OF take_handle(TRACE)
 #define FILE_OF take_handle(FILE_KIND)
+#define OPERATION_OF take_handle(OPERATION)
+
+/* What is not live in any of several places must be refused. */
+static void *take_another(enum kind kind) {
+    int others = is_live;
+    void *handle = take_handle(kind);
+    is_live &= others;
+    return handle;
+}
 
 /* The arguments are evaluated before the call, in whatever order: each takes from the input. */
 static void call_hdv(uint32_t which) {
@@ -131,6 +148,7 @@ static void call_hdv(uint32_t which) {
     uint64_t a = N, b = N, c = N;
     int bar = (int)(a & 7);
     HRESULT hr = S_OK;
+    void *hold = NULL;
     switch (which) {
     case 0: hr = HdvInitializeDeviceHost(handle, &pointer); break;
     case 1: hr = HdvInitializeDeviceHostEx(handle, (HDV_DEVICE_HOST_FLAGS)(a & 3), &pointer); break;
@@ -156,6 +174,35 @@ static void call_hdv(uint32_t which) {
                                              (HANDLE)(intptr_t)-1, a);
         break;
     case 12: hr = HdvDestroySectionBackedMmioRange(handle, (HDV_PCI_BAR_SELECTOR)bar, b); break;
+    case 14: hr = HdvRegisterDoorbellPage(handle, (HDV_PCI_BAR_SELECTOR)bar, b, (HANDLE)(intptr_t)(c & 1 ? event : -1)); break;
+    case 15: hr = HdvUnregisterDoorbellPage(handle, (HDV_PCI_BAR_SELECTOR)bar, b); break;
+    case 16: /* an aperture's address outlives it while it is held */
+        if (!live[DEVICE] || handle != live[DEVICE] || a & 1) {
+            hr = hdvlab_aperture_hold(handle, scratch + (a & 0xFF), &hold);
+            break;
+        }
+        if (hdvlab_device_inside(handle) == 1)
+            (void)hdvlab_guest_config_write(live[SYSTEM], &(HDVLAB_ACCESS){.wait_ms = 1}, 0, 4, 4, 6);
+        if (HdvCreateGuestMemoryAperture(handle, a & 0xFFFF, 4096, FALSE, &pointer) != S_OK)
+            return;
+        hr = hdvlab_aperture_hold(handle, pointer, &hold);
+        REQUIRE(hr == S_OK);
+        if (live[HOLD]) {
+            REQUIRE(hdvlab_aperture_release(live[HOLD]) == S_OK);
+            forget(HOLD);
+        }
+        live[HOLD] = hold;
+        if (c & 1)
+            REQUIRE(HdvDestroyGuestMemoryAperture(handle, pointer) == S_OK);
+        *(volatile uint8_t *)pointer = 1;
+        break;
+    case 17: {
+        void *released = take_handle(HOLD);
+        hr = hdvlab_aperture_release(released);
+        if (hr == S_OK)
+            forget(HOLD);
+        break;
+    }
     default: hr = hdvlab_bench_device(handle, &class_guid, &name, &pointer); break;
     }
     check(hr);
@@ -239,6 +286,92 @@ static void call_trace(uint32_t which) {
     check(hr);
 }
 
+/* ---- systems and hosts that are elsewhere --------------------------------------------------------------------------- */
+
+static HRESULT call_forward(void *native, uint64_t how) {
+    HDVLAB_HDV_FUNCTIONS functions = {.size = how & 1 ? sizeof functions : (uint32_t)(how >> 1),
+                                      .HdvInitializeDeviceHost = HdvInitializeDeviceHost,
+                                      .HdvTeardownDeviceHost = HdvTeardownDeviceHost,
+                                      .HdvCreateDeviceInstance = HdvCreateDeviceInstance};
+    int native_is_live = is_live;
+    void *trace = TRACE_OF, *made = NULL, *host = NULL;
+    is_live |= !trace;
+    HRESULT hr = hdvlab_forward_create(&functions, native, trace, &made);
+    if (FAILED(hr))
+        return hr;
+    leave_all();
+    if (HdvInitializeDeviceHost(made, &host) == S_OK) {
+        REQUIRE(native_is_live);
+        REQUIRE(HdvTeardownDeviceHost(host) == S_OK);
+    }
+    REQUIRE(hdvlab_system_close(made) == S_OK);
+    return hr;
+}
+
+static HRESULT WINAPI query(IVmDeviceHostSupport *self, REFIID iid, void **object) {
+    *object = memcmp(iid, &IID_IVmDeviceHostSupport, sizeof *iid) ? NULL : self;
+    return *object ? S_OK : E_NOINTERFACE;
+}
+static ULONG WINAPI count_reference(IVmDeviceHostSupport *self) { return self != NULL; }
+static void *machine_of_proxy;
+static uint64_t proxy_how;
+static HRESULT WINAPI registered(IVmDeviceHostSupport *self, IVmDeviceHost *host, DWORD process, UINT64 *section) {
+    uint32_t state;
+    HRESULT why;
+    (void)self;
+    REQUIRE(hdvlab_proxy_set_budget(host, (uint32_t)proxy_how) == E_NOTIMPL);
+    REQUIRE(hdvlab_proxy_wait(host, 0, 0, &state, &why) == E_NOTIMPL);
+    return proxy_how & 1 ? HdvProxyDeviceHost(machine_of_proxy, host, process, section) : S_OK;
+}
+static const IVmDeviceHostSupportVtbl support_table = {query, count_reference, count_reference, registered};
+
+static HRESULT call_proxy(void *machine, uint64_t how, uint64_t number) {
+    IVmDeviceHostSupport here = {&support_table}, *there = NULL;
+    IVmDeviceHost *host = NULL;
+    GUID vm = guid_of(7);
+    DWORD process;
+    UINT64 section;
+    void *made = NULL;
+    int pair[2], was_live = is_live;
+    HRESULT hr;
+    switch (how & 7) {
+    case 0: REQUIRE(FAILED(hdvlab_proxy_connect(how & 8 ? "/" : "/nothing/at/all", &there))); break;
+    case 1: REQUIRE(hdvlab_proxy_support_from_socket((int)(number | 1 << 20) & INT32_MAX, &there) == E_HANDLE); break;
+    case 2: REQUIRE(hdvlab_proxy_accept((int)(number | 1 << 20) & INT32_MAX, 0, &vm, &process, &host) == E_HANDLE); break;
+    case 3: /* a socket of the wrong kind, or a peer that says nothing: it is taken, and closed */
+        REQUIRE(!socketpair(AF_UNIX, (how & 8 ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC, 0, pair));
+        REQUIRE(FAILED(hdvlab_proxy_accept(pair[0], 0, &vm, &process, &host)));
+        REQUIRE(fcntl(pair[0], F_GETFD) < 0);
+        close(pair[1]);
+        break;
+    case 4:
+        REQUIRE(!socketpair(AF_UNIX, (how & 8 ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC, 0, pair));
+        if (SUCCEEDED(hdvlab_proxy_support_from_socket(pair[0], &there)))
+            there->lpVtbl->Release(there);
+        REQUIRE(fcntl(pair[0], F_GETFD) < 0);
+        close(pair[1]);
+        break;
+    case 5:
+        machine = take_handle(HOST);
+        hr = hdvlab_proxy_wait_machine(machine, 0);
+        REQUIRE(!is_live || hr == E_NOTIMPL);
+        return hr;
+    case 6: return HdvProxyDeviceHost(machine, &here, 1, &section);
+    default:
+        leave_all();
+        machine_of_proxy = machine;
+        proxy_how = number;
+        hr = HdvInitializeDeviceHostForProxyEx(&vm, &here, (HDV_DEVICE_HOST_FLAGS)(how >> 3 & 1), &made);
+        REQUIRE(hr != S_OK || was_live || !(number & 1));
+        if (hr != S_OK)
+            return hr;
+        REQUIRE(HdvInitializeDeviceHostForProxy(&vm, &here, &made) == (HRESULT)0xC0370030);
+        REQUIRE(hdvlab_proxy_wait_machine(made, 0) == HRESULT_FROM_WIN32(ERROR_TIMEOUT));
+        REQUIRE(HdvTeardownDeviceHost(made) == S_OK);
+    }
+    return E_HANDLE;
+}
+
 static void call_machine(uint32_t which) {
     HDVLAB_ACCESS access = {.origin = HDVLAB_GUEST, .wait_ms = 1};
     GUID name = guid_of(1u << 30 | take8(&input));
@@ -303,20 +436,102 @@ static void call_machine(uint32_t which) {
         hr = b & 1 ? hdvlab_json_check(text, &number) : hdvlab_instance_id(text, &name);
         break;
     }
+    case 23: hr = hdvlab_memory_map(handle, a & 1 ? (a & 0xFF) << 20 : a, 4096, (HANDLE)(intptr_t)(b & 1 ? memory : event), b & 2 ? 0 : b, size & 3); break;
+    case 24: hr = hdvlab_memory_unmap(handle, (a & 0xFF) << 20, 4096); break;
+    case 25: {
+        HANDLE events[4] = {(HANDLE)(intptr_t)event, NULL, (HANDLE)(intptr_t)-1, (HANDLE)(intptr_t)(b & 1 ? event : memory)};
+        hr = hdvlab_guest_bind_interrupts(handle, (uint32_t)a, size & 7, b & 2 && !(size & 4) ? events : NULL);
+        break;
+    }
+    case 26: {
+        HDV_DEVICE device = NULL;
+        hr = hdvlab_system_find(handle, &class_guid, &name, &device);
+        is_live |= hr == NOT_FOUND && is_live;
+        break;
+    }
+    case 27: hr = call_forward(handle, a); break;
+    case 28: hr = call_proxy(handle, a, b); break;
     default: hr = hdvlab_bench_guest_reads(handle, a, size, b & 7, &number); break;
     }
     check(hr);
 }
 
+/* ---- the HCS calls: only those that are refused, and operations; fuzz_compute_system.c has the others --------------- */
+
+static void CALLBACK completed(HCS_OPERATION operation, void *context) { (void)operation, (void)context; }
+static void CALLBACK happened(HCS_EVENT *what, void *context) { (void)what, (void)context; }
+
+static void call_compute(uint32_t which) {
+    static const WCHAR none[] = {'i', 'd', 0}, bad[] = {'{', 0}, object[] = {'{', '}', 0};
+    uint64_t a = N;
+    void *handle = which < 10 ? SYSTEM_OF : NULL;
+    void *operation = which < 9 || which >= 10 ? take_another(OPERATION) : NULL, *made = NULL;
+    PCWSTR text = a & 1 ? bad : object;
+    PWSTR document = NULL;
+    HRESULT hr = E_HANDLE;
+    if (which < 9 && !operation) /* untracked is not refused */
+        is_live = handle == live[SYSTEM];
+    switch (which) {
+    case 0: hr = HcsStartComputeSystem(handle, operation, text); break;
+    case 1: hr = HcsShutDownComputeSystem(handle, operation, text); break;
+    case 2: hr = HcsTerminateComputeSystem(handle, operation, text); break;
+    case 3: hr = HcsPauseComputeSystem(handle, operation, text); break;
+    case 4: hr = HcsResumeComputeSystem(handle, operation, text); break;
+    case 5: hr = HcsModifyComputeSystem(handle, operation, text, NULL); break;
+    case 6: hr = HcsGetComputeSystemProperties(handle, operation, text); break;
+    case 7: /* no handle of a system goes in */
+        is_live |= !operation || operation == live[OPERATION];
+        hr = HcsCreateComputeSystem(a & 2 ? none : none + 2, bad, operation, NULL, &made);
+        break;
+    case 8:
+        is_live |= !operation || operation == live[OPERATION];
+        hr = HcsEnumerateComputeSystems(bad, operation);
+        break;
+    case 9: hr = HcsSetComputeSystemCallback(handle, (HCS_EVENT_OPTIONS)(a & 7), NULL, a & 8 ? happened : NULL); break;
+    case 10: hr = HcsGetOperationResult(operation, a & 1 ? &document : NULL); break;
+    case 11: hr = HcsWaitForOperationResult(operation, (DWORD)a, a & 1 ? &document : NULL); break;
+    case 12: hr = HcsSetOperationCallback(operation, scratch, completed); break;
+    case 13: hr = HcsCancelOperation(operation); break;
+    case 14: hr = HcsSetOperationContext(operation, (void *)(uintptr_t)a); break;
+    case 15: REQUIRE(is_live || !HcsGetOperationContext(operation)); break;
+    case 16: REQUIRE(HcsGetOperationType(operation) >= HcsOperationTypeNone); break;
+    case 17: REQUIRE((HcsGetOperationId(operation) == HCS_INVALID_OPERATION_ID) == !is_live); break;
+    case 18: REQUIRE(is_live || !HcsGetComputeSystemFromOperation(operation)); break;
+    case 19:
+        HcsCloseOperation(operation);
+        if (is_live)
+            forget(OPERATION);
+        break;
+    case 20:
+        REQUIRE(HcsOpenComputeSystem(none, (DWORD)a, &made) == HCS_E_SYSTEM_NOT_FOUND && !made);
+        break;
+    default: { /* an embedded machine is closed by it as by its own close */
+        void *closed = SYSTEM_OF;
+        HcsCloseComputeSystem(closed);
+        if (is_live && hdvlab_guest_cancel(closed) == E_HANDLE)
+            forget(SYSTEM);
+    }
+    }
+    REQUIRE(which >= 10 || FAILED(hr) || which == 9);
+    LocalFree(document);
+    check(hr);
+}
+
+static HRESULT CALLBACK peek(PVOID context, HDV_PCI_BAR_SELECTOR bar, UINT64 offset, UINT32 size, UINT64 *value) {
+    return (void)context, *value = offset + size + (UINT64)bar, S_OK;
+}
+
 static void call_device(uint32_t which) {
     HDVLAB_ACCESS access = {.origin = HDVLAB_USER, .wait_ms = 1};
     GUID name = guid_of(1u << 29 | take8(&input));
-    void *handle = which < 6 || which == 12 ? DEVICE_OF : FILE_OF;
+    void *handle = which < 6 || which == 12 || which >= 17 ? DEVICE_OF : FILE_OF;
     uint64_t a = N, b = N, number = 0, *numbers = NULL;
     uint32_t size = SMALL;
     uint8_t *bytes = NULL;
     HDV_DEVICE made = NULL;
     HRESULT hr = S_OK;
+    HDVLAB_DEVICE_DETAILS about;
+    HDVLAB_MESSAGE message;
     switch (which) {
     case 0: hr = hdvlab_device_set_index(handle, (uint16_t)a); break;
     case 1:
@@ -343,6 +558,17 @@ static void call_device(uint32_t which) {
     case 9: hr = hdvlab_register_file_config(handle, &bytes); break;
     case 10: hr = hdvlab_register_file_peek(handle, (uint32_t)a, b, size, &number); break;
     case 11: hr = hdvlab_register_file_interrupt(handle, (uint32_t)a); break;
+    case 13: hr = hdvlab_register_file_end(handle); break;
+    case 14: hr = hdvlab_register_file_message(handle, (uint32_t)a, &message); break;
+    case 15: hr = hdvlab_register_file_withdraw(handle, (uint32_t)a); break;
+    case 17: hr = hdvlab_device_details(handle, &about); break;
+    case 18: hr = hdvlab_device_peek(handle, peek, (uint32_t)b & 7, a, size, &number); break;
+    case 19: hr = hdvlab_device_set_concurrent(handle, (BOOL)(a & 1)); break;
+    case 20:
+        hr = hdvlab_device_end(handle);
+        if (hr == S_OK)
+            forget(DEVICE);
+        break;
     default: {
         int file_is_live = is_live;
         void *host = take_handle(HOST);
@@ -355,6 +581,11 @@ static void call_device(uint32_t which) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (memory < 0) {
+        memory = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        REQUIRE(!ftruncate(memory, 4096) && !fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK));
+        event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    }
     input = (struct cursor){data, data + size};
     stale_count = 0;
     hdvlab_set_cause(-1);
@@ -364,11 +595,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         uint8_t what = take8(&input);
         uint64_t before = hdvlab_live_handles();
         is_live = 1;
-        switch (what & 3) {
-        case 0: call_hdv((what >> 2) % 14); break;
-        case 1: call_trace((what >> 2) % 16); break;
-        case 2: call_machine((what >> 2) % 24); break;
-        default: call_device((what >> 2) % 14); break;
+        switch (what % 5) {
+        case 0: call_hdv(what / 5 % 18); break;
+        case 1: call_trace(what / 5 % 16); break;
+        case 2: call_machine(what / 5 % 30); break;
+        case 3: call_compute(what / 5 % 22); break;
+        default: call_device(what / 5 % 21); break;
         }
         REQUIRE(is_live || hdvlab_live_handles() == before);
     }
@@ -379,6 +611,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         REQUIRE(HdvTeardownDeviceHost(live[HOST]) == S_OK);
     if (live[FILE_KIND])
         REQUIRE(hdvlab_register_file_close(live[FILE_KIND]) == S_OK);
+    if (live[HOLD])
+        REQUIRE(hdvlab_aperture_release(live[HOLD]) == S_OK);
+    HcsCloseOperation(live[OPERATION]);
     if (reader)
         REQUIRE(hdvlab_trace_close(reader) == S_OK);
     reader = NULL;

@@ -1,5 +1,6 @@
 /* Machines, hosts, devices and slots made, started, stopped and ended in any order, by callbacks too and with a guest on
- * another thread; each device's callbacks must come in HDV's order, each at most once, and nothing may be left. */
+ * another thread; each device's callbacks must come in HDV's order, each at most once, one at a time but for the accesses
+ * of a concurrent one, and nothing may be left. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
@@ -19,11 +20,13 @@ struct life {
     HDV_DEVICE handle;
     _Atomic int step; /* the last callback that came */
     uint32_t name;
-    int host, failed;
-    _Atomic int inside;
+    int host, failed, concurrent;
+    _Atomic int inside; /* ALONE and each access */
     HRESULT results[4];
     uint8_t nested;
 };
+
+#define ALONE 1000
 
 static struct cursor input;
 static HCS_SYSTEM systems[SYSTEMS];
@@ -37,18 +40,19 @@ static __thread int depth;
 
 static void operate(int from_callback);
 
-/* A callback of a device begins: none other of it is under way. */
+/* A callback of a device begins: none other of it is under way, but that accesses may share it. */
 static void come(struct life *life, int now) {
-    REQUIRE(!atomic_exchange(&life->inside, 1));
+    int before = atomic_fetch_add(&life->inside, now == MADE ? 1 : ALONE);
+    REQUIRE(!before || (now == MADE && life->concurrent && before < ALONE));
     if (now == MADE)
         return;
     atomic_store(&life->step, now);
     atomic_fetch_add(&callbacks[now], 1);
 }
-static void go(struct life *life) {
+static void go(struct life *life, int now) {
     if (life->nested && !is_helper && depth < 2)
         operate(1);
-    atomic_store(&life->inside, 0);
+    atomic_fetch_sub(&life->inside, now == MADE ? 1 : ALONE);
 }
 
 static HRESULT step(struct life *life, int before, int now) {
@@ -56,7 +60,7 @@ static HRESULT step(struct life *life, int before, int now) {
     come(life, now);
     HRESULT hr = life->results[now - INITIALIZED > 3 ? 3 : now - INITIALIZED];
     life->failed = FAILED(as_answered(hr));
-    go(life);
+    go(life, now);
     return hr;
 }
 
@@ -78,19 +82,19 @@ static void stop(PVOID context) {
     struct life *life = context;
     REQUIRE(atomic_load(&life->step) == STARTED && !life->failed);
     come(life, STOPPED);
-    go(life);
+    go(life, STOPPED);
 }
 static void teardown(PVOID context) {
     struct life *life = context;
     int before = atomic_load(&life->step);
     REQUIRE(before != TORN_DOWN && (before != STARTED || life->failed)); /* a device that ran was stopped */
     come(life, TORN_DOWN);
-    go(life);
+    go(life, TORN_DOWN);
 }
 static void served(struct life *life) {
     come(life, MADE);
     REQUIRE(atomic_load(&life->step) == STARTED && !life->failed);
-    go(life);
+    go(life, MADE);
 }
 static HRESULT config_read(PVOID context, UINT32 offset, UINT32 *value) {
     served(context);
@@ -134,13 +138,26 @@ static void make_device(int host) {
     GUID name = guid_of(life->name);
     HRESULT hr = HdvCreateDeviceInstance(hosts[host], HdvDeviceTypePCI, &class_guid, &name, &interface, life, &life->handle);
     REQUIRE(hr == want);
-    life_count += hr == S_OK;
+    if (hr != S_OK)
+        return;
+    life_count++;
+    life->concurrent = life->name & 1;
+    REQUIRE(!life->concurrent || hdvlab_device_set_concurrent(life->handle, TRUE) == S_OK);
 }
 
 struct guest_work {
     HCS_SYSTEM system;
     HDV_DEVICE device;
 };
+
+static HRESULT CALLBACK peek(PVOID context, HDV_PCI_BAR_SELECTOR bar, UINT64 offset, UINT32 size, UINT64 *value) {
+    struct life *life = context;
+    (void)bar, (void)offset, (void)size;
+    REQUIRE(!atomic_fetch_add(&life->inside, ALONE) && atomic_load(&life->step) == STARTED);
+    *value = 0;
+    atomic_fetch_sub(&life->inside, ALONE);
+    return S_OK;
+}
 
 /* What a vCPU, a device's thread and a person do meanwhile. */
 static void *guest(void *argument) {
@@ -158,6 +175,7 @@ static void *guest(void *argument) {
         REQUIRE(SUCCEEDED(hr) || value == UINT32_MAX);
         (void)HdvWriteGuestMemory(work->device, 4096, sizeof bytes, bytes);
         (void)HdvRegisterDoorbell(work->device, HDV_PCI_BAR0, i * 8, 0, 0x80000000u, (HANDLE)(intptr_t)event);
+        (void)hdvlab_device_peek(work->device, peek, 0, i * 4, 4, &value);
         if (hdvlab_device_enter(work->device, 1, -1) == S_OK)
             REQUIRE(hdvlab_device_leave(work->device) == S_OK);
     }
@@ -176,6 +194,13 @@ static void start_system(int s) { (void)hdvlab_system_start(systems[s]); }
 static void stop_system(int s) { (void)hdvlab_system_stop(systems[s]); }
 static void close_system(int s) { system_live[s] &= hdvlab_system_close(systems[s]) != S_OK; }
 static void remove_slot(int s) { (void)hdvlab_system_remove_slot(systems[s], take_below(&input, SLOTS + 1)); }
+static void end_device(int l) {
+    struct life *life = &lives[l];
+    HRESULT hr = hdvlab_device_end(life->handle);
+    REQUIRE(hr == S_OK || hr == E_HANDLE || hr == INVALID_STATE);
+    REQUIRE(hr != S_OK || atomic_load(&life->step) == TORN_DOWN);
+    REQUIRE(hr != E_HANDLE || !life->handle || atomic_load(&life->step) == TORN_DOWN);
+}
 static void add_slot(int s) {
     static const WCHAR text[] = {'k', 0};
     LPCWSTR configuration[2] = {text, text};
@@ -192,7 +217,7 @@ static void tear_down(int host) {
             REQUIRE(atomic_load(&lives[i].step) == TORN_DOWN);
 }
 
-/* The five that change a machine's life are refused inside a callback. */
+/* The six that change a machine's life are refused inside a callback. */
 static void refused_inside(int s, int host) {
     HRESULT hr = hdvlab_system_start(systems[s]);
     REQUIRE(hr == INVALID_STATE || hr == E_HANDLE);
@@ -203,6 +228,8 @@ static void refused_inside(int s, int host) {
     hr = hdvlab_system_remove_slot(systems[s], 0);
     REQUIRE(hr == INVALID_STATE || hr == E_HANDLE);
     hr = HdvTeardownDeviceHost(hosts[host]);
+    REQUIRE(hr == INVALID_STATE || hr == E_HANDLE);
+    hr = hdvlab_device_end(take_life()->handle);
     REQUIRE(hr == INVALID_STATE || hr == E_HANDLE);
 }
 
@@ -255,6 +282,14 @@ static void operate(int from_callback) {
         else
             with_guest(close_system, s, systems[s]);
         break;
+    case 14: {
+        int l = (int)(take_life() - lives);
+        if (what & 128)
+            end_device(l);
+        else
+            with_guest(end_device, l, systems[s]);
+        break;
+    }
     default: access_device(s);
     }
     depth--;

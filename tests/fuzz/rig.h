@@ -11,8 +11,10 @@
 #define OVERFLOWS HRESULT_FROM_WIN32(ERROR_ARITHMETIC_OVERFLOW)
 #define EXISTS HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS)
 #define QUOTA HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA)
+#ifndef COMMAND_MEMORY /* a target that looks into the library has them from there */
 #define COMMAND_MEMORY 2u
 #define COMMAND_BUS_MASTER 4u
+#endif
 
 static inline uint64_t ones_of(uint32_t size) { return size >= 8 ? UINT64_MAX : (1ull << 8 * size) - 1; }
 static inline int is_size(uint32_t size) { return size == 1 || size == 2 || size == 4 || size == 8; }

@@ -23,9 +23,10 @@ static int same(const struct doorbell *d, uint32_t bar, uint64_t offset, uint64_
 }
 
 static HRESULT check_place(const struct device *device, uint32_t bar, uint64_t offset, uint32_t flags) {
-    uint32_t code = flags == DOORBELL_PAGE ? 0 : flags & SIZE_CODE, size = code ? 1u << (code - 1) : 1;
+    uint32_t code = flags == DOORBELL_PAGE ? 0 : flags & SIZE_CODE;
     if (bar >= HDV_PCI_BAR_COUNT || code > HDV_DOORBELL_FLAG_TRIGGER_SIZE_QWORD)
         return E_INVALIDARG;
+    uint32_t size = code ? 1u << (code - 1) : 1;
     int known = atomic_load(&device->state) >= DEVICE_INITIALIZED; /* before GetDetails nobody knows the BARs */
     if (known && (device->bar_size[bar] < size || offset > device->bar_size[bar] - size))
         return E_INVALIDARG;
