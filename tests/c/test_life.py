@@ -40,6 +40,21 @@ nothing is left
 """
 
 
+PROXY = [LIFE / "proxy.cpp", LIFE / "machine.c", LIFE / "summer.c"]
+PROXY_STEPS = """\
+a host, registered by a broker
+started, and used by the guest
+a doorbell that the owner made for the device
+a section that the owner made for the device
+a second device, plugged into the running machine
+paused, resumed, shut down
+torn down; nobody holds the broker
+nothing is left
+"""
+#: What a C++ library would bring, for abstract classes: nobody calls it.
+PURE = "void __cxa_pure_virtual(void) { __builtin_trap(); }\n"
+
+
 def _flags() -> list[str]:
     """What ``hdvlab config`` of the installed package says."""
     code = "import sys; from hdvlab.cli import main; sys.exit(main(['config', '--cflags', '--libs']))"
@@ -75,6 +90,26 @@ def test_the_same_sources_live_on_windows(dll: Path, wine: Wine, tmp_path: Path)
     status, output = wine.run(program, ["Z:" + str(trace).replace("/", "\\")], timeout=120)
     assert (status, output) == (0, output)
     _agree(output, trace)
+
+
+def test_a_cxx_class_is_the_broker_of_a_proxied_host(tmp_path: Path) -> None:
+    compiler, program = needed("c++", "g++"), tmp_path / "proxy"
+    strict = ["-std=c++17", "-pedantic", *WARNINGS]
+    run(compiler, *strict, "-x", "c++", *PROXY, "-x", "none", *_flags(), "-pthread", "-o", program)
+    assert run(program) == PROXY_STEPS
+
+
+def test_a_cxx_class_is_the_broker_on_windows(dll: Path, wine: Wine, tmp_path: Path) -> None:
+    """Its interfaces are those of Windows' own ``unknwn.h`` there."""
+    compiler, program = cxx_for_windows(), dll.with_name("proxy.exe")
+    lean = ["-std=c++17", "-O1", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", *WARNINGS]
+    for source in PROXY:
+        run(*compiler, "-x", "c++", *lean, f"-I{INCLUDE}", "-c", source, "-o", tmp_path / f"{source.stem}.o")
+    pure = tmp_path / "pure.c"
+    pure.write_text(PURE, "utf-8")
+    objects = sorted(tmp_path.glob("*.o"))
+    run(needed(f"{MINGW}gcc", MINGW_PACKAGE), pure, *objects, dll, "-static", "-pthread", "-luuid", "-o", program)
+    assert wine.run(program, timeout=120) == (0, PROXY_STEPS)
 
 
 @pytest.mark.parametrize("source", [path.name for path in SOURCES])

@@ -45,8 +45,9 @@ HRESULT WINAPI HcsCancelOperation(HCS_OPERATION operation);
 
 /* ---- compute systems ---------------------------------------------------------------------------------------------- */
 
-/* A system of that id, in state Created, as the JSON document `configuration` says. HCS_E_INVALID_JSON with a document
- * that names the field; HCS_E_SYSTEM_ALREADY_EXISTS. The security descriptor is not looked at. */
+/* A system of that id, in state Created, as the JSON document `configuration` says; *computeSystem is good at once, NULL
+ * after a failure. HCS_E_INVALID_JSON with a document that names the field; HCS_E_SYSTEM_ALREADY_EXISTS. The security
+ * descriptor is not looked at. */
 HRESULT WINAPI HcsCreateComputeSystem(PCWSTR id, PCWSTR configuration, HCS_OPERATION operation,
                                       const SECURITY_DESCRIPTOR *securityDescriptor, HCS_SYSTEM *computeSystem);
 /* One more handle to a system that is not stopped: HCS_E_SYSTEM_NOT_FOUND. requestedAccess is not looked at. */
@@ -55,19 +56,23 @@ HRESULT WINAPI HcsOpenComputeSystem(PCWSTR id, DWORD requestedAccess, HCS_SYSTEM
  * the last close terminates it and returns when it has stopped (at once from inside a callback). No event comes to this
  * handle's callback after this returns. */
 void WINAPI HcsCloseComputeSystem(HCS_SYSTEM computeSystem);
-/* Powers the devices on and starts them. E_UNEXPECTED: a slot no host of its hosting model has an instance for; the
- * HRESULT of a device's own callback that failed. Then all is torn down and the system is Stopped. */
+/* Powers the devices on, one after the other in the order of the document (Initialize, SetConfiguration, GetDetails), and
+ * then starts them in that order. E_UNEXPECTED: a slot no host of its hosting model has an instance for; the HRESULT of a
+ * device's own callback that failed. Devices that were powered on before it get Stop, if they had Start, and Teardown; the
+ * system is Stopped, with HcsEventSystemExited (UnexpectedExit), and cannot be started again. */
 HRESULT WINAPI HcsStartComputeSystem(HCS_SYSTEM computeSystem, HCS_OPERATION operation, PCWSTR options);
-/* Running to Stopped in good order. There is no guest operating system that could be asked, or refuse. */
+/* Running to Stopped in good order: first every device gets Stop, then every device Teardown, all before the operation is
+ * done. There is no guest operating system that could be asked, or refuse. HCS_E_INVALID_STATE: paused, or not running. */
 HRESULT WINAPI HcsShutDownComputeSystem(HCS_SYSTEM computeSystem, HCS_OPERATION operation, PCWSTR options);
 /* Stops it, in any state but Stopped: HCS_E_SYSTEM_ALREADY_STOPPED. */
 HRESULT WINAPI HcsTerminateComputeSystem(HCS_SYSTEM computeSystem, HCS_OPERATION operation, PCWSTR options);
-/* Once done, no guest access is in a device, and the next one waits until HcsResumeComputeSystem. Devices get neither
- * Stop nor Start for it. */
+/* Once done, no guest access is in a device, and the next one waits until HcsResumeComputeSystem, at most for the wait_ms
+ * of its HDVLAB_ACCESS. Devices get neither Stop nor Start for it. */
 HRESULT WINAPI HcsPauseComputeSystem(HCS_SYSTEM computeSystem, HCS_OPERATION operation, PCWSTR options);
 HRESULT WINAPI HcsResumeComputeSystem(HCS_SYSTEM computeSystem, HCS_OPERATION operation, PCWSTR options);
 /* {"ResourcePath": "VirtualMachine/Devices/FlexibleIov/<key>", "RequestType": "Add", "Settings": {...}} adds a device to
- * a running system. "Remove" and "Update" of it, and every other resource: ERROR_NOT_SUPPORTED. */
+ * a running system. E_UNEXPECTED, or the HRESULT of the device's own callback, as with HcsStartComputeSystem; the system
+ * runs on then, without that slot. "Remove" and "Update" of it, and every other resource: ERROR_NOT_SUPPORTED. */
 HRESULT WINAPI HcsModifyComputeSystem(HCS_SYSTEM computeSystem, HCS_OPERATION operation, PCWSTR configuration,
                                       HANDLE identity);
 /* The result document: Id, State, Owner, RuntimeId and others; with {"PropertyTypes": ["Memory"]} also Memory. */

@@ -1,5 +1,6 @@
 /* Ref: Windows SDK, HyperVDeviceVirtualization.h; Microsoft Learn, "Host Compute System API reference", HDV part.
- * The ABI is Windows': enums are 32 bits, strings are UTF-16, structures have natural alignment. */
+ * The ABI is Windows': enums are 32 bits, strings are UTF-16, structures have natural alignment. What follows is in short
+ * what notebooks/hdv-reference.md has an entry for by each name. */
 #ifndef HDVLAB_HYPERV_DEVICE_VIRTUALIZATION_H
 #define HDVLAB_HYPERV_DEVICE_VIRTUALIZATION_H
 
@@ -61,6 +62,14 @@ typedef struct HDV_PCI_PNP_ID {
 
 HDVLAB_ASSERT(sizeof(HDV_PCI_PNP_ID) == 12, "HDV_PCI_PNP_ID has no padding");
 
+/* The callbacks, in the order of a device's life: Initialize, SetConfiguration, GetDetails (and again at any time), Start;
+ * config space and memory; Stop, if there was a successful Start; Teardown, in any case. Lifecycle callbacks come on the
+ * thread that does the operation, the others on the guest's, one at a time for a device, with no lock of the library held.
+ * A failure of a lifecycle callback ends the power-on with its HRESULT; one of an access gives the guest all ones.
+ * probedBars: as each BAR reads after all ones were written, type bits included (bit 2: 64 bits, the next entry is the upper
+ * half; bit 3: prefetchable). Config offsets are multiples of 4: identity, command, header type, BARs, ROM, interrupt line
+ * and pin are the machine's to answer; Status (the upper half of 0x04; its bit 4: there are capabilities), the capability
+ * pointer and all behind 0x3F the device's. Memory: length 1, 2, 4 or 8, offset a multiple of it. */
 typedef HRESULT(CALLBACK *HDV_PCI_DEVICE_INITIALIZE)(PVOID deviceContext);
 typedef void(CALLBACK *HDV_PCI_DEVICE_TEARDOWN)(PVOID deviceContext);
 typedef HRESULT(CALLBACK *HDV_PCI_DEVICE_SET_CONFIGURATION)(PVOID deviceContext, UINT32 configurationValueCount,
@@ -96,6 +105,7 @@ HDVLAB_ASSERT(sizeof(HDV_DEVICE_TYPE) == 4 && sizeof(HDV_DEVICE_HOST_FLAGS) == 4
                   sizeof(HDV_MMIO_MAPPING_FLAGS) == 4,
               "enumerations are 32 bits");
 
+/* A host in this process for devices of that machine, until HdvTeardownDeviceHost. */
 HRESULT WINAPI HdvInitializeDeviceHost(HCS_SYSTEM computeSystem, HDV_HOST *deviceHostHandle);
 HRESULT WINAPI HdvInitializeDeviceHostEx(HCS_SYSTEM computeSystem, HDV_DEVICE_HOST_FLAGS flags,
                                          HDV_HOST *deviceHostHandle);
@@ -113,18 +123,32 @@ HRESULT WINAPI HdvInitializeDeviceHostForProxyEx(const GUID *VmId, PVOID ProxyIn
  * handed back to it. */
 HRESULT WINAPI HdvProxyDeviceHost(HCS_SYSTEM ComputeSystem, PVOID DeviceHost_IUnknown, DWORD TargetProcessId,
                                   UINT64 *IpcSectionHandle);
+/* Ends the host and its devices, with the Stop and Teardown they have not had; their handles are good until here, also after
+ * the machine has stopped. ERROR_INVALID_STATE: from a callback. */
 HRESULT WINAPI HdvTeardownDeviceHost(HDV_HOST deviceHostHandle);
+/* deviceInterface: an HDV_PCI_DEVICE_INTERFACE, copied as the GUIDs are. The device is not in the machine until a slot names
+ * class and instance. *deviceHandle is set before the first callback. ERROR_ALREADY_EXISTS: that pair lives. */
 HRESULT WINAPI HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE deviceType,
                                        const GUID *deviceClassId, const GUID *deviceInstanceId,
                                        const VOID *deviceInterface, VOID *deviceContext, HDV_DEVICE *deviceHandle);
+/* Guest RAM, copied wholly or not at all. After Start has returned and before Stop (ERROR_INVALID_STATE), while the guest has
+ * bus mastering on (E_ACCESSDENIED); ERROR_NOACCESS: not wholly RAM. The same holds for apertures and messages. */
 HRESULT WINAPI HdvReadGuestMemory(HDV_DEVICE requestor, UINT64 guestPhysicalAddress, UINT32 byteCount, BYTE *buffer);
 HRESULT WINAPI HdvWriteGuestMemory(HDV_DEVICE requestor, UINT64 guestPhysicalAddress, UINT32 byteCount,
                                    const BYTE *buffer);
+/* Maps guest RAM, live in both directions; an address of any alignment. E_INVALIDARG: 0 bytes; ERROR_NOT_ENOUGH_QUOTA. */
 HRESULT WINAPI HdvCreateGuestMemoryAperture(HDV_DEVICE requestor, UINT64 guestPhysicalAddress, UINT32 byteCount,
                                             BOOL writeProtected, PVOID *mappedAddress);
 /* By exactly the address that Create gave. ERROR_NOT_FOUND: also for one that has ended with the memory behind it. */
 HRESULT WINAPI HdvDestroyGuestMemoryAperture(HDV_DEVICE requestor, PVOID mappedAddress);
+/* A message as the guest programmed it into the MSI or MSI-X capability that the device keeps. ERROR_NOACCESS: the address
+ * is none of the interrupt window's dwords. */
 HRESULT WINAPI HdvDeliverGuestInterrupt(HDV_DEVICE requestor, UINT64 msiAddress, UINT32 msiData);
+/* A guest's write of this size and value signals the event, of which a copy is kept, and goes no further; others reach the
+ * callback. Flags: one HDV_DOORBELL_FLAG_TRIGGER_SIZE_..., with _ANY_VALUE or without. From HdvCreateDeviceInstance on until
+ * Stop (ERROR_INVALID_STATE); before GetDetails nobody knows the BARs, so that a place outside of them is taken and never
+ * rings. Unregistering: at any time, also in Teardown. E_INVALIDARG, E_HANDLE: no event, ERROR_ALREADY_EXISTS, ERROR_NOT_FOUND,
+ * ERROR_NOT_ENOUGH_QUOTA. */
 HRESULT WINAPI HdvRegisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 BarOffset,
                                    UINT64 TriggerValue, UINT64 Flags, HANDLE DoorbellEvent);
 HRESULT WINAPI HdvUnregisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 BarOffset,
@@ -135,6 +159,9 @@ HRESULT WINAPI HdvUnregisterDoorbell(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR 
 HRESULT WINAPI HdvRegisterDoorbellPage(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 PageIndex,
                                        HANDLE DoorbellEvent);
 HRESULT WINAPI HdvUnregisterDoorbellPage(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR BarIndex, UINT64 PageIndex);
+/* Pages of a BAR, 4 KiB each, backed by those of a section, of which a copy is kept: guest accesses reach it and no callback;
+ * writes are dropped without HdvMmioMappingFlagWriteable. From within Start until Stop (ERROR_INVALID_STATE); destroyed at any
+ * time, also in Teardown. E_INVALIDARG, E_HANDLE: no section, E_ACCESSDENIED, ERROR_ALREADY_EXISTS, ERROR_NOT_FOUND. */
 HRESULT WINAPI HdvCreateSectionBackedMmioRange(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR barIndex,
                                                UINT64 offsetInPages, UINT64 lengthInPages,
                                                HDV_MMIO_MAPPING_FLAGS MappingFlags, HANDLE sectionHandle,

@@ -22,9 +22,9 @@ typedef int32_t INT32, LONG, INT;
 typedef int64_t INT64, LONG64, LONGLONG;
 typedef uintptr_t ULONG_PTR, SIZE_T;
 typedef void VOID, *PVOID;
-typedef void *HANDLE; /* a file descriptor, cast: events are eventfds, sections are memfds or files */
+typedef void *HANDLE; /* a file descriptor, cast by way of intptr_t: events are eventfds, sections are memfds or files */
 typedef WCHAR *LPWSTR, *PWSTR;
-typedef const WCHAR *LPCWSTR, *PCWSTR;
+typedef const WCHAR *LPCWSTR, *PCWSTR; /* a literal: (PCWSTR)u"text"; Windows' own L"text" has 32-bit units here */
 
 typedef struct _GUID {
     uint32_t Data1;

@@ -2,7 +2,9 @@
  *
  * Conventions: functions return HRESULT; handles are index + generation, so a stale, forged or wrong-kind one gives
  * E_HANDLE. A guest read that cannot be served gives all ones of its width; a guest write that cannot be served is
- * dropped; both leave a row with an HRESULT. Sizes and offsets are in bytes, times in nanoseconds. */
+ * dropped; both leave a row with an HRESULT, which the function returns too: a failure of hdvlab_guest_read is not one of
+ * the call but what the guest met. Sizes and offsets are in bytes, times in nanoseconds; pointers must not be NULL
+ * (E_POINTER) where nothing else is said. Paths are UTF-8. */
 #ifndef HDVLAB_H
 #define HDVLAB_H
 
@@ -76,14 +78,19 @@ typedef struct {
     uint32_t live;   /* 1 while its writer runs */
 } HDVLAB_TRACE_STATE;
 
-/* Creates directory `path` and records into it. max_rows bounds address space, not disk. */
+/* Creates directory `path`, unless it is there, and records into it; a directory has one recording (ERROR_ALREADY_EXISTS).
+ * max_rows bounds address space, not disk: up to 2^40, and at least chunk_rows, the rows of what is sealed at a time, a
+ * power of two from 64 on (65536 is what the lab takes); else E_INVALIDARG. ERROR_NOT_FOUND: no such parent;
+ * E_ACCESSDENIED, ERROR_DISK_FULL, E_OUTOFMEMORY. hdvlab.read_trace(path) reads it; the lab's trace.json, whose absence
+ * that mentions, says nothing about the rows. */
 HRESULT hdvlab_trace_create(const char *path, uint64_t max_rows, uint32_t chunk_rows, uint32_t clock,
                             HDVLAB_TRACE *trace);
 /* Maps a recording read-only, also while another process writes it. ERROR_INVALID_DATA-like trouble: E_INVALIDARG. */
 HRESULT hdvlab_trace_attach(const char *path, HDVLAB_TRACE *trace);
 /* The same for a recording whose header.bin is damaged: the caller knows the layout. Its writer counts as gone. */
 HRESULT hdvlab_trace_salvage(const char *path, uint64_t max_rows, uint32_t chunk_rows, HDVLAB_TRACE *trace);
-/* Ends the recording in good order; it can still be read through this handle. */
+/* Ends the recording in good order; it can still be read through this handle. A system that records into it goes on
+ * without rows: finish after the system's end. */
 HRESULT hdvlab_trace_finish(HDVLAB_TRACE trace);
 HRESULT hdvlab_trace_close(HDVLAB_TRACE trace); /* finishes it first */
 HRESULT hdvlab_trace_state(HDVLAB_TRACE trace, HDVLAB_TRACE_STATE *state);
@@ -184,10 +191,15 @@ HRESULT hdvlab_forward_create(const HDVLAB_HDV_FUNCTIONS *native, HCS_SYSTEM nat
 /* ---- the guest's side ------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    uint64_t pc;     /* what the guest executes; 0 = unknown */
-    uint8_t origin;  /* HDVLAB_GUEST ... */
-    uint32_t wait_ms; /* longest wait for a device that serves another access: ERROR_BUSY and no row; 0 = for ever */
+    uint64_t pc;      /* what the guest executes; 0 = unknown */
+    uint8_t origin;   /* HDVLAB_GUEST ... */
+    uint32_t wait_ms; /* longest wait for a device that serves another access, or for the end of a pause: ERROR_BUSY and no
+                       * row; 0 = for ever */
 } HDVLAB_ACCESS;
+
+/* Config space: 1, 2 or 4 bytes within a dword, else E_INVALIDARG. ERROR_NOT_FOUND: no device is on in that slot. Memory: 1,
+ * 2, 4 or 8 bytes (E_INVALIDARG) at any address, RAM as well; what is not aligned becomes several accesses. ERROR_NOACCESS:
+ * neither RAM nor a BAR; ERROR_ARITHMETIC_OVERFLOW; else what the device's callback returned. */
 
 HRESULT hdvlab_guest_config_read(HCS_SYSTEM system, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
                                  uint32_t size, uint32_t *value);
@@ -211,7 +223,9 @@ HRESULT hdvlab_guest_place_bars(HCS_SYSTEM system, uint32_t slot, uint64_t *addr
 /* RAM only, no rows: a guest's own loads and stores are not device accesses. */
 HRESULT hdvlab_guest_ram_read(HCS_SYSTEM system, uint64_t address, uint64_t size, void *buffer);
 HRESULT hdvlab_guest_ram_write(HCS_SYSTEM system, uint64_t address, uint64_t size, const void *buffer);
-/* Takes one pending interrupt of the vector. ERROR_TIMEOUT; E_ABORT when cancelled or powered off. */
+/* Takes one pending interrupt of the vector, which is the low byte of a message's data, whatever its address within the
+ * interrupt window (0xFEE00000 to 0xFEEFFFFF); *pending is how many more there are. timeout_ns of 0 or less: looks only.
+ * ERROR_TIMEOUT; E_ABORT when cancelled or powered off. */
 HRESULT hdvlab_guest_wait_interrupt(HCS_SYSTEM system, uint8_t vector, int64_t timeout_ns, uint32_t *pending);
 /* From now on vector start + i, as it arrives, signals events[i] too, of which a copy is kept: one event may serve several
  * vectors, and none makes the device wait, also when nobody takes its signals. events NULL, or an entry of NULL or -1, ends

@@ -6,12 +6,6 @@
 #include "device.h"
 #include "platform.h"
 
-#ifndef HCS_E_SERVICE_DISCONNECT
-#define HCS_E_CONNECT_FAILED ((HRESULT)0x80370108)
-#define HCS_E_PROTOCOL_ERROR ((HRESULT)0x80370111)
-#define HCS_E_SERVICE_DISCONNECT ((HRESULT)0x8037011E)
-#endif
-
 enum proxy_operation {
     /* the machine asks a device: its callbacks */
     PROXY_INITIALIZE = 1,

@@ -91,6 +91,7 @@ UINT32 driver_sum(driver *it, UINT64 source, UINT64 target, const void *bytes, U
     store(it, it->registers + REG_BELL, 4, RING);
     waiter_end(&waits);
     OK(waits.result);
+    THAT(waits.value == 0); /* no more of them */
     OK(hdvlab_guest_ram_read(it->system, target, sizeof sum, &sum));
     THAT(sum == load(it, it->registers + REG_SUM));
     return sum;

@@ -9,6 +9,8 @@
 
 #include "check.h"
 
+static const HDVLAB_ACCESS in_a_hurry = {0, HDVLAB_GUEST, 20};
+
 static summer first, second;
 
 /* Cold plug, use, pause, hot plug, an empty slot, shutdown. */
@@ -78,6 +80,8 @@ static void whole_life(const char *folder) {
     step("a page of memory, shared without callbacks");
 
     OK(hcs(HcsPauseComputeSystem, system, NULL, NULL));
+    GIVES(WIN32_CODE(BUSY), hdvlab_guest_read(system, &in_a_hurry, cold.registers, 4, &value));
+    THAT(value == 0xFFFFFFFFu);
     waiter_start(&waits, &cold, LOADS);
     THAT(!event_wait(waits.done, 50));
     OK(hcs(HcsGetComputeSystemProperties, system, NULL, "Paused"));
@@ -121,8 +125,9 @@ static void whole_life(const char *folder) {
     THAT(summer_step(&first) == GONE && summer_step(&second) == GONE);
     GIVES(HCS_E_SYSTEM_ALREADY_STOPPED, hcs(HcsTerminateComputeSystem, system, NULL, NULL));
     GIVES(HCS_E_SYSTEM_NOT_FOUND, HcsOpenComputeSystem(WIDE("life"), GENERIC_ALL, &again));
-    hdvlab_guest_read(system, &as_guest, cold.registers, 4, &value);
+    GIVES(WIN32_CODE(NOACCESS), hdvlab_guest_read(system, &as_guest, cold.registers, 4, &value));
     THAT(value == 0xFFFFFFFFu);
+    GIVES(WIN32_CODE(INVALID_STATE), HdvReadGuestMemory(first.handle, 0, 4, (BYTE *)&dword));
     step("shut down in good order");
 
     OK(HdvTeardownDeviceHost(host));
@@ -149,8 +154,8 @@ static void slot_without_device(void) {
     summer_make(&first, host, &COLD);
     GIVES(E_UNEXPECTED, hcs(HcsStartComputeSystem, system, NULL, EMPTY_TEXT));
     GIVES(HCS_E_SYSTEM_ALREADY_STOPPED, hcs(HcsTerminateComputeSystem, system, NULL, NULL));
+    THAT(summer_step(&first) == GONE && first.last == DESCRIBED); /* powered on before the slot was found empty */
     OK(HdvTeardownDeviceHost(host));
-    THAT(summer_step(&first) == GONE);
     THAT(event_wait(news.arrived, PATIENCE_MS)); /* UnexpectedExit */
     THAT(!news.graceful && !news.forced);
     system_close(system, &news);
@@ -165,7 +170,7 @@ static void device_that_refuses(void) {
     OK(HdvInitializeDeviceHost(system, &host));
     summer_make(&first, host, &COLD);
     GIVES(E_INVALIDARG, hcs(HcsStartComputeSystem, system, NULL, NULL));
-    THAT(summer_step(&first) == GONE);
+    THAT(summer_step(&first) == GONE && first.last == CONFIGURED);
     OK(HdvTeardownDeviceHost(host));
     system_close(system, &news);
     step("a device that refuses its configuration fails the start");

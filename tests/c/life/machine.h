@@ -4,17 +4,19 @@
 
 #include "summer.h"
 
-#define SLOT(key, configuration)                                                                                    \
-    "\"" key "\": {\"EmulatorId\": \"" SUMMER_TEXT "\", \"HostingModel\": \"External\", \"Configuration\": [" configuration \
-    "]}"
-#define MACHINE(slots)                                                                                              \
-    "{\"Owner\": \"life\", \"SchemaVersion\": {\"Major\": 2, \"Minor\": 3}, \"ShouldTerminateOnLastHandleClosed\": true," \
-    " \"VirtualMachine\": {\"ComputeTopology\": {\"Memory\": {\"SizeInMB\": 64}},"                                  \
+#define SETTINGS(model, configuration)                                           \
+    "{\"EmulatorId\": \"" SUMMER_TEXT "\", \"HostingModel\": \"" model "\"," \
+    " \"Configuration\": [" configuration "]}"
+#define MACHINE(slots)                                                                              \
+    "{\"Owner\": \"life\", \"SchemaVersion\": {\"Major\": 2, \"Minor\": 3},"                         \
+    " \"ShouldTerminateOnLastHandleClosed\": true,"                                                       \
+    " \"VirtualMachine\": {\"ComputeTopology\": {\"Memory\": {\"SizeInMB\": 64}},"                     \
     " \"Devices\": {\"FlexibleIov\": {" slots "}}}}"
-#define ADD(key, configuration)                                                                                     \
-    "{\"ResourcePath\": \"VirtualMachine/Devices/FlexibleIov/" key "\", \"RequestType\": \"Add\","                 \
-    " \"Settings\": {\"EmulatorId\": \"" SUMMER_TEXT "\", \"HostingModel\": \"External\", \"Configuration\": [" configuration \
-    "]}}"
+#define ADDING(key, settings)                                                                             \
+    "{\"ResourcePath\": \"VirtualMachine/Devices/FlexibleIov/" key "\", \"RequestType\": \"Add\","     \
+    " \"Settings\": " settings "}"
+#define SLOT(key, configuration) "\"" key "\": " SETTINGS("External", configuration)
+#define ADD(key, configuration) ADDING(key, SETTINGS("External", configuration))
 
 int contains(PCWSTR text, const char *part);
 HCS_OPERATION operation(void);

@@ -154,6 +154,7 @@ static void CALLBACK summer_teardown(PVOID context) {
         event_close(it->bell);
     }
     lock(&it->lock);
+    it->last = it->step;
     it->step = GONE;
     unlock(&it->lock);
 }

@@ -34,7 +34,7 @@ enum step_of_life { MADE, INITIALIZED, CONFIGURED, DESCRIBED, STARTED, STOPPED, 
 typedef struct {
     lock_t lock;
     HDV_DEVICE handle;
-    enum step_of_life step;
+    enum step_of_life step, last; /* how far it has come; before Teardown */
     UINT32 scale; /* from the slot's Configuration */
     BYTE registers[REG_END];
     UINT32 msi[4]; /* the capability as it reads */
