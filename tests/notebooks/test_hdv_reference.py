@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hdvlab.registers import Bar, Register
 from hdvlab.trace.schema import Kind
 
 from ..conformance import C_NAMES, FUNCTIONS, INCLUDE, TYPES, signature
+from ..core.compute_scaffold import System
 
 PAGE = Path(__file__).parents[2] / "notebooks/hdv-reference.md"
 TEXT = PAGE.read_text("utf-8")
@@ -141,3 +143,33 @@ def test_every_code_that_the_page_speaks_of_is_in_a_table_or_windows_own() -> No
     tables |= set(re.findall(r"`(HCS_E_\w+)` \(`0x", TEXT))
     spoken_of = set(re.findall(r"\b((?:E|ERROR|HCS_E|RPC_E)_[A-Z_]+[A-Z])\b", TEXT))
     assert spoken_of - tables == {"RPC_E_TOO_LATE", "E_PENDING", "ERROR_BUSY"}
+
+
+def test_the_documents_of_the_page_are_real() -> None:
+    machine, refusal = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", TEXT, flags=re.S))
+    with System(machine) as system:
+        assert system.created == (HResult.S_OK, None)
+    assert System({"VirtualMachine": {"Foo": 1}}).created == (HResult.HCS_E_INVALID_JSON, refusal)
+
+
+#: How to get a compute system into a state.
+STATES = {"created": [], "running": ["start"], "paused": ["start", "pause"], "stopped": ["terminate"]}
+CALLS = ("Start", "Pause", "Resume", "ShutDown", "Terminate")
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("state", STATES)
+def test_a_call_on_a_compute_system_is_for_the_states_of_the_table(call: str, state: str) -> None:
+    row = re.search(rf"^\| `Hcs{call}ComputeSystem` \| (.*?) \|", TEXT, flags=re.M)
+    assert row
+    allowed = [one for one in STATES if one != "stopped"] if row[1] == "all but stopped" else [row[1]]
+    with System() as system:
+        for step in STATES[state]:
+            assert system.do(step)[0] == HResult.S_OK
+        hresult, document = system.do(re.sub(r"(?<!^)(?=[A-Z])", "_", call).lower())
+        if state in allowed:
+            assert hresult == HResult.S_OK
+            return
+        stopped = state == "stopped"
+        assert hresult == (HResult.HCS_E_SYSTEM_ALREADY_STOPPED if stopped else HResult.HCS_E_INVALID_STATE)
+        assert f"is {state.capitalize()}" in document["ErrorMessage"]
