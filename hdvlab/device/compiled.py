@@ -139,9 +139,7 @@ class CompiledDevice:
         if self._is_alive():
             hresult = lib.hdvlab_device_end(self._handle)
             if hresult != HResult.E_HANDLE.signed:  # it ended meanwhile
-                check(
-                    hresult, f"unplug {self.type_name}", "this is a callback, or the machine's power is being switched"
-                )
+                check(hresult, f"unplug {self.type_name}", "this is a callback, or the machine's power is being switched")
         self._instance_id = None
         self.join_work()
 

@@ -95,9 +95,7 @@ class RemoteDevice:
     def require_free(self) -> None:
         """StateError if it is plugged in."""
         if self.plugged_in:
-            raise StateError(
-                f"{self.type_name} is plugged in already; serve another one, with an instance id of its own"
-            )
+            raise StateError(f"{self.type_name} is plugged in already; serve another one, with an instance id of its own")
 
     def detach(self, instance_id: uuid.UUID) -> None:
         """End its instance here; its process keeps it and may be plugged in again."""
@@ -106,9 +104,7 @@ class RemoteDevice:
         if self._handle is not None:
             hresult = lib.hdvlab_device_end(self._handle)
             if hresult != HResult.E_HANDLE.signed:  # it has gone meanwhile
-                check(
-                    hresult, f"unplug {self.type_name}", "this is a callback, or the machine's power is being switched"
-                )
+                check(hresult, f"unplug {self.type_name}", "this is a callback, or the machine's power is being switched")
         self._handle = self._as = None
 
     def peek(self, bar: int, offset: int, size: int) -> int:
