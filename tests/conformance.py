@@ -86,6 +86,9 @@ GROUPS = {
 }
 #: Folders of the tests that are watched.
 WATCHED = ("c", "core", "device", "hdv")
+#: What tests/c/machine.h calls the callbacks, in the order of CALLBACKS.
+LETTERS = "ICGSsTRWrw"
+_LETTER = f"[{LETTERS}]"
 _STEPS = {step: page for page, (_, _, step) in CALLBACKS.items()}
 _ACCESSES = list(CALLBACKS)[6:]
 _POWER = list(CALLBACKS)[:6]
@@ -117,6 +120,21 @@ def signature(name: str) -> str:
     )
     found = [match[0] for pattern in patterns for match in re.finditer(pattern, text, flags=re.M)]
     return re.sub(r"\s+", " ", found[0]) if found else ""
+
+
+#: More files of a folder than this are not all named.
+MANY = 6
+_GROUP = {name: heading for heading, names in GROUPS.items() for name in names}
+#: Files that are about the names of a group.
+_ABOUT = {
+    "Device hosts": {"compute system", "fork", "forward", "handle", "leak", "lifecycle", "proxy", "proxy socket"},
+    "Guest memory": {"aperture life", "fork", "forward", "guest memory", "handle", "leak", "memory map", "proxy"},
+    "Interrupts": {"forward", "guest memory", "handle", "interrupt", "lifecycle", "proxy"},
+    "Doorbells": {"compute pause", "doorbell", "forward", "handle", "leak", "proxy", "section"},
+    "Section-backed MMIO": {"compute pause", "doorbell", "forward", "handle", "leak", "proxy", "section"},
+    "Types": {"layout", "lifecycle", "names"},
+    "Callbacks": {"bus", "compute system", "concurrent", "config space", "forward", "lifecycle", "mmio", "proxy"},
+}
 
 
 def concerns(row: int, name: str) -> bool:
@@ -217,9 +235,10 @@ class Conformance:
             "",
             "* **C tests** are files of `tests/c`, run on Linux and, built by mingw-w64, under Wine.",
             "* **Python tests** are files of `tests/core`, `tests/hdv` and `tests/device`; what they call was watched.",
-            "* **Fault tests** are rows of the list of faults that a device host must survive, of those that concern the",
-            "  name: 12 to 20 accesses, 21 to 30 addresses, 31 to 35 interrupts, 35 and 36 doorbells, 37 sections, 39 to",
-            "  41 handles, 42 to 44 order and number, 38 and 45 to 50 connections and processes, 51 to 57 device code.",
+            "* **Fault tests** are rows of the list of faults that a device host must survive, of those that concern",
+            "  the name: 12 to 20 accesses, 21 to 30 addresses, 31 to 35 interrupts, 35 and 36 doorbells, 37 sections,",
+            "  39 to 41 handles, 42 to 44 order and number, 38 and 45 to 50 connections and processes, 51 to 57 what a",
+            "  device's code does wrong.",
             "",
             "What each name means is in [the reference](hdv-reference.md).",
         ]
@@ -241,20 +260,24 @@ class Conformance:
                     ("yes" if _is_exported(name) else "NO") if is_exported else f"`{C_NAMES[name]}`",
                     "yes" if signature(C_NAMES[name]) else "NO",
                     ", ".join(sorted(self.c[name])) or "NONE",
-                    _by_folder(self.python[name]) or "NONE",
+                    _by_folder(name, self.python[name]) or "NONE",
                     *([_ranges(self.faults[name]) or "NONE"] if has_faults else []),
                 ]
                 text.append(f"| {' | '.join(cells)} |")
         return "\n".join(text) + "\n"
 
 
-def _by_folder(places: set[str]) -> str:
-    """``core: doorbell, handle; hdv: names``."""
+def _by_folder(name: str, places: set[str]) -> str:
+    """``**core** doorbell, handle; **hdv** raw device``: of many files in a folder those that are about the name."""
     folders: dict[str, list[str]] = defaultdict(list)
     for place in sorted(places):
-        folder, _, name = place.partition("/")
-        folders[folder].append(name.removeprefix("test_").replace("_", " "))
-    return "; ".join(f"**{folder}** {', '.join(names)}" for folder, names in folders.items())
+        folder, _, file = place.partition("/")
+        folders[folder].append(file.removeprefix("test_").replace("_", " "))
+    cells = []
+    for folder, files in folders.items():
+        about = [file for file in files if file in _ABOUT[_GROUP[name]]] if len(files) > MANY else files
+        cells.append(f"**{folder}** {', '.join(about)}" + (" and more" if about != files else ""))
+    return "; ".join(cells)
 
 
 def _ranges(rows: set[int]) -> str:
@@ -283,6 +306,12 @@ def _loaded() -> str:
     return found[0]
 
 
+def _noted(body: str) -> set[str]:
+    """Letters of the callbacks that a C test looks for among those that came."""
+    letters = re.findall(rf"times\([^()]*, '({_LETTER})'\)", body)
+    return set("".join([*letters, *re.findall(rf"(?:calls|lifecycle\([^()]*\)), \"({_LETTER}+)\"", body)]))
+
+
 def _c_tests() -> dict[str, tuple[str, set[str]]]:
     """C test to its file and the names in its body."""
     tests: dict[str, tuple[str, set[str]]] = {}
@@ -290,7 +319,7 @@ def _c_tests() -> dict[str, tuple[str, set[str]]]:
         text = re.sub(r"/\*.*?\*/", "", path.read_text("utf-8"), flags=re.S)
         for match in re.finditer(r"^TEST\((\w+)\)\s*\{(.*?)^\}", text, flags=re.M | re.S):
             names = {page for page, name in C_NAMES.items() if re.search(rf"\b{name}\b", match[2])}
-            names |= {page for page, (_, member, _) in CALLBACKS.items() if re.search(rf"\b{member}\b", match[2])}
+            names |= {page for page, letter in zip(CALLBACKS, LETTERS, strict=True) if letter in _noted(match[2])}
             tests[match[1]] = (path.stem.removeprefix("test_").replace("_", " "), names)
     return tests
 

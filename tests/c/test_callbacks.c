@@ -188,3 +188,44 @@ TEST(an_access_waits_for_a_busy_device_no_longer_than_it_says) {
     object_close(inside);
     object_close(leave);
 }
+
+TEST(each_slot_of_the_table_is_called_with_its_own_context) {
+    struct machine machine;
+    struct noting_device other;
+    const HDV_DEVICE_TYPE type = HdvDeviceTypePCI;
+    const HDV_PCI_INTERFACE_VERSION version = HdvPciDeviceInterfaceVersion1;
+    HDV_PCI_DEVICE_INTERFACE table;
+    machine_open(&machine, NULL);
+    device_default(&other);
+    device_table(&table);
+    EQUAL(table.Version, version);
+    GIVES(HdvCreateDeviceInstance(machine.host, type, &test_class, &other_instance, &table, &other, &other.handle), S_OK);
+    GIVES(hdvlab_system_add_slot(machine.system, 1, &test_class, &other_instance, 0, NULL), S_OK);
+    GIVES(machine_start(&machine), S_OK);
+    CHECK(!strcmp(lifecycle(&other), "ICGS"));
+    const UINT32 merging = times(&machine.device, 'R'); /* what the machine read to merge narrow writes */
+    EQUAL(config_read(&machine, 0x40, 4), 0);
+    GIVES(guest_write(&machine, PLACE + 8, 4, 5), S_OK);
+    EQUAL(guest_read(&machine, PLACE + 8, 4), 5);
+    EQUAL(times(&machine.device, 'R'), merging + 1);
+    CHECK(times(&machine.device, 'W') > 0);
+    EQUAL(times(&machine.device, 'w'), 1);
+    EQUAL(times(&machine.device, 'r'), 1);
+    CHECK(!strcmp(lifecycle(&other), other.calls)); /* nothing of that was the other's */
+    machine_close(&machine);
+    CHECK(!strcmp(lifecycle(&other), "ICGSsT"));
+}
+
+TEST(the_guest_is_told_who_the_device_is_by_get_details_and_not_by_its_config_space) {
+    struct machine machine;
+    machine_open(&machine, NULL);
+    const HDV_PCI_PNP_ID id = {0x1111, 0x2222, 3, 4, 5, 6, 0x7777, 0x8888};
+    machine.device.pnp_id = id;
+    GIVES(machine_start(&machine), S_OK);
+    const UINT32 before = times(&machine.device, 'R');
+    EQUAL(config_read(&machine, 0x00, 4), 0x22221111);
+    EQUAL(config_read(&machine, 0x08, 4), 0x06050403);
+    EQUAL(config_read(&machine, 0x2C, 4), 0x88887777);
+    EQUAL(times(&machine.device, 'R'), before);
+    machine_close(&machine);
+}

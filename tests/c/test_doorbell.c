@@ -1,4 +1,4 @@
-/* HdvRegisterDoorbell, HdvUnregisterDoorbell. */
+/* HdvRegisterDoorbell, HdvUnregisterDoorbell, HdvRegisterDoorbellPage, HdvUnregisterDoorbellPage. */
 #include "machine.h"
 
 #define ANY_VALUE ((UINT64)(INT64)HDV_DOORBELL_FLAG_TRIGGER_ANY_VALUE) /* with its sign extended, as compilers do */
@@ -124,6 +124,51 @@ TEST(an_event_that_is_signalled_already_holds_nobody_up) {
         GIVES(guest_write(&machine, PLACE, 4, 1), S_OK);
     CHECK(event_take(event));
     CHECK(!event_take(event));
+    machine_close(&machine);
+    object_close(event);
+}
+
+TEST(a_doorbell_of_a_page_takes_every_write_to_it_that_no_other_takes) {
+    struct machine machine;
+    HANDLE page = event_make(), place = event_make();
+    machine_open(&machine, NULL);
+    GIVES(machine_start(&machine), S_OK);
+    HDV_DEVICE device = machine.device.handle;
+    GIVES(HdvRegisterDoorbellPage(device, HDV_PCI_BAR0, 0, page), S_OK);
+    GIVES(ring(&machine, 0x20, 7, 0, place), S_OK);
+    for (UINT32 size = 1; size <= 8; size *= 2) {
+        GIVES(guest_write(&machine, PLACE + PAGE - size, size, size), S_OK);
+        CHECK(event_take(page) && !event_take(place));
+    }
+    GIVES(guest_write(&machine, PLACE + 0x20, 4, 7), S_OK);
+    CHECK(event_take(place) && !event_take(page));
+    GIVES(guest_write(&machine, PLACE + 0x20, 4, 8), S_OK);
+    CHECK(event_take(page) && !event_take(place));
+    EQUAL(times(&machine.device, 'w'), 0);
+    GIVES(HdvUnregisterDoorbellPage(device, HDV_PCI_BAR0, 0), S_OK);
+    GIVES(guest_write(&machine, PLACE, 4, 1), S_OK);
+    EQUAL(times(&machine.device, 'w'), 1);
+    CHECK(!event_take(page));
+    machine_close(&machine);
+    object_close(page);
+    object_close(place);
+}
+
+TEST(a_page_has_one_doorbell_and_lies_in_its_bar) {
+    struct machine machine;
+    HANDLE event = event_make();
+    machine_open(&machine, NULL);
+    GIVES(machine_start(&machine), S_OK);
+    HDV_DEVICE device = machine.device.handle;
+    GIVES(HdvRegisterDoorbellPage(device, HDV_PCI_BAR0, 1, event), E_INVALIDARG);
+    GIVES(HdvRegisterDoorbellPage(device, HDV_PCI_BAR0, UINT64_MAX, event), E_INVALIDARG);
+    GIVES(HdvRegisterDoorbellPage(device, (HDV_PCI_BAR_SELECTOR)6, 0, event), E_INVALIDARG);
+    GIVES(HdvRegisterDoorbellPage(device, HDV_PCI_BAR0, 0, event), S_OK);
+    GIVES(HdvRegisterDoorbellPage(device, HDV_PCI_BAR0, 0, event), HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS));
+    GIVES(HdvUnregisterDoorbellPage(device, HDV_PCI_BAR0, UINT64_MAX), HRESULT_FROM_WIN32(ERROR_NOT_FOUND));
+    GIVES(HdvUnregisterDoorbellPage(device, HDV_PCI_BAR0, 0), S_OK);
+    GIVES(HdvUnregisterDoorbellPage(device, HDV_PCI_BAR0, 0), HRESULT_FROM_WIN32(ERROR_NOT_FOUND));
+    GIVES(HdvRegisterDoorbellPage(NULL, HDV_PCI_BAR0, 0, event), E_HANDLE);
     machine_close(&machine);
     object_close(event);
 }

@@ -123,7 +123,6 @@ GOOD: dict[str, Callable[[], Any]] = {
     "DWORD": lambda: 0,
     "PCWSTR": lambda: wide("{}"),
     "PWSTR *": lambda: ffi.new("uint16_t **"),
-    "GUID *": lambda: ffi.new("GUID *"),
     "const SECURITY_DESCRIPTOR *": lambda: ffi.NULL,
     "HCS_EVENT_OPTIONS": lambda: 0,
     "HCS_OPERATION_COMPLETION": lambda: ffi.NULL,

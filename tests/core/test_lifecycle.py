@@ -110,6 +110,22 @@ def test_a_step_that_answers_pending_has_failed_and_leaves_no_pending_row(
     assert HResult.E_PENDING not in {row["status"] for row in recording.rows()}
 
 
+def test_all_devices_are_asked_before_the_first_starts_and_stopped_before_the_first_is_torn_down(
+    machine: Machine,
+) -> None:
+    order: list[str] = []
+    for slot in (0, 1):
+        device = machine.create(CallbackDevice())
+        for step in (*BEGINNING, "stop", "teardown"):
+            device.during[step] = lambda name=f"{step} {slot}": order.append(name)  # type: ignore[misc]
+        machine.add_slot(device, slot)
+    assert machine.start() == S_OK
+    assert order == [f"{step} {slot}" for slot in (0, 1) for step in BEGINNING[:3]] + ["start 0", "start 1"]
+    order.clear()
+    assert machine.stop() == S_OK
+    assert order == ["stop 0", "stop 1", "teardown 0", "teardown 1"]
+
+
 @pytest.mark.parametrize("step", BEGINNING)
 @pytest.mark.parametrize("is_hot", [False, True])
 def test_a_success_code_of_a_step_is_in_its_row_and_the_operation_says_ok(

@@ -191,6 +191,22 @@ def test_the_second_host_for_a_vm_in_one_process_is_refused(machine: Machine, ho
     assert other.references == 1
 
 
+@pytest.mark.fault(43)
+def test_hosts_that_come_and_go_leave_the_machine_as_it_was(machine: Machine) -> None:
+    support, vm_id, out = Support(machine), uuid.uuid4(), ffi.new("void **")
+    for flags in (0, 1) * 50:
+        assert code(lib.HdvInitializeDeviceHostForProxyEx(guid(vm_id), support.object, flags, out)) == S_OK
+        host = out[0]
+        for call in (
+            lib.HdvInitializeDeviceHostForProxy(guid(vm_id), support.object, out),
+            lib.HdvInitializeDeviceHostForProxyEx(guid(vm_id), support.object, flags, out),
+        ):
+            assert code(call) == 0xC0370030
+        assert code(lib.HdvTeardownDeviceHost(host)) == S_OK
+        assert code(lib.HdvTeardownDeviceHost(host)) == HResult.E_HANDLE
+        assert support.references == 1
+
+
 def test_what_registering_fails_with_is_what_the_call_fails_with(machine: Machine) -> None:
     refusing = Support(machine, refuse=HResult.E_ACCESSDENIED)
     ProxyHost(refusing.object, expect=HResult.E_ACCESSDENIED)

@@ -126,3 +126,18 @@ def test_the_structures_have_cs_sizes_and_the_interface_its_slots() -> None:
     assert list(inspect.signature(hdv.HDV_PCI_DEVICE_INTERFACE).parameters) == fields
     pnp: list[Any] = [name for name, _ in ffi.typeof("HDV_PCI_PNP_ID").fields]
     assert list(inspect.signature(hdv.HDV_PCI_PNP_ID).parameters) == pnp
+
+
+@pytest.mark.parametrize(
+    ("enum", "names"),
+    [
+        (hdv.HDV_DEVICE_TYPE, ["HdvDeviceTypeUndefined", "HdvDeviceTypePCI"]),
+        (hdv.HDV_PCI_INTERFACE_VERSION, ["HdvPciDeviceInterfaceVersionInvalid", "HdvPciDeviceInterfaceVersion1"]),
+        (hdv.HDV_PCI_BAR_SELECTOR, [f"HDV_PCI_BAR{number}" for number in range(6)]),
+    ],
+)
+def test_an_enumeration_has_its_members_and_takes_no_other_number(enum: Any, names: list[str]) -> None:
+    assert [enum(number) for number in range(len(names))] == [getattr(hdv, name) for name in names]
+    for number in (-1, len(names)):
+        with pytest.raises(ValueError, match="is not a valid"):
+            enum(number)

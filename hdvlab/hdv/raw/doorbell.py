@@ -39,7 +39,8 @@ def HdvRegisterDoorbell(
 ) -> None:
     """Let guest writes to a place signal an event; such a write reaches no callback, its value is thrown away.
 
-    Several doorbells may sit on one offset with different values or sizes. Any thread, from Start's return to Stop.
+    Several doorbells may sit on one offset with different values or sizes. Any thread, from HdvCreateDeviceInstance to
+    Stop; it rings while the device runs.
 
     Parameters
     ----------
@@ -59,17 +60,18 @@ def HdvRegisterDoorbell(
     Raises
     ------
     HdvError
-        Registered already (``ERROR_ALREADY_EXISTS``), too many (``ERROR_NOT_ENOUGH_QUOTA``).
+        Registered already (``ERROR_ALREADY_EXISTS``), too many (``ERROR_NOT_ENOUGH_QUOTA``), a host for a proxy
+        (``E_ACCESSDENIED``).
     AccessError
         Outside the BAR, a size or value that cannot be (``E_INVALIDARG``).
     StateError
-        The device does not run (``ERROR_INVALID_STATE``).
+        The device has been stopped (``ERROR_INVALID_STATE``).
     HandleError
         Not a live device, or no event (``E_HANDLE``).
 
     Notes
     -----
-    HDV API, HdvRegisterDoorbell. Windows: the event is a Win32 event; denied on a proxied host.
+    HDV API, HdvRegisterDoorbell. Windows: the event is a Win32 event, to be kept open.
     """
     key = _key(requestor, BarIndex, BarOffset, TriggerValue, Flags)
     event = descriptor(DoorbellEvent, "DoorbellEvent")

@@ -24,7 +24,8 @@ def HdvCreateSectionBackedMmioRange(
 ) -> None:
     """Back pages of a BAR with memory: guest accesses there reach it and call nobody. A ``section_map`` row.
 
-    From Start on, also while the guest runs; a guest that runs may see some of the pages before others.
+    From Start on, also while the guest runs: each of its accesses sees the range, or does not. On Windows it is not
+    atomic for a guest that runs.
 
     Parameters
     ----------
