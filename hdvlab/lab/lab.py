@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from hdvlab.device import Device, Fault, Pluggable, RemoteDevice
+from hdvlab.device import CompiledDevice, Device, Fault, Pluggable, RemoteDevice
 from hdvlab.errors import BackendError, HdvError, HResult, StateError, TraceError, TraceLossWarning, UsageError
 from hdvlab.guest import Guest, Program
 from hdvlab.hdv import Broker, RemoteHost
@@ -38,6 +38,7 @@ _OUTCOMES = {
     "SetConfiguration": "the device stays off",
     "Start": "the device stays off",
 }
+_MADE_OF: dict[type, str] = {CompiledDevice: "'./device.so'", RemoteDevice: "Blink"}
 _FIRST_SLOT = 1  # slot 0 is where a real machine has its host bridge
 
 _P = ParamSpec("_P")
@@ -184,6 +185,8 @@ class Lab:
         if isinstance(configuration, str) or not all(isinstance(one, str) and "\0" not in one for one in configuration):
             raise UsageError(f"configuration is a list of texts: ['key=value', ...], not {configuration!r}")
         if isinstance(device, type):
+            if (given := _MADE_OF.get(device)) is not None:
+                raise UsageError(f"{device.__name__} is to be made first: lab.plug({device.__name__}({given}))")
             if not issubclass(device, Device):
                 raise UsageError(f"{device.__name__} is no device; derive it from hdvlab.Device")
             device = device()
