@@ -431,10 +431,19 @@ class Lab:
             self._tell(f"{what} does not answer; the guest reads all ones until it does", HResult.ERROR_TIMEOUT)
         elif host.state == "ended" and host.reason != HResult.S_OK:
             self._tell(f"{what} is gone; the guest reads all ones of its devices. Plug them again", host.reason)
+        elif host.state == "ended" and (left := self._left_by_hosts()):
+            text = f"{what} has ended; the guest reads all ones of {', '.join(left)}. Serve it again and plug it again"
+            self._tell(text, HResult.HCS_E_SERVICE_DISCONNECT)
         elif host.state == "up" and host not in self._known_hosts:
             self._known_hosts.add(host)
             with contextlib.suppress(HdvError):
                 self.mark(f"{what} has come")
+
+    def _left_by_hosts(self) -> list[str]:
+        """Devices in slots of the machine that is on, whose hosts have taken them away."""
+        if self._power is None:
+            return []
+        return [one.name for one in list(self) if isinstance(one.device, RemoteDevice) and not one.device.plugged_in]
 
     def _tell(self, text: str, hresult: int) -> None:
         error = BackendError(text, hresult)
