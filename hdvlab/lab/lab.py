@@ -424,6 +424,11 @@ class Lab:
         broker.listen()
         return broker
 
+    @property
+    def brokers(self) -> list[Broker]:
+        """Those that listen; ``broker.hosts`` are the processes that came."""
+        return [] if self._power is None else [one for one in self._power.brokers if one.listening]
+
     def _host_changed(self, host: RemoteHost) -> None:
         """On the broker's thread: the person is told."""
         what = f"the device host in process {host.process_id}"
