@@ -31,7 +31,8 @@ class Status:
     """How a lab stands.
 
     ``rows``, ``pending`` (accesses being served), ``lost`` and ``faults`` are counts; ``recording`` says whether rows
-    are still taken, ``trace`` where they go; ``runs`` is the named runs and loaded traces with their rows.
+    are still taken, ``trace`` where they go; ``brokers`` is the sockets where processes with devices come, with those
+    that are there; ``runs`` is the named runs and loaded traces with their rows.
     """
 
     exists: bool = False
@@ -43,6 +44,7 @@ class Status:
     faults: int = 0
     recording: str = ""
     trace: str = ""
+    brokers: tuple[str, ...] = ()
     runs: dict[str, int] = field(default_factory=dict)
     verbs: tuple[tuple[str, str], ...] = ()
 
@@ -51,6 +53,7 @@ class Status:
         for device in self.devices:
             lines.append((device.name, f"{device.address}  {device.ids}  {device.class_name}"))
             lines += [("", bar) for bar in device.bars]
+        lines += [("broker" if not number else "", text) for number, text in enumerate(self.brokers)]
         if self.exists:
             lines.append(("trace", f"{self._counts()}; {self.recording}"))
             lines.append(("", self.trace))
@@ -114,20 +117,24 @@ def status(lab: Lab | None) -> Status:
         faults=len(lab.faults),
         recording=recording,
         trace=str(lab.trace.path),
+        brokers=tuple(repr(broker)[1:-1].removeprefix("broker ") for broker in lab.brokers),
         runs={name: len(run) for name, run in lab.runs.items()},
     )
 
 
 def _device(one: Plugged) -> DeviceStatus:
+    from hdvlab.device import RemoteDevice
+
     bars = []
     for index, bar in one.bars.items():
         placed = one.function.bars.get(index) if one.function is not None else None
         where = f"at {placed.address:#x}" if placed is not None else "not placed"
         bars.append(f"bar{index} {where}, {_size(bar.bar_size)}, {count(len(bar.map), 'register')}")
     device = one.device
-    return DeviceStatus(
-        one.name, one.address, f"{device.vendor_id:04x}:{device.device_id:04x}", device.type_name, tuple(bars)
-    )
+    what = device.type_name
+    if isinstance(device, RemoteDevice):
+        what += ", in another process" if device.plugged_in else ", its process has taken it away"
+    return DeviceStatus(one.name, one.address, f"{device.vendor_id:04x}:{device.device_id:04x}", what, tuple(bars))
 
 
 def _size(size: int) -> str:

@@ -207,7 +207,10 @@ class Device:
             memory.write_guest_memory(device, address, data)
 
     def aperture(self, address: int, size: int, write_protected: bool = False) -> Aperture:
-        """A live window on guest RAM; see :class:`hdvlab.hdv.Aperture`. Closed with the device."""
+        """A live window on guest RAM; see :class:`hdvlab.hdv.Aperture`. Closed with the device.
+
+        In a process apart from its machine accesses reach the pages directly, and only the mapping is a row.
+        """
         device = self._running("aperture")
         return self._keep(Aperture(device, address, size, write_protected, elsewhere=self._restricted))
 
@@ -290,6 +293,10 @@ class Device:
             if not bars:
                 raise AccessError(f"doorbell: {place!r} is in none of {self._name}'s BARs")
             bar, place = bars[0], place.offset
+        elif not hasattr(place, "__index__"):
+            raise AccessError(
+                f"doorbell: {place!r:.40} is no register and no offset; give type(self).bar0.TAIL, or 0x10"
+            )
         return self._keep(Doorbell(self._running("doorbell"), bar, place, value, size))
 
     def section(
@@ -316,12 +323,17 @@ class Device:
 
         Rows it leads to carry the access that is being served now as their ``cause``.
         """
-        return self._powered("after").after(seconds, function, arguments)
+        right = hasattr(seconds, "__float__") and float(seconds) <= threading.TIMEOUT_MAX and callable(function)
+        if not right:  # in the timer's thread nobody would be told
+            raise AccessError(f"after({seconds!r:.40}, {function!r:.40}): it takes seconds, and what to call then")
+        return self._powered("after").after(float(seconds), function, arguments)
 
     def spawn(self, function: Callable[..., Any], *arguments: Any) -> threading.Thread:
         """Call ``function(*arguments)`` in a thread of its own. Touch registers ``with self.lock``; end when
         :attr:`stopping` is set. Rows it leads to carry the access that is being served now as their ``cause``.
         """
+        if not callable(function):
+            raise AccessError(f"spawn({function!r:.40}): it takes what to call, without calling it")
         return self._powered("spawn").spawn(function, arguments)
 
     @property

@@ -16,7 +16,7 @@ from hdvlab.device.description import DeviceDescription
 from hdvlab.device.device import Device
 from hdvlab.device.fault import Fault
 from hdvlab.device.pluggable import CannotPeekError
-from hdvlab.errors import HdvError, HResult, StateError, check
+from hdvlab.errors import HdvError, HResult, StateError, UsageError, check
 from hdvlab.hdv import DeviceHost, ProxyDeviceHost
 from hdvlab.hdv.structures import guid
 
@@ -29,6 +29,18 @@ _attached: weakref.WeakSet[RemoteDevice] = weakref.WeakSet()
 
 #: For each machine's host: what was unplugged from it, and when. Its process is about to offer it again.
 _given_back: weakref.WeakKeyDictionary[DeviceHost, dict[uuid.UUID, float]] = weakref.WeakKeyDictionary()
+
+
+def _device_class(value: Any) -> type[Device]:
+    if isinstance(value, type) and issubclass(value, Device) and value is not Device:
+        return value
+    raise UsageError(f"{value!r:.60} is no class of devices; give one that is derived from hdvlab.Device")
+
+
+def _instance_id(given: uuid.UUID | None, cls: type[Device]) -> uuid.UUID:
+    if given is not None and not isinstance(given, uuid.UUID):
+        raise UsageError(f"instance_id is {given!r:.60}; it is a uuid.UUID, the same on both sides")
+    return given or default_instance_id(cls)
 
 
 def default_instance_id(cls: type[Device]) -> uuid.UUID:
@@ -63,9 +75,10 @@ def serve(
     ready : callable
         Called once the machine can plug it in.
     """
+    cls = _device_class(device if isinstance(device, type) else type(device))
+    instance_id = _instance_id(instance_id, cls)
     one = device() if isinstance(device, type) else device
-    instance_id = instance_id or default_instance_id(type(one))
-    name = type(one).__name__.lower()
+    name = cls.__name__.lower()
     with ProxyDeviceHost(path) as host:
         one.attach(host, instance_id, name, _print_fault)
         ready()
@@ -95,11 +108,12 @@ class RemoteDevice:
     """
 
     def __init__(self, cls: type[Device], instance_id: uuid.UUID | None = None) -> None:
+        cls = _device_class(cls)
         self.description: DeviceDescription = cls.description
         self.type_name = cls.__name__
         self.class_id = cls.class_id
         self.vendor_id, self.device_id = cls.vendor_id, cls.device_id
-        self.instance_id = instance_id or default_instance_id(cls)
+        self.instance_id = _instance_id(instance_id, cls)
         #: What failed in its code is told in its own process; here it is the status of the rows.
         self.faults: list[Fault] = []
         self._handle: Any = None

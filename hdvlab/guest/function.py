@@ -19,11 +19,15 @@ from hdvlab.registers import RegisterMap
 from hdvlab.trace.schema import Origin
 
 _WHY = {
-    HResult.ERROR_NOACCESS: "nothing decodes that address: memory decode (COMMAND bit 1) is off or the BAR not placed",
+    HResult.ERROR_NOACCESS: "nothing decodes that address: memory decode (COMMAND bit 1) is off, the BAR is not placed, "
+    "or what was there is gone: the device, or the end of a section's file",
     HResult.ERROR_NOT_FOUND: "no register claims that offset",
     HResult.E_ACCESSDENIED: "the register is read-only, so the write was dropped",
     HResult.E_INVALIDARG: "the register does not take accesses of that size or place",
     HResult.ERROR_INVALID_STATE: "the device is not running, or this is its own handler",
+    HResult.ERROR_TIMEOUT: "its process does not answer within the broker's budget",
+    HResult.HCS_E_SERVICE_DISCONNECT: "its process is gone; serve it again there, then plug it in again here",
+    HResult.HCS_E_PROTOCOL_ERROR: "its process was cut off, because it sent what is no message",
 }
 
 

@@ -32,7 +32,7 @@ def _check(hresult: int, operation: str) -> None:
     check(hresult, operation, _ADVICE.get(code, ""))
 
 
-def _numbers(**given: Any) -> tuple[int, ...]:
+def numbers(**given: Any) -> tuple[int, ...]:
     """Integers, before anything else is done with them; numpy's are taken."""
     for name, value in given.items():
         if not hasattr(value, "__index__"):
@@ -58,7 +58,7 @@ def read_guest_memory(device: Any, address: int, size: int) -> bytes:
     StateError
         The machine is not running (``ERROR_INVALID_STATE``).
     """
-    address, size = _numbers(address=address, size=size)
+    address, size = numbers(address=address, size=size)
     operation = f"HdvReadGuestMemory {address:#x}+{size:#x}"
     _range_check(address, size, operation)
     buffer = _room("uint8_t[]", max(size, 1))
@@ -69,7 +69,7 @@ def read_guest_memory(device: Any, address: int, size: int) -> bytes:
 def write_guest_memory(device: Any, address: int, data: bytes | bytearray | memoryview) -> None:
     """Copy ``data`` to guest RAM at guest-physical ``address``; all or nothing. Errors as for reads."""
     size = memoryview(data).nbytes  # len() counts items, which need not be bytes
-    (address,) = _numbers(address=address)
+    (address,) = numbers(address=address)
     operation = f"HdvWriteGuestMemory {address:#x}+{size:#x}"
     _range_check(address, size, operation)
     _check(lib.HdvWriteGuestMemory(device, address, size, ffi.from_buffer("uint8_t[]", data)), operation)
@@ -83,7 +83,7 @@ def deliver_guest_interrupt(device: Any, address: int, data: int) -> None:
     GuestMemoryError
         Outside the interrupt window 0xfee00000–0xfeefffff (``ERROR_NOACCESS``), bus mastering off.
     """
-    address, data = _numbers(address=address, data=data)
+    address, data = numbers(address=address, data=data)
     operation = f"HdvDeliverGuestInterrupt {address:#x}={data:#x}"
     _range_check(address, 4, operation)
     _check(lib.HdvDeliverGuestInterrupt(device, address, data & 0xFFFFFFFF), operation)
@@ -91,11 +91,14 @@ def deliver_guest_interrupt(device: Any, address: int, data: int) -> None:
 
 def map_aperture(device: Any, address: int, size: int, write_protected: bool) -> Any:
     """Map guest RAM; returns its address (cffi ``void *``). See :class:`Aperture`."""
-    address, size = _numbers(address=address, size=size)
+    address, size = numbers(address=address, size=size)
     operation = f"HdvCreateGuestMemoryAperture {address:#x}+{size:#x}"
     _range_check(address, size, operation)
     mapped = ffi.new("void **")
-    _check(lib.HdvCreateGuestMemoryAperture(device, address, size, bool(write_protected), mapped), operation)
+    hresult = lib.HdvCreateGuestMemoryAperture(device, address, size, bool(write_protected), mapped)
+    if hresult < 0 and not size:
+        check(hresult, operation, "an aperture has at least 1 byte")
+    _check(hresult, operation)
     return mapped[0]
 
 

@@ -14,6 +14,7 @@ from hdvlab._core import ffi, lib
 from hdvlab.errors import AccessError, BackendError, GuestMemoryError, HResult, check
 from hdvlab.hdv.host import DeviceHost
 from hdvlab.hdv.memory import _check as check_memory
+from hdvlab.hdv.memory import numbers
 from hdvlab.hdv.structures import guid
 
 #: How long one look for Ctrl-C is apart from the next while a process waits for its machine to go, milliseconds.
@@ -126,11 +127,12 @@ def _through_aperture(device: Any, address: int, size: int, operation: str, data
 
 def read_through_aperture(device: Any, address: int, size: int) -> bytes:
     """As :func:`hdvlab.hdv.read_guest_memory`, for a device of a restricted host; the rows are an aperture's."""
+    address, size = numbers(address=address, size=size)
     return _through_aperture(device, address, size, f"HdvCreateGuestMemoryAperture {address:#x}+{size:#x}")
 
 
 def write_through_aperture(device: Any, address: int, data: bytes | bytearray | memoryview) -> None:
     """As :func:`hdvlab.hdv.write_guest_memory`, for a device of a restricted host; the rows are an aperture's."""
-    size = memoryview(data).nbytes
+    size, (address,) = memoryview(data).nbytes, numbers(address=address)
     operation = f"HdvCreateGuestMemoryAperture {address:#x}+{size:#x}"
     _through_aperture(device, address, size, operation, ffi.from_buffer("uint8_t[]", data))

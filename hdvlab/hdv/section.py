@@ -14,6 +14,7 @@ from typing import Any
 from hdvlab._core import ffi, lib
 from hdvlab.errors import AccessError, HResult, StateError, check
 from hdvlab.hdv.constants import PAGE_SIZE, MmioMappingFlags
+from hdvlab.hdv.memory import numbers
 
 _ADVICE: dict[int, str] = {
     HResult.ERROR_INVALID_STATE: "the device is not running; map sections in start() or later",
@@ -38,11 +39,11 @@ def _fresh(size: int) -> int:
 
 def _own_file(file: Any, offset: int, size: int) -> tuple[int, int]:
     """A duplicate of the user's descriptor, and the offset, once they fit."""
-    given = file if isinstance(file, int) else file.fileno()
     try:
+        given = file if isinstance(file, int) else file.fileno()
         status = os.fstat(given)
-    except (OSError, OverflowError):
-        raise AccessError(f"{file!r} is no open file") from None
+    except (OSError, OverflowError, ValueError, AttributeError, TypeError):
+        raise AccessError(f"{file!r:.60} is no open file; give a memfd, or open(path, 'r+b')") from None
     if not stat.S_ISREG(status.st_mode):
         raise AccessError(f"{file!r} is no file that can be memory; give a memfd or an ordinary file")
     if offset % PAGE_SIZE or offset < 0 or offset + size > status.st_size:
@@ -109,6 +110,9 @@ class Section:
     ) -> None:
         self._open = False
         self._fd = -1
+        bar, offset, size, file_offset = numbers(bar=bar, offset=offset, size=size, file_offset=file_offset)
+        if share is not None and not isinstance(share, Section):
+            raise AccessError(f"share is {share!r:.60}; it is a Section of this or another device")
         if offset % PAGE_SIZE or size % PAGE_SIZE or offset < 0 or size <= 0:
             raise AccessError(f"a section is whole pages of {PAGE_SIZE} bytes, not {offset:#x}+{size:#x}")
         self.size = size

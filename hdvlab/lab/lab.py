@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from hdvlab.device import Device, Fault, Pluggable, RemoteDevice
+from hdvlab.device import CompiledDevice, Device, Fault, Pluggable, RemoteDevice
 from hdvlab.errors import BackendError, HdvError, HResult, StateError, TraceError, TraceLossWarning, UsageError
 from hdvlab.guest import Guest, Program
 from hdvlab.hdv import Broker, RemoteHost
@@ -38,6 +38,7 @@ _OUTCOMES = {
     "SetConfiguration": "the device stays off",
     "Start": "the device stays off",
 }
+_MADE_OF: dict[type, str] = {CompiledDevice: "'./device.so'", RemoteDevice: "Blink"}
 _FIRST_SLOT = 1  # slot 0 is where a real machine has its host bridge
 
 _P = ParamSpec("_P")
@@ -184,6 +185,8 @@ class Lab:
         if isinstance(configuration, str) or not all(isinstance(one, str) and "\0" not in one for one in configuration):
             raise UsageError(f"configuration is a list of texts: ['key=value', ...], not {configuration!r}")
         if isinstance(device, type):
+            if (given := _MADE_OF.get(device)) is not None:
+                raise UsageError(f"{device.__name__} is to be made first: lab.plug({device.__name__}({given}))")
             if not issubclass(device, Device):
                 raise UsageError(f"{device.__name__} is no device; derive it from hdvlab.Device")
             device = device()
@@ -421,6 +424,11 @@ class Lab:
         broker.listen()
         return broker
 
+    @property
+    def brokers(self) -> list[Broker]:
+        """Those that listen; ``broker.hosts`` are the processes that came."""
+        return [] if self._power is None else [one for one in self._power.brokers if one.listening]
+
     def _host_changed(self, host: RemoteHost) -> None:
         """On the broker's thread: the person is told."""
         what = f"the device host in process {host.process_id}"
@@ -428,10 +436,19 @@ class Lab:
             self._tell(f"{what} does not answer; the guest reads all ones until it does", HResult.ERROR_TIMEOUT)
         elif host.state == "ended" and host.reason != HResult.S_OK:
             self._tell(f"{what} is gone; the guest reads all ones of its devices. Plug them again", host.reason)
+        elif host.state == "ended" and (left := self._left_by_hosts()):
+            text = f"{what} has ended; the guest reads all ones of {', '.join(left)}. Serve it again and plug it again"
+            self._tell(text, HResult.HCS_E_SERVICE_DISCONNECT)
         elif host.state == "up" and host not in self._known_hosts:
             self._known_hosts.add(host)
             with contextlib.suppress(HdvError):
                 self.mark(f"{what} has come")
+
+    def _left_by_hosts(self) -> list[str]:
+        """Devices in slots of the machine that is on, whose hosts have taken them away."""
+        if self._power is None:
+            return []
+        return [one.name for one in list(self) if isinstance(one.device, RemoteDevice) and not one.device.plugged_in]
 
     def _tell(self, text: str, hresult: int) -> None:
         error = BackendError(text, hresult)

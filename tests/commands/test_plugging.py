@@ -5,7 +5,8 @@ import pytest
 from hdvlab import Device, Lab, commands
 from hdvlab.commands.parser import HelpWanted, verb_parser
 from hdvlab.commands.plugging import library, pluggable
-from hdvlab.errors import UsageError
+from hdvlab.device import RemoteDevice
+from hdvlab.errors import HdvError, UsageError
 
 
 def test_a_name_means_the_persons_class_before_the_librarys(blink: type[Device]) -> None:
@@ -22,6 +23,13 @@ def test_a_device_object_is_plugged_in_under_its_own_name(blink: type[Device]) -
         commands.plug(lab, "left", namespace=names)
         commands.plug(lab, "Right", namespace=names)
         assert (lab["left"].device, lab["right"].device) == (left, right)
+
+
+def test_a_remote_device_is_one_that_can_be_plugged(lab: Lab, blink: type[Device]) -> None:
+    far = RemoteDevice(blink)
+    assert "far" in pluggable({"far": far})
+    with pytest.raises(HdvError, match=r"find far: no process has that device; call lab\.broker"):
+        commands.plug(lab, "far", namespace={"far": far})
 
 
 def test_plugging_a_class_again_swaps_the_device(lab: Lab, blink: type[Device]) -> None:

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import os
+import threading
+from pathlib import Path
+
 import pytest
 
-from hdvlab import Lab, commands
+from hdvlab import Device, Lab, commands
+from hdvlab.device import RemoteDevice, serve
 from hdvlab.errors import StateError, UsageError
+
+from ..labs import PATIENCE, wait_for
 
 
 def test_the_status_tells_devices_bars_and_rows(lab: Lab) -> None:
@@ -76,3 +83,22 @@ def test_there_is_one_current_lab_until_it_is_closed(lab: Lab) -> None:
         commands.close_lab()
     assert commands.existing_lab() is None
     commands.close_lab()
+
+
+def test_the_status_tells_of_brokers_and_devices_elsewhere(blink: type[Device], tmp_path: Path) -> None:
+    ready = threading.Event()
+    with Lab() as lab:
+        assert commands.status(lab).brokers == ()
+        lab.broker(tmp_path / "s", budget=4)
+        assert repr(commands.status(lab)).splitlines()[1] == f"broker   at {tmp_path / 's'}, no device host yet"
+        process = threading.Thread(target=serve, args=(blink, tmp_path / "s"), kwargs={"ready": ready.set})
+        process.start()
+        wait_for(ready)
+        lab.plug(RemoteDevice(blink))
+        text = repr(commands.status(lab))
+        assert "blink    00:01.0  1234:0001  Blink, in another process" in text
+        assert f"broker   at {tmp_path / 's'}, process {os.getpid()} (up)" in text
+        lab.brokers[0].close()
+        assert "Blink, its process has taken it away" in repr(commands.status(lab))
+        assert lab.brokers == []
+        process.join(PATIENCE)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hdvlab import Device, Lab
 from hdvlab._core.where import compile_flags
 from hdvlab.device import CannotPeekError, CompiledDevice, Pluggable
 from hdvlab.device.compiler import CompileError, compile_source, find_compiler
+from hdvlab.device.work import DeviceLock
 from hdvlab.devices.edu import Edu
 from hdvlab.errors import (
     AccessWarning,
@@ -30,6 +32,7 @@ from hdvlab.trace.schema import E_PENDING
 
 from ..c.building import needed
 from ..c_devices import BLINK, blink
+from ..labs import wait_for
 
 
 def mapped(word: str) -> list[str]:
@@ -311,3 +314,26 @@ def test_a_subclass_of_device_is_not_disturbed_by_the_protocol() -> None:
 
     assert Other().type_name == "Other"
     assert issubclass(Other, Device)
+
+
+def test_a_peek_at_a_device_that_does_not_return_says_so(lab: Lab) -> None:
+    plugged = lab.plug(CompiledDevice(blink()))
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with DeviceLock(plugged.handle):
+            held.set()
+            go_on.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        wait_for(held)
+        with pytest.raises(HdvError, match="one of its callbacks does not return"):
+            plugged.peek(0, 0, 4)
+    finally:
+        go_on.set()
+        thread.join()
+    assert plugged.peek(0, 0, 4) == 0
+    with pytest.raises(HdvError, match="no register there"):
+        plugged.peek(0, 8, 4)

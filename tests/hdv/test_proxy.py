@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -113,11 +114,30 @@ def test_a_process_that_dies_is_told_in_the_notebook_and_replaced(
         assert again.bar0.DONE.read() == 0
 
 
+def test_a_process_that_ctrl_c_ends_is_told_though_it_went_in_good_order(
+    lab: Lab, broker: Broker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Process(broker) as process:
+        engine = lab.plug(RemoteDevice(Engine))
+        process.process.send_signal(signal.SIGINT)
+        until(lambda: lab.faults)
+        assert process.host.reason == HResult.S_OK
+        with pytest.warns(match="the device, or the end of a section's file"):
+            assert engine.bar0.DONE.read() == 0xFFFF_FFFF
+    assert "has ended; the guest reads all ones of engine. Serve it again" in capfd.readouterr().err
+    with Process(broker) as process:
+        assert lab.plug(RemoteDevice(Engine)).bar0.DONE.read() == 0
+        lab.unplug("engine")
+        process.process.send_signal(signal.SIGINT)
+        until(lambda: process.host.state == "ended")
+    assert len(lab.faults) == 1, "nobody misses what was unplugged"
+
+
 @pytest.mark.fault(56)
 def test_a_device_that_exits_is_told_as_one_that_was_killed(lab: Lab, broker: Broker) -> None:
     with Process(broker) as process:
         engine = lab.plug(RemoteDevice(Engine))
-        with pytest.warns(match="HCS_E_SERVICE_DISCONNECT"):
+        with pytest.warns(match=r"its process is gone; serve it again there.* \(HCS_E_SERVICE_DISCONNECT\)"):
             engine.bar0.EXIT.write(3)
         until(lambda: not broker.hosts)
         assert process.process.wait(DEADLINE) == 3

@@ -1,16 +1,10 @@
-"""Ctrl-C at every moment of plugging, unplugging and power: whatever it cuts short, the lab can go on.
-
-CPython answers a signal when a Python function begins and when a C function has returned; the profiler's events
-``call`` and ``c_return`` are these moments, so that each can be tried, one after the other, without a clock.
-"""
+"""Ctrl-C at every moment of plugging, unplugging and power: whatever it cuts short, the lab can go on."""
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -22,13 +16,13 @@ from hdvlab.lab import Plugged
 
 from ..c_devices import blink
 from ..labs import PATIENCE, wait_for
+from .moments import pressed_at
 
 #: Whose moments count. What firmware and the trace do in between has none of the lab's state.
 _PLACES = (
     "hdvlab.lab.", "hdvlab.device.device", "hdvlab.device.compiled", "hdvlab.device.remote", "hdvlab.device.work",
     "hdvlab.hdv.", "hdvlab.systems.embedded",
 )  # fmt: skip
-_HARMLESS = {"config_read", "config_write", "__del__"}
 
 
 class Small(Device):
@@ -53,31 +47,8 @@ class Tiny(Device):
         CTRL = Register(0x00, reset=0x10)
 
 
-def _counts(frame: FrameType) -> bool:
-    name = frame.f_globals.get("__name__", "")
-    caller = frame.f_back.f_code.co_name if frame.f_back is not None else ""  # what __del__ raises goes nowhere
-    return name.startswith(_PLACES) and not {frame.f_code.co_name, caller} & _HARMLESS
-
-
 def _pressed_at(moment: int, action: Callable[[], Any]) -> bool:
-    """Do it with Ctrl-C at the given moment; whether it has that many."""
-    left = moment
-
-    def profile(frame: FrameType, event: str, _: Any) -> None:
-        nonlocal left
-        if event in ("call", "c_return") and _counts(frame):
-            left -= 1
-            if left == 0:
-                raise KeyboardInterrupt
-
-    sys.setprofile(profile)
-    try:
-        action()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.setprofile(None)
-    return left <= 0
+    return pressed_at(moment, action, _PLACES)
 
 
 Doing = tuple[Callable[[], Any], Pluggable]

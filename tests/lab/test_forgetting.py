@@ -14,9 +14,12 @@ import pytest
 
 from hdvlab import Lab
 from hdvlab._core import lib
+from hdvlab.device import CompiledDevice
+from hdvlab.device.compiled import _attached
 from hdvlab.errors import HResult, TraceError
 from hdvlab.lab.forgotten import settle
 
+from ..c_devices import blink
 from ..labs import wait_for
 from .blink import Blink
 
@@ -140,3 +143,13 @@ def test_too_many_open_files_are_named_and_nothing_is_left_half_open() -> None:
         Lab()
     assert caught.value.hresult == HResult.ERROR_TOO_MANY_OPEN_FILES == 0x80070000 | errno.EINTR
     assert _held() == before
+
+
+def test_compiled_devices_of_forgotten_labs_are_not_kept() -> None:
+    kept = len(_attached)
+    for _ in range(3):
+        Lab().plug(CompiledDevice(blink()))
+    gc.collect()
+    assert settle()
+    gc.collect()
+    assert len(_attached) == kept
