@@ -83,7 +83,10 @@ class RemoteDevice:
         out = ffi.new("void **")
         self._as = instance_id
         hresult = lib.hdvlab_system_find(host.system, guid(self.class_id), guid(self.instance_id), out)
-        advice = "no process has that device; in its process call hdvlab.device.serve(device, path)"
+        advice = (
+            "no process has that device; in its process call hdvlab.device.serve(device, path), "
+            "and wait for it here with broker.wait_for_host()"
+        )
         check(hresult, f"find {name}", advice if hresult == HResult.ERROR_NOT_FOUND.signed else "")
         self._handle = out[0]
         return self._handle
