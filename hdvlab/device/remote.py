@@ -131,7 +131,8 @@ class RemoteDevice:
                 break
             time.sleep(_LOOK)
         advice = (
-            "no process has that device; call lab.broker(path), and in its process hdvlab.device.serve(device, path)"
+            "no process has that device; call lab.broker(path), in its process hdvlab.device.serve(device, path), "
+            "and wait for it here with broker.wait_for_host()"
         )
         check(hresult, f"find {name}", advice if hresult == HResult.ERROR_NOT_FOUND.signed else "")
         for other in list(_attached):
