@@ -70,6 +70,10 @@ def _declared() -> set[str]:
     return names
 
 
+def test_the_shared_object_is_never_unloaded_from_under_its_threads() -> None:
+    assert "NODELETE" in run(needed("readelf", "binutils"), "-d", LIBRARY)
+
+
 def test_the_shared_object_exports_what_the_headers_declare() -> None:
     assert _of_shared_object() == _declared()
     assert {"HdvInitializeDeviceHost", "hdvlab_embedded_create"} <= _declared()

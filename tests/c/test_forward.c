@@ -1,6 +1,8 @@
 /* hdvlab_forward_create: the library forwards to itself, as to another that has the same functions. */
 #include "machine.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 static const HDVLAB_HDV_FUNCTIONS own = {
@@ -151,3 +153,57 @@ TEST(a_library_that_lacks_functions_is_told_apart_from_one_that_is_none) {
     GIVES(hdvlab_forward_create(NULL, NULL, NULL, &system), E_POINTER);
     GIVES(hdvlab_forward_create(&own, NULL, NULL, NULL), E_POINTER);
 }
+
+/* ---- a host that ends while another thread makes a device ----------------------------------------------------------- */
+
+static struct {
+    HDV_HOST host; /* to be torn down from another thread, while the other library makes the device */
+    pthread_t thread;
+    HRESULT answer, ended;
+    HANDLE over;
+} making;
+
+static void *end_the_host(void *argument) {
+    (void)argument;
+    making.ended = HdvTeardownDeviceHost(making.host);
+    event_signal(making.over);
+    return NULL;
+}
+
+static HRESULT WINAPI create_while_the_host_ends(HDV_HOST host, HDV_DEVICE_TYPE type, const GUID *class_id,
+                                                 const GUID *instance, const VOID *table, VOID *context,
+                                                 HDV_DEVICE *device) {
+    if (pthread_create(&making.thread, NULL, end_the_host, NULL))
+        return E_FAIL;
+    for (int i = 0; i < 1000000 && !event_take(making.over); i++)
+        sched_yield(); /* time enough for one that does not wait */
+    return FAILED(making.answer) ? making.answer
+                                 : HdvCreateDeviceInstance(host, type, class_id, instance, table, context, device);
+}
+
+static void make_while_the_host_ends(HRESULT answer, UINT32 teardowns) {
+    HDVLAB_HDV_FUNCTIONS slow = own;
+    HCS_SYSTEM machine, system;
+    struct noting_device device;
+    slow.HdvCreateDeviceInstance = create_while_the_host_ends;
+    memset(&making, 0, sizeof making);
+    making.answer = answer;
+    making.over = event_make();
+    device_default(&device);
+    GIVES(hdvlab_embedded_create(RAM_BYTES, FALSE, NULL, &machine), S_OK);
+    GIVES(hdvlab_forward_create(&slow, machine, NULL, &system), S_OK);
+    GIVES(HdvInitializeDeviceHost(system, &making.host), S_OK);
+    GIVES(device_create(&device, making.host, &test_instance), answer);
+    pthread_join(making.thread, NULL);
+    GIVES(making.ended, S_OK);
+    EQUAL(times(&device, 'T'), teardowns);
+    GIVES(hdvlab_system_close(system), S_OK);
+    GIVES(hdvlab_system_close(machine), S_OK);
+    object_close(making.over);
+}
+
+TEST(a_device_that_could_not_be_made_while_its_host_ended_has_no_teardown) {
+    make_while_the_host_ends(E_FAIL, 0);
+}
+
+TEST(a_device_that_was_made_while_its_host_ended_has_its_teardown) { make_while_the_host_ends(S_OK, 1); }

@@ -223,3 +223,27 @@ print(machine.ram_read(0x1004, 4)[1][0], flush=True)
         assert (done.stdout, done.returncode) == (b"0\n", -signal.SIGSEGV) or b"SEGV" in done.stderr
     else:
         assert done.stdout == b"0\n5\n"
+
+
+def test_what_was_write_protected_is_so_when_it_is_dead(tmp_path: Path) -> None:
+    program = f"""
+from pathlib import Path
+from hdvlab._core import ffi
+from tests.core.scaffold import CallbackDevice, Machine, Recording
+machine = Machine(Recording(Path({str(tmp_path / "trace")!r})))
+device = machine.running(CallbackDevice())
+window = ffi.cast("uint32_t *", device.aperture(0x1004, 4, True)[1])
+machine.teardown()
+print(window[0], flush=True)
+window[0] = 5
+print("written", flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.stdout == b"0\n"
+    assert done.returncode == -signal.SIGSEGV or b"SEGV" in done.stderr

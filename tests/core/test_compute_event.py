@@ -115,3 +115,26 @@ def test_closing_a_handle_waits_for_its_callback_unless_that_closes_it() -> None
     assert order == ["told", "closed"]
     assert code(lib.HdvTeardownDeviceHost(system.host)) == S_OK
     assert code(lib.hdvlab_system_slot(other, ffi.new("GUID *"), ffi.new("uint32_t *"))) == HResult.E_HANDLE
+
+
+def test_a_callback_is_taken_back_and_its_handle_closed_by_others_while_it_runs() -> None:
+    events, released, inside = Events(), threading.Event(), threading.Event()
+    with running() as system:
+        other = open_system(system.id)[1]
+
+        def wait() -> None:
+            inside.set()
+            happens(released)
+
+        events.during = wait
+        assert events.register(other) == S_OK
+        with Threads() as threads:
+            threads.start(lambda: system.do("terminate"))
+            happens(inside)
+            taking = threads.start(lib.HcsSetComputeSystemCallback, other, 0, ffi.NULL, ffi.NULL)
+            closing = threads.start(lib.HcsCloseComputeSystem, other)
+            for thread in (taking, closing):
+                thread.join(0.1)  # time enough for one that does not wait
+            assert closing.is_alive()
+            released.set()
+        assert len(events.seen) == 1

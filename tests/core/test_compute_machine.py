@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import uuid
+from typing import Any
+
+import pytest
 
 from hdvlab._core import ffi, lib
 from hdvlab.errors import HResult
+from hdvlab.hdv.structures import guid
 
-from .compute_scaffold import System, running
-from .scaffold import S_OK, CallbackDevice, Recording, code, pairs
+from .compute_scaffold import System, document, running
+from .scaffold import CLASS_ID, S_OK, CallbackDevice, Recording, Threads, code, happens, pairs
 
 
 def test_a_system_is_recorded_once_and_before_its_start(recording: Recording) -> None:
@@ -73,3 +78,40 @@ def test_bars_that_do_not_fit_are_refused() -> None:
         assert code(answer) == HResult.ERROR_NOT_ENOUGH_QUOTA
         assert code(lib.hdvlab_guest_place_bars(system.handle, 5, ffi.NULL)) == HResult.ERROR_NOT_FOUND
         assert code(lib.hdvlab_guest_place_bars(system.handle, 32, ffi.NULL)) == HResult.E_INVALIDARG
+
+
+@pytest.mark.parametrize("verb", ["terminate", "close"])
+def test_what_ends_a_system_waits_for_a_slot_that_is_being_changed_past_it(verb: str) -> None:
+    device = CallbackDevice()
+    inside, released = threading.Event(), threading.Event()
+
+    def start() -> None:
+        inside.set()
+        happens(released)
+
+    device.during["start"] = start
+    system = System(document(ShouldTerminateOnLastHandleClosed=True))
+    assert system.do("start") == (S_OK, None)
+    system.plug(device)
+    answers: list[Any] = []
+
+    def plug() -> None:
+        class_id, instance_id = guid(CLASS_ID), guid(device.instance_id)
+        answers.append(code(lib.hdvlab_system_add_slot(system.handle, 0, class_id, instance_id, 0, ffi.NULL)))
+
+    def end() -> None:
+        if verb == "close":
+            lib.HcsCloseComputeSystem(system.handle)
+        else:
+            assert system.do("terminate") == (S_OK, None)
+
+    with Threads() as threads:
+        threads.start(plug)
+        happens(inside)
+        ending = threads.start(end)
+        ending.join(0.1)  # time enough for one that does not wait
+        assert ending.is_alive()
+        released.set()
+    assert answers == [S_OK]
+    assert device.names()[-2:] == ["stop", "teardown"]
+    system.close()

@@ -154,3 +154,28 @@ sys.stdin.read()
         writer.kill()
         writer.wait(DEADLINE)
         assert _lives(path) == 0
+
+
+def test_a_child_that_comes_back_from_a_callback_leaves_the_row_to_its_parent(
+    machine: Machine, recording: Recording
+) -> None:
+    device = machine.running(CallbackDevice())
+    parent, statuses = os.getpid(), []
+
+    def read(*_: int) -> int:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if not child:
+            signal.alarm(int(DEADLINE))
+            return 1
+        assert os.waitpid(child, 0)[1] == 0
+        statuses.extend(row["status"] for row in recording.rows(lib.HDVLAB_MMIO_READ))
+        return 2
+
+    device.read = read
+    answer = machine.read(PLACE)
+    if os.getpid() != parent:
+        os._exit(0)
+    assert answer == (S_OK, 2)
+    assert statuses == [HResult.E_PENDING]

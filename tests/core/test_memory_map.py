@@ -363,3 +363,47 @@ def test_copies_and_apertures_race_with_memory_that_comes_and_goes(machine: Mach
             assert take(machine, NEXT, 4096) == S_OK
         over.set()
     assert seen <= {S_OK, NOACCESS}
+
+
+def test_a_read_that_fails_because_the_file_is_cut_meanwhile_copies_nothing(machine: Machine) -> None:
+    device = machine.running(CallbackDevice())
+    fd = memory(MIB, sealed=False)
+    assert add(machine, FAR, MIB, fd) == S_OK
+    ended = threading.Event()
+
+    def cut() -> None:
+        while not ended.is_set():
+            os.ftruncate(fd, MIB // 2)
+            os.ftruncate(fd, MIB)
+
+    with Threads() as threads:
+        threads.start(cut)
+        try:
+            for _ in range(2000):
+                hresult, data = device.dma_read(FAR, MIB)
+                assert hresult in (S_OK, NOACCESS)
+                if hresult == NOACCESS:
+                    assert data == b"\xee" * MIB  # as the test had filled it
+        finally:
+            ended.set()
+    os.close(fd)
+
+
+def test_memory_that_goes_while_a_host_is_torn_down_ends_the_apertures_of_its_devices(
+    machine: Machine, recording: Recording, sealed: int
+) -> None:
+    device = machine.running(CallbackDevice())
+    assert add(machine, FAR, MIB, sealed) == S_OK
+    hresult, mapped = device.aperture(FAR, 4)
+    assert hresult == S_OK
+    seen: list[bytes] = []
+
+    def stop() -> None:
+        assert take(machine, FAR, MIB) == S_OK
+        os.pwrite(sealed, b"late", 0)
+        seen.append(bytes(ffi.buffer(mapped, 4)))
+
+    device.during["stop"] = stop
+    assert machine.teardown() == S_OK
+    assert seen == [bytes(4)]
+    assert len(recording.rows(lib.HDVLAB_APERTURE_UNMAP)) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from hdvlab.hdv.structures import guid
 from hdvlab.trace.schema import Kind
 
 from .proxy_scaffold import IID_HOST, ProxyHost, Support, add_slot, place, slot_device
-from .scaffold import CLASS_ID, PLACE, S_OK, CallbackDevice, Machine, Recording, Threads, code, happens, pairs
+from .scaffold import CLASS_ID, DEADLINE, PLACE, S_OK, CallbackDevice, Machine, Recording, Threads, code, happens, pairs
 
 
 @pytest.fixture
@@ -338,3 +339,61 @@ def test_an_empty_slot_has_no_device_handle(machine: Machine) -> None:
     out = ffi.new("void **")
     assert code(lib.hdvlab_system_device(machine.system, 32, out)) == HResult.E_INVALIDARG
     assert code(lib.hdvlab_system_device(machine.system, 3, out)) == HResult.ERROR_NOT_FOUND
+
+
+def test_an_aperture_of_no_bytes_is_a_row_of_the_machines_too(
+    machine: Machine, recording: Recording, host: ProxyHost
+) -> None:
+    device = running(machine, host)
+    assert device.aperture(0x1000, 0)[0] == HResult.E_INVALIDARG
+    assert pairs(recording.rows(lib.HDVLAB_APERTURE_MAP), "address", "size", "status") == [
+        (0x1000, 0, HResult.E_INVALIDARG)
+    ]
+
+
+def test_instances_that_came_and_went_leave_nothing_in_a_host_that_stays(machine: Machine, host: ProxyHost) -> None:
+    assert machine.start() == S_OK
+    live = []
+    for _ in range(10):
+        device = host.create(CallbackDevice())
+        assert add_slot(machine, device.instance_id) == S_OK
+        assert code(lib.hdvlab_system_remove_slot(machine.system, 0)) == S_OK
+        assert device.names()[-1] == "teardown"
+        live.append(int(lib.hdvlab_live_handles()))
+    assert live == [live[0]] * 10
+
+
+def test_two_threads_that_ask_for_one_instance_at_once_both_find_it(machine: Machine, host: ProxyHost) -> None:
+    answers: list[int] = []
+    devices = []  # their callbacks are good until their host ends
+
+    def find(device: CallbackDevice, together: threading.Barrier) -> None:
+        out = ffi.new("void **")
+        class_id, instance_id = guid(CLASS_ID), guid(device.instance_id)
+        together.wait(DEADLINE)
+        answers.append(code(lib.hdvlab_system_find(machine.system, class_id, instance_id, out)))
+
+    for _ in range(100):
+        device, together = host.create(CallbackDevice()), threading.Barrier(2)
+        devices.append(device)
+        with Threads() as threads:
+            for _ in range(2):
+                threads.start(find, device, together)
+    assert answers == [S_OK] * 200
+
+
+def test_a_wait_for_the_machine_that_begins_as_the_host_ends_finds_it_or_not(machine: Machine) -> None:
+    support = Support(machine)
+    for _ in range(100):
+        host, answers = ProxyHost(support.object), []
+        with Threads() as threads:
+            together = threading.Barrier(2)
+
+            def wait(host: ProxyHost = host, together: threading.Barrier = together) -> None:
+                together.wait(DEADLINE)
+                answers.append(host.wait_machine(1000 * int(DEADLINE)))
+
+            threads.start(wait)
+            together.wait(DEADLINE)
+            assert host.teardown() == S_OK
+        assert answers[0] in (S_OK, HResult.E_HANDLE)

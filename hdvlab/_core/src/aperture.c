@@ -36,13 +36,19 @@ static void let_go(void *object) {
 
 /* ---- the dead ----------------------------------------------------------------------------------------------------- */
 
+/* Cuts the address off from the guest's memory. E_OUTOFMEMORY: it could not be. */
+static HRESULT deaden(struct aperture *aperture) {
+    if (!aperture->window.address) /* the machine elsewhere has unmapped it */
+        return S_OK;
+    return platform_window_deaden(&aperture->window) ? E_OUTOFMEMORY : S_OK;
+}
+
 /* Takes over the table's reference. */
 static void bury(struct system *system, struct aperture *aperture) {
-    if (!aperture->window.address) { /* the machine elsewhere has unmapped it */
+    if (!aperture->window.address) {
         let_go(aperture);
         return;
     }
-    (void)platform_window_deaden(&aperture->window);
     struct graveyard *dead = &system->dead_apertures;
     struct aperture *oldest = NULL;
     aperture->next = NULL;
@@ -74,7 +80,7 @@ void graveyard_destroy(struct graveyard *dead) {
 static void bury_all(struct device *device, struct aperture *list) {
     while (list) {
         struct aperture *next = list->next;
-        tap(device, HDVLAB_APERTURE_UNMAP, list->gpa, list->bytes, 0, S_OK);
+        tap(device, HDVLAB_APERTURE_UNMAP, list->gpa, list->bytes, 0, deaden(list));
         bury(device->system, list);
         list = next;
     }
@@ -113,6 +119,13 @@ void apertures_end_in(struct system *system, uint64_t first, uint64_t last) {
         for (struct device *d = host->devices; d; d = d->next)
             end_in(d, first, last);
     pthread_mutex_unlock(&system->lock);
+    for (uint32_t i = 0; i < HDVLAB_SLOT_COUNT; i++) { /* a host that is being torn down is listed no more */
+        struct device *device = system_slot_device(system, i);
+        if (!device)
+            continue;
+        end_in(device, first, last);
+        handle_release(device->handle);
+    }
 }
 
 /* ---- the living --------------------------------------------------------------------------------------------------- */
@@ -195,7 +208,8 @@ HRESULT HdvCreateGuestMemoryAperture(HDV_DEVICE requestor, UINT64 guestPhysicalA
     if (!device)
         return handle_refusal(requestor);
     const struct system *system = device->system;
-    HRESULT hr = byteCount ? memory_may_access(device, guestPhysicalAddress, byteCount) : E_INVALIDARG;
+    HRESULT hr = byteCount || is_elsewhere(device) ? memory_may_access(device, guestPhysicalAddress, byteCount)
+                                                   : E_INVALIDARG;
     if (hr == S_OK)
         hr = system->ops->create_aperture ? system->ops->create_aperture(device, guestPhysicalAddress, byteCount,
                                                                          writeProtected, mappedAddress)
@@ -232,12 +246,11 @@ HRESULT HdvDestroyGuestMemoryAperture(HDV_DEVICE requestor, PVOID mappedAddress)
         hr = S_OK;
     }
     pthread_mutex_unlock(&device->tables_lock);
+    if (found && atomic_load(&found->references) > 1)
+        hr = deaden(found); /* somebody holds the address, but not the guest's memory */
     tap(device, HDVLAB_APERTURE_UNMAP, found ? found->gpa : 0, found ? found->bytes : 0, 0, hr);
-    if (found) {
-        if (atomic_load(&found->references) > 1)
-            (void)platform_window_deaden(&found->window); /* somebody holds the address, but not the guest's memory */
+    if (found)
         let_go(found);
-    }
     handle_release(requestor);
     return hr;
 }

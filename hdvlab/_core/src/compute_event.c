@@ -11,9 +11,15 @@ static int is_inside(const struct opened *o) {
     return 0;
 }
 
-void compute_await_events(struct compute *compute, struct opened *o) {
-    while (o->calling && !is_inside(o))
+void compute_await_events(struct compute *compute, HCS_SYSTEM handle) {
+    for (;;) {
+        struct opened *o = compute->opened;
+        while (o && o->handle != handle)
+            o = o->next;
+        if (!o || !o->calling || is_inside(o))
+            return;
         pthread_cond_wait(&compute->changed, &compute->lock);
+    }
 }
 
 HRESULT HcsSetComputeSystemCallback(HCS_SYSTEM computeSystem, HCS_EVENT_OPTIONS callbackOptions, const void *context,
@@ -37,7 +43,7 @@ HRESULT HcsSetComputeSystemCallback(HCS_SYSTEM computeSystem, HCS_EVENT_OPTIONS 
                     o->context = context;
                     o->options = callbackOptions;
                     if (!callback)
-                        compute_await_events(compute, o);
+                        compute_await_events(compute, computeSystem);
                 }
                 break;
             }

@@ -138,15 +138,13 @@ void HcsCloseComputeSystem(HCS_SYSTEM computeSystem) {
         hdvlab_system_close(computeSystem);
     else if (handle_retire(computeSystem, HANDLE_SYSTEM)) {
         pthread_mutex_lock(&compute->lock);
+        for (struct opened *o = compute->opened; o; o = o->next)
+            if (o->handle == computeSystem)
+                o->callback = NULL; /* no call begins any more */
+        compute_await_events(compute, computeSystem);
         for (struct opened **o = &compute->opened; *o; o = &(*o)->next)
             if ((*o)->handle == computeSystem) {
                 gone = *o;
-                gone->callback = NULL; /* no call begins any more */
-                compute_await_events(compute, gone);
-                break;
-            }
-        for (struct opened **o = &compute->opened; *o; o = &(*o)->next) /* the list may have changed during the wait */
-            if (*o == gone) {
                 *o = gone->next;
                 break;
             }

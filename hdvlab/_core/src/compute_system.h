@@ -60,8 +60,9 @@ void compute_write_properties(struct json_writer *w, struct compute *compute, in
 /* compute_event.c: calls the callbacks of all handles (of one, when given), with no lock held. */
 void compute_raise(struct compute *compute, HCS_SYSTEM only, HCS_EVENT_TYPE type, HCS_EVENT_OPTIONS wanted,
                    PCWSTR data, HCS_OPERATION operation);
-/* Waits, with the lock held, until no other thread is in the callback of that handle. */
-void compute_await_events(struct compute *compute, struct opened *opened);
+/* Waits, with the lock held, until no other thread is in the callback of that handle. What it was made of may be gone then:
+ * another thread may have closed it meanwhile. */
+void compute_await_events(struct compute *compute, HCS_SYSTEM handle);
 /* Out of the registry: its id is free, and it ends with its last reference. */
 void compute_leave(struct compute *compute, enum exit_type exit_type);
 /* Every system of the registry in turn. */

@@ -274,6 +274,8 @@ static void enumerate_one(struct compute *compute, void *context) {
 HRESULT compute_work(struct job *job, WCHAR **document) {
     struct json_writer w = {0};
     struct enumeration e = {.query = &job->query};
+    if (job->compute) /* somebody may be plugging a device in or ending one, past these calls */
+        system_await_settled(job->compute->system);
     switch (job->type) {
     case HcsOperationTypeStart: return start(job->compute, document);
     case HcsOperationTypeShutdown: return stop(job->compute, EXIT_GRACEFUL, document);

@@ -70,6 +70,7 @@ struct host {
     struct system *system;
     struct device *devices; /* under the system's lock */
     int torn_down;          /* likewise: takes no devices any more */
+    uint32_t opening;       /* likewise: calls of HdvCreateDeviceInstance that are between the two; its end waits for them */
     void *elsewhere;        /* as in struct device */
     int restricted;         /* a proxy's: serves slots of hosting model ExternalRestricted, has apertures only */
     struct proxy_host *remote; /* it lives elsewhere: what stands for it here; proxy.h */

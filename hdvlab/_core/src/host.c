@@ -20,6 +20,8 @@ static void destroy_device(void *object) {
     doorbells_drop(device);
     sections_drop(device);
     apertures_drop(device);
+    if (device->system->ops->device_close)
+        device->system->ops->device_close(device);
     pthread_mutex_destroy(&device->lock);
     pthread_mutex_destroy(&device->tables_lock);
     device_shared_destroy(device);
@@ -115,17 +117,26 @@ HRESULT HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE devic
                     hr = HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
         if (hr == S_OK && !(handle = device->handle = handle_create(HANDLE_DEVICE, device, destroy_device)))
             hr = E_OUTOFMEMORY;
-        if (hr == S_OK) { /* from here on a teardown of the host on another thread ends the device, and frees it */
+        if (hr == S_OK) { /* its name is taken; a teardown of the host on another thread waits for what follows */
+            handle_retain(handle);
             device->next = host->devices;
             host->devices = device;
+            host->opening++;
         }
         pthread_mutex_unlock(&system->lock);
-        if (FAILED(hr))
+        if (FAILED(hr)) {
             destroy_device(device);
-        else if (system->ops->device_open && FAILED(hr = system->ops->device_open(system, host, device)))
-            forget_device(host, device);
-        else
-            *deviceHandle = handle;
+        } else {
+            if (system->ops->device_open && FAILED(hr = system->ops->device_open(system, host, device)))
+                forget_device(host, device);
+            else
+                *deviceHandle = handle;
+            pthread_mutex_lock(&system->lock);
+            host->opening--;
+            pthread_cond_broadcast(&system->settled);
+            pthread_mutex_unlock(&system->lock);
+            handle_release(handle);
+        }
     }
     handle_release(deviceHostHandle);
     return hr;
@@ -149,6 +160,9 @@ HRESULT host_end(HDV_HOST deviceHostHandle) {
     if (hr == S_OK) {
         struct system *system = host->system;
         pthread_mutex_lock(&system->lock);
+        host->torn_down = 1;
+        while (host->opening) /* a device is either made and then torn down, or neither */
+            pthread_cond_wait(&system->settled, &system->lock);
         for (struct host **h = &system->hosts; *h; h = &(*h)->next)
             if (*h == host) {
                 *h = host->next;
@@ -156,7 +170,6 @@ HRESULT host_end(HDV_HOST deviceHostHandle) {
             }
         struct device *devices = host->devices;
         host->devices = NULL;
-        host->torn_down = 1;
         pthread_mutex_unlock(&system->lock);
         if (system->ops->host_close)
             system->ops->host_close(system, host);

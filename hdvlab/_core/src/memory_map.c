@@ -190,16 +190,42 @@ static HRESULT may_copy(const struct memory_map *map, uint64_t gpa, uint64_t byt
     return hr;
 }
 
-HRESULT memory_map_copy(struct memory_map *map, uint64_t gpa, uint64_t bytes, void *to, const void *from) {
-    if (bytes && gpa + bytes - 1 < gpa)
-        return HRESULT_FROM_WIN32(ERROR_NOACCESS);
-    memory_map_hold(map);
-    HRESULT hr = may_copy(map, gpa, bytes, to ? HDVLAB_MEMORY_READ : HDVLAB_MEMORY_WRITE);
+/* Held, and it may. */
+static HRESULT copy_parts(const struct memory_map *map, uint64_t gpa, uint64_t bytes, void *to, const void *from) {
+    HRESULT hr = S_OK;
     for (uint64_t done = 0, part; done < bytes && hr == S_OK; done += part) {
         const struct region *region = find(map, gpa + done);
         part = part_of(region, gpa, done, bytes);
         hr = backing_copy(&region->backing, gpa + done - region->gpa, part, to ? (char *)to + done : NULL,
                           from ? (const char *)from + done : NULL);
+    }
+    return hr;
+}
+
+/* Whether a file may be cut while it is being copied from. */
+static int may_be_cut(const struct memory_map *map, uint64_t gpa, uint64_t bytes) {
+    for (uint64_t done = 0; done < bytes;) {
+        const struct region *region = find(map, gpa + done);
+        if (!region->backing.base)
+            return 1;
+        done += part_of(region, gpa, done, bytes);
+    }
+    return 0;
+}
+
+HRESULT memory_map_copy(struct memory_map *map, uint64_t gpa, uint64_t bytes, void *to, const void *from) {
+    if (bytes && gpa + bytes - 1 < gpa)
+        return HRESULT_FROM_WIN32(ERROR_NOACCESS);
+    void *first = NULL;
+    memory_map_hold(map);
+    HRESULT hr = may_copy(map, gpa, bytes, to ? HDVLAB_MEMORY_READ : HDVLAB_MEMORY_WRITE);
+    if (hr == S_OK && to && may_be_cut(map, gpa, bytes)) { /* then all of it is had before the caller gets any */
+        hr = (first = malloc(bytes)) ? copy_parts(map, gpa, bytes, first, NULL) : E_OUTOFMEMORY;
+        if (hr == S_OK)
+            memcpy(to, first, bytes);
+        free(first);
+    } else if (hr == S_OK) {
+        hr = copy_parts(map, gpa, bytes, to, from);
     }
     memory_map_let_go(map);
     return hr;
@@ -210,7 +236,9 @@ HRESULT memory_map_locate(struct memory_map *map, uint64_t gpa, uint64_t bytes, 
     if (!region || !bytes || bytes - 1 > region->last - gpa)
         return HRESULT_FROM_WIN32(ERROR_NOACCESS);
     *place = (struct memory_place){.memory = region->backing.file,
-                                   .offset = region->backing.offset + (gpa - region->gpa), .flags = region->flags, .stable = region->backing.base != NULL};
+                                   .offset = region->backing.offset + (gpa - region->gpa),
+                                   .flags = region->flags,
+                                   .stable = region->backing.base != NULL};
     return S_OK;
 }
 

@@ -20,7 +20,8 @@ void memory_map_destroy(struct memory_map *map);
 HRESULT memory_map_add_own(struct memory_map *map, uint64_t gpa, uint64_t bytes, HANDLE memory, uint64_t offset,
                            uint8_t *base);
 /* Copies out of (`to`) or into (`from`) regions that lie side by side, all or nothing. ERROR_NOACCESS: not wholly RAM,
- * or the file behind it has been cut; E_ACCESSDENIED: against a region's flags. */
+ * or the file behind it has been cut; E_ACCESSDENIED: against a region's flags. A file that is cut, or whose disk is full,
+ * in the very moment of a write may have got the bytes before that place. */
 HRESULT memory_map_copy(struct memory_map *map, uint64_t gpa, uint64_t bytes, void *to, const void *from);
 /* Whether there are regions besides the machine's own: a cheap look before a slow one. */
 int memory_map_has_more(const struct memory_map *map);

@@ -24,7 +24,7 @@ struct window {
     void *address; /* NULL = not mapped */
     void *base;
     uint64_t bytes; /* from base on */
-    int is_dead;
+    int is_writable, is_dead;
 };
 
 /* Zeros that are shared by whoever maps them, and whose size never changes. */
@@ -33,7 +33,8 @@ int platform_memory_create(uint64_t bytes, HANDLE *memory);
  * Space for it is not set aside: it comes page by page. */
 int platform_window_map(HANDLE object, uint64_t offset, uint64_t bytes, int is_writable, struct window *window);
 void platform_window_unmap(struct window *window);
-/* Puts zeros of nobody's in the place of the window, for whoever still has its address. On Linux there is no instant
+/* Puts zeros of nobody's in the place of the window, for whoever still has its address; they may be written to where the
+ * window could. Failed: what it shows is as it was, or nothing (Windows). On Linux there is no instant
  * at which the address is bad; on Windows there is one, in which a thread that uses the window faults. */
 int platform_window_deaden(struct window *window);
 

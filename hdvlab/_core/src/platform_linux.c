@@ -44,7 +44,8 @@ int platform_window_map(HANDLE object, uint64_t offset, uint64_t bytes, int is_w
                       MAP_SHARED | MAP_NORESERVE, descriptor_of(object), (off_t)start);
     if (base == MAP_FAILED)
         return errno;
-    *window = (struct window){.address = (char *)base + (offset - start), .base = base, .bytes = offset - start + bytes};
+    *window = (struct window){.address = (char *)base + (offset - start), .base = base, .bytes = offset - start + bytes,
+                              .is_writable = is_writable};
     return 0;
 }
 
@@ -55,8 +56,7 @@ void platform_window_unmap(struct window *window) {
 }
 
 int platform_window_deaden(struct window *window) {
-    if (mmap(window->base, window->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
-             -1, 0) == MAP_FAILED)
+    if (mmap(window->base, window->bytes, window->is_writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
         return errno;
     window->is_dead = 1;
     return 0;

@@ -64,7 +64,8 @@ int platform_window_map(HANDLE object, uint64_t offset, uint64_t bytes, int is_w
                                (DWORD)(start >> 32), (DWORD)start, offset - start + bytes);
     if (!base)
         return last_error();
-    *window = (struct window){.address = (char *)base + (offset - start), .base = base, .bytes = offset - start + bytes};
+    *window = (struct window){.address = (char *)base + (offset - start), .base = base, .bytes = offset - start + bytes,
+                              .is_writable = is_writable};
     return 0;
 }
 
@@ -80,7 +81,8 @@ int platform_window_deaden(struct window *window) {
     if (!UnmapViewOfFile(window->base))
         return last_error();
     window->is_dead = 1;
-    if (VirtualAlloc(window->base, window->bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE))
+    if (VirtualAlloc(window->base, window->bytes, MEM_RESERVE | MEM_COMMIT,
+                     window->is_writable ? PAGE_READWRITE : PAGE_READONLY))
         return 0;
     int error = last_error(); /* another thread's memory is there meanwhile, or there is none left */
     *window = (struct window){0};

@@ -71,7 +71,7 @@ static HRESULT WINAPI get_device_instance(proxy_host *self, REFGUID class_id, RE
     *device = NULL;
     struct host *host = handle_acquire(local->handle, HANDLE_HOST);
     if (!host)
-        return handle_refusal(local);
+        return handle_refusal(local->handle);
     HDV_DEVICE found = NULL;
     pthread_mutex_lock(&host->system->lock);
     for (struct device *d = host->devices; d && !found; d = d->next)
@@ -110,12 +110,16 @@ HRESULT hdvlab_proxy_wait_machine(HDV_HOST handle, uint32_t timeout_ms) {
     struct host *host = handle_acquire(handle, HANDLE_HOST);
     if (!host)
         return handle_refusal(handle);
-    struct proxy_local *local = host->system->ops == &proxy_device_ops ? host->elsewhere : NULL;
-    if (!local) {
+    int is_proxied = host->system->ops == &proxy_device_ops;
+    pthread_mutex_lock(&host->system->lock);
+    struct proxy_local *local = is_proxied ? host->elsewhere : NULL;
+    if (local)
+        local->self.table->AddRef(&local->self);
+    pthread_mutex_unlock(&host->system->lock);
+    if (!local) { /* or torn down in this very moment */
         handle_release(handle);
-        return E_NOTIMPL;
+        return is_proxied ? E_HANDLE : E_NOTIMPL;
     }
-    local->self.table->AddRef(&local->self);
     handle_release(handle); /* it may be torn down meanwhile, which ends the wait too */
     int64_t deadline_ns = proxy_deadline(timeout_ms);
     int late = 0;
@@ -132,22 +136,24 @@ HRESULT hdvlab_proxy_wait_machine(HDV_HOST handle, uint32_t timeout_ms) {
 /* ---- the host ------------------------------------------------------------------------------------------------------ */
 
 static HRESULT open_system(HCS_SYSTEM *handle) {
-    struct proxy_system *system = calloc(1, sizeof *system);
+    struct system *system = calloc(1, sizeof *system);
     if (!system)
         return E_OUTOFMEMORY;
-    HRESULT hr = system_init(&system->system, &proxy_device_ops, NULL);
-    if (hr == S_OK && !(system->system.handle = handle_create(HANDLE_SYSTEM, system, proxy_destroy_system)))
+    HRESULT hr = system_init(system, &proxy_device_ops, NULL);
+    if (hr == S_OK && !(system->handle = handle_create(HANDLE_SYSTEM, system, proxy_destroy_system)))
         hr = E_OUTOFMEMORY;
     if (FAILED(hr))
         proxy_destroy_system(system);
     else
-        *handle = system->system.handle;
+        *handle = system->handle;
     return hr;
 }
 
 void proxy_host_close(struct system *system, struct host *host) {
-    (void)system;
+    pthread_mutex_lock(&system->lock);
     struct proxy_local *local = host->elsewhere;
+    host->elsewhere = NULL;
+    pthread_mutex_unlock(&system->lock);
     if (!local)
         return;
     pthread_mutex_lock(&local->lock);
@@ -160,7 +166,6 @@ void proxy_host_close(struct system *system, struct host *host) {
     }
     gone(&local->self);
     delist(local);
-    host->elsewhere = NULL;
     local->support->lpVtbl->Release(local->support);
     local->self.table->Release(&local->self);
 }

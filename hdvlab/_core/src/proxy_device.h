@@ -21,14 +21,9 @@ struct proxy_local {
     struct proxy_local *next;
 };
 
-/* What stands for the machine here: no memory, no bus, only the way to them. */
-struct proxy_system {
-    struct system system; /* first */
-    struct proxy_end *ends; /* all that there ever were; under the system's lock */
-};
-
 extern const struct system_ops proxy_device_ops;
 
+/* Of the system that stands for the machine here: no memory, no bus, only the way to them. */
 void proxy_destroy_system(void *object);
 void proxy_host_close(struct system *system, struct host *host);
 /* The object that GetDeviceInstance gives for a device. */

@@ -15,7 +15,6 @@ struct view {
 };
 
 struct proxy_end {
-    struct proxy_end *next; /* in its system */
     pthread_mutex_t lock;
     int connected;
     struct proxy_port port;
@@ -24,16 +23,26 @@ struct proxy_end {
 
 static HRESULT device_open(struct system *system, struct host *host, struct device *device) {
     (void)host;
+    system_reap(system);
     struct proxy_end *end = calloc(1, sizeof *end);
     if (!end)
         return E_OUTOFMEMORY;
     pthread_mutex_init(&end->lock, NULL);
-    pthread_mutex_lock(&system->lock);
-    end->next = ((struct proxy_system *)system)->ends;
-    ((struct proxy_system *)system)->ends = end;
-    pthread_mutex_unlock(&system->lock);
     device->elsewhere = end;
     return S_OK;
+}
+
+static void device_close(struct device *device) {
+    struct proxy_end *end = device->elsewhere;
+    if (!end)
+        return;
+    while (end->views) {
+        struct view *view = end->views;
+        end->views = view->next;
+        free(view);
+    }
+    pthread_mutex_destroy(&end->lock);
+    free(end);
 }
 
 static void disconnect(struct proxy_end *end) {
@@ -43,20 +52,8 @@ static void disconnect(struct proxy_end *end) {
 }
 
 void proxy_destroy_system(void *object) {
-    struct proxy_system *system = object;
-    while (system->ends) {
-        struct proxy_end *end = system->ends;
-        system->ends = end->next;
-        while (end->views) {
-            struct view *view = end->views;
-            end->views = view->next;
-            free(view);
-        }
-        pthread_mutex_destroy(&end->lock);
-        free(end);
-    }
-    system_destroy(&system->system);
-    free(system);
+    system_destroy(object);
+    free(object);
 }
 
 /* Asks the machine. ERROR_INVALID_STATE: it does not know the device, not yet or not any more. */
@@ -195,6 +192,7 @@ const struct system_ops proxy_device_ops = {
     .interrupt_nowhere = interrupt_nowhere,
     .host_close = proxy_host_close,
     .device_open = device_open,
+    .device_close = device_close,
     .create_aperture = create_aperture,
     .destroy_aperture = destroy_aperture,
     .register_doorbell = register_doorbell,

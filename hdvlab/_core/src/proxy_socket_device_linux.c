@@ -300,8 +300,10 @@ static HRESULT WINAPI register_host(IVmDeviceHostSupport *self, IVmDeviceHost *h
     }
     skeleton->host = mine;
     skeleton->registered = 1;
-    if (FAILED(hr = connection_start(c)))
+    if (FAILED(hr = connection_start(c))) {
+        connection_fail(c, hr); /* nobody will read an answer: none is waited for */
         return hr;
+    }
     GUID vm_id = ((struct proxy_local *)mine)->vm_id;
     struct proxy_call hello = {.operation = WIRE_HELLO, .argument = {WIRE_VERSION}, .in = &vm_id, .in_bytes = sizeof vm_id};
     hr = connection_call(c, 0, &hello, WIRE_FOR_EVER);

@@ -183,6 +183,10 @@ static HRESULT WINAPI get_device_instance(proxy_host *self, REFGUID class_id, RE
     GUID ids[2] = {*class_id, *instance_id};
     struct proxy_call call = {.operation = WIRE_GET_INSTANCE, .in = ids, .in_bytes = sizeof ids};
     HRESULT hr = connection_call(c, 0, &call, remote->budget_ms * STEPS_BUDGET);
+    if (hr == S_OK && !call.answer[0]) { /* no number: nothing that hangs could be told from what does not */
+        connection_fail(c, HCS_E_PROTOCOL_ERROR);
+        hr = HCS_E_PROTOCOL_ERROR;
+    }
     if (hr != S_OK) {
         free(stub);
         return hr;

@@ -10,6 +10,7 @@
 HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_TRACE trace) {
     system->ops = ops;
     pthread_mutex_init(&system->lock, NULL);
+    pthread_cond_init(&system->settled, NULL);
     system_pause_init(system);
     graveyard_init(&system->dead_apertures);
     if (trace) {
@@ -31,6 +32,7 @@ void system_destroy(struct system *system) {
     graveyard_destroy(&system->dead_apertures);
     memory_map_destroy(system->memory);
     pthread_mutex_destroy(&system->lock);
+    pthread_cond_destroy(&system->settled);
     compute_free(system->compute);
 }
 
@@ -66,8 +68,7 @@ static struct device *find_elsewhere(struct system *system, const GUID *class_id
     return found;
 }
 
-/* The instance that a host of the hosting model registered, with a reference. */
-struct device *system_find_device(struct system *system, const GUID *class_id, const GUID *instance_id, int hosting) {
+static struct device *find_known(struct system *system, const GUID *class_id, const GUID *instance_id, int hosting) {
     struct device *found = NULL;
     pthread_mutex_lock(&system->lock);
     for (struct host *host = system->hosts; host && !found; host = host->next) {
@@ -78,7 +79,17 @@ struct device *system_find_device(struct system *system, const GUID *class_id, c
                 found = handle_acquire(d->handle, HANDLE_DEVICE);
     }
     pthread_mutex_unlock(&system->lock);
-    return found || hosting == HOSTING_EXTERNAL ? found : find_elsewhere(system, class_id, instance_id);
+    return found;
+}
+
+/* The instance that a host of the hosting model registered, with a reference. */
+struct device *system_find_device(struct system *system, const GUID *class_id, const GUID *instance_id, int hosting) {
+    struct device *found = find_known(system, class_id, instance_id, hosting);
+    if (!found && hosting != HOSTING_EXTERNAL)
+        found = find_elsewhere(system, class_id, instance_id);
+    if (!found && hosting != HOSTING_EXTERNAL) /* another thread asked at the same time, and made it known */
+        found = find_known(system, class_id, instance_id, hosting);
+    return found;
 }
 
 int system_has_device(struct system *system, const GUID *class_id, const GUID *instance_id, int hosting) {
@@ -158,7 +169,15 @@ static void clear_slot(struct system *system, struct slot *slot) {
     power_off(system, slot);
     system_reap(system);
     free(slot->configuration);
-    memset(slot, 0, sizeof *slot);
+    pthread_mutex_lock(&system->lock);
+    slot->used = slot->hosting = 0;
+    slot->class_id = slot->instance_id = (GUID){0};
+    slot->configuration_count = 0;
+    slot->configuration = NULL;
+    for (int i = 0; i < HDV_PCI_BAR_COUNT; i++)
+        atomic_store(&slot->bar[i], 0);
+    atomic_store(&slot->interrupt_line, 0);
+    pthread_mutex_unlock(&system->lock);
     system->ops->remap(system);
 }
 
@@ -182,11 +201,13 @@ static HRESULT start_slot(struct system *system, struct slot *slot) {
 
 /* Claims the system for one lifecycle change: BUSY keeps a second one out while callbacks run without the lock. */
 enum { ANY_STATE = -1, TO_CLOSE = -2 };
-static HRESULT claim(struct system *system, int from, int *before) {
+static HRESULT claim(struct system *system, int from, int is_patient, int *before) {
     HRESULT hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     if (system->ops->device_open && from != TO_CLOSE)
         return E_NOTIMPL; /* its power and its slots are where its machine is */
     pthread_mutex_lock(&system->lock);
+    while (is_patient && atomic_load(&system->state) == SYSTEM_BUSY && !thread_context.depth)
+        pthread_cond_wait(&system->settled, &system->lock);
     *before = atomic_load(&system->state);
     if (!thread_context.depth && (*before == from || (from < 0 && *before != SYSTEM_BUSY))) {
         atomic_store(&system->state, SYSTEM_BUSY);
@@ -196,10 +217,24 @@ static HRESULT claim(struct system *system, int from, int *before) {
     return hr;
 }
 
+static void settle(struct system *system, int state) {
+    pthread_mutex_lock(&system->lock);
+    atomic_store(&system->state, state);
+    pthread_cond_broadcast(&system->settled);
+    pthread_mutex_unlock(&system->lock);
+}
+
+void system_await_settled(struct system *system) {
+    pthread_mutex_lock(&system->lock);
+    while (atomic_load(&system->state) == SYSTEM_BUSY)
+        pthread_cond_wait(&system->settled, &system->lock);
+    pthread_mutex_unlock(&system->lock);
+}
+
 /* The end of a claim that leaves the machine off for good. Guests that wait for an interrupt give up, also one that
  * began to wait while devices were being stopped: it finds the new state or this call finds it. */
 static void come_to_rest(struct system *system) {
-    atomic_store(&system->state, SYSTEM_STOPPED);
+    settle(system, SYSTEM_STOPPED);
     system->ops->cancel(system);
 }
 
@@ -221,7 +256,7 @@ static void power_off_all(struct system *system) {
 
 HRESULT system_start(struct system *system, struct slot **failed) {
     int before;
-    HRESULT hr = claim(system, SYSTEM_OFF, &before);
+    HRESULT hr = claim(system, SYSTEM_OFF, system->compute != NULL, &before);
     *failed = NULL;
     if (hr == S_OK) {
         for (int i = 0; i < HDVLAB_SLOT_COUNT && SUCCEEDED(hr); i++)
@@ -233,7 +268,7 @@ HRESULT system_start(struct system *system, struct slot **failed) {
         for (int i = 0; i < HDVLAB_SLOT_COUNT && FAILED(hr); i++)
             power_off(system, &system->slots[i]);
         if (SUCCEEDED(hr))
-            atomic_store(&system->state, SYSTEM_RUNNING);
+            settle(system, SYSTEM_RUNNING);
         else
             come_to_rest(system);
     }
@@ -242,7 +277,7 @@ HRESULT system_start(struct system *system, struct slot **failed) {
 
 HRESULT system_stop(struct system *system) {
     int before;
-    HRESULT hr = claim(system, system->compute ? -1 : SYSTEM_RUNNING, &before); /* that one also before its start */
+    HRESULT hr = claim(system, system->compute ? ANY_STATE : SYSTEM_RUNNING, system->compute != NULL, &before); /* that one also before its start */
     if (hr == S_OK) {
         if (before == SYSTEM_RUNNING)
             power_off_all(system);
@@ -290,7 +325,7 @@ HRESULT hdvlab_system_close(HCS_SYSTEM handle) {
     if (!system)
         return hr;
     int before;
-    hr = claim(system, TO_CLOSE, &before); /* not from a callback, not while another thread starts or plugs */
+    hr = claim(system, TO_CLOSE, 0, &before); /* not from a callback, not while another thread starts or plugs */
     if (hr == S_OK) {
         if (before == SYSTEM_RUNNING)
             power_off_all(system);
@@ -345,7 +380,7 @@ HRESULT hdvlab_system_add_slot(HCS_SYSTEM handle, uint32_t number, const GUID *d
 HRESULT system_add_slot(struct system *system, uint32_t number, int hosting, const GUID *device_class,
                         const GUID *instance, uint32_t count, const LPCWSTR *configuration) {
     int before;
-    HRESULT hr = claim(system, ANY_STATE, &before);
+    HRESULT hr = claim(system, ANY_STATE, hosting != HOSTING_ANY, &before);
     if (hr == S_OK) {
         uint32_t place = number;
         if (number == HDVLAB_SLOT_COUNT)
@@ -363,11 +398,13 @@ HRESULT system_add_slot(struct system *system, uint32_t number, int hosting, con
         else if (!(slot->configuration = copy_strings(count, configuration)))
             hr = E_OUTOFMEMORY;
         if (hr == S_OK) {
+            pthread_mutex_lock(&system->lock); /* others look at slots without a claim */
             slot->used = 1;
             slot->hosting = hosting;
             slot->class_id = *device_class;
             slot->instance_id = *instance;
             slot->configuration_count = count;
+            pthread_mutex_unlock(&system->lock);
             if (before == SYSTEM_RUNNING) {
                 hr = power_on(system, slot);
                 if (SUCCEEDED(hr))
@@ -376,7 +413,7 @@ HRESULT system_add_slot(struct system *system, uint32_t number, int hosting, con
                     clear_slot(system, slot);
             }
         }
-        atomic_store(&system->state, before);
+        settle(system, before);
     }
     return FAILED(hr) ? hr : S_OK;
 }
@@ -387,7 +424,7 @@ HRESULT hdvlab_device_end(HDV_DEVICE handle) {
         return handle_refusal(handle);
     struct system *system = device->system;
     int before;
-    HRESULT hr = claim(system, ANY_STATE, &before);
+    HRESULT hr = claim(system, ANY_STATE, 0, &before);
     if (hr == S_OK) {
         for (int i = 0; i < HDVLAB_SLOT_COUNT; i++) {
             struct slot *slot = &system->slots[i];
@@ -396,7 +433,7 @@ HRESULT hdvlab_device_end(HDV_DEVICE handle) {
         }
         device_tear_down(device); /* where it was in no slot */
         system_reap(system);
-        atomic_store(&system->state, before);
+        settle(system, before);
     }
     handle_release(handle);
     return hr;
@@ -409,14 +446,14 @@ HRESULT hdvlab_system_remove_slot(HCS_SYSTEM handle, uint32_t number) {
     if (!system)
         return handle_refusal(handle);
     int before;
-    HRESULT hr = claim(system, ANY_STATE, &before);
+    HRESULT hr = claim(system, ANY_STATE, 0, &before);
     if (hr == S_OK) {
         struct slot *slot = &system->slots[number];
         if (slot->used)
             clear_slot(system, slot);
         else
             hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
-        atomic_store(&system->state, before);
+        settle(system, before);
     }
     handle_release(handle);
     return hr;

@@ -29,6 +29,7 @@ struct system_ops {
     HRESULT (*host_open)(struct system *system, struct host *host);
     void (*host_close)(struct system *system, struct host *host); /* every device has had its Teardown on return */
     HRESULT (*device_open)(struct system *system, struct host *host, struct device *device);
+    void (*device_close)(struct device *device); /* with its last reference, also where device_open failed */
     /* A device raised an interrupt that has no message to be sent as: the row is the machine's to make. */
     void (*interrupt_nowhere)(struct device *device, uint32_t vector, HRESULT why);
     /* These take the place of the device's own tables. The tap has a row for each all the same. */
@@ -67,6 +68,7 @@ struct system {
     int record_sections;
     _Atomic int paused; /* what every guest access looks at, with the device entered; beside what it uses anyway */
     pthread_mutex_t lock; /* state, hosts, slots; never held across a callback */
+    pthread_cond_t settled; /* no longer SYSTEM_BUSY; no longer opening a device */
     _Atomic int state;
     struct host *hosts;
     struct slot slots[HDVLAB_SLOT_COUNT];
@@ -89,7 +91,10 @@ void system_reap(struct system *system);
 /* The device of a slot, with a reference; NULL = none there. */
 struct device *system_slot_device(struct system *system, uint32_t slot);
 
-/* Power, for whoever has the system's reference. *failed: the slot whose device kept it from starting, or NULL. */
+/* Waits until nobody changes power or slots. Not for callbacks. */
+void system_await_settled(struct system *system);
+/* Power, for whoever has the system's reference. *failed: the slot whose device kept it from starting, or NULL. A
+ * compute system's calls wait for a change of slots that is going on. */
 HRESULT system_start(struct system *system, struct slot **failed);
 HRESULT system_stop(struct system *system);
 /* A slot as hdvlab_system_add_slot describes it; number HDVLAB_SLOT_COUNT: the first free one (quota when none is). */

@@ -35,12 +35,14 @@ HRESULT hdvlab_system_slot(HCS_SYSTEM handle, const GUID *instance, uint32_t *sl
     if (!system)
         return handle_refusal(handle);
     HRESULT hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
+    pthread_mutex_lock(&system->lock);
     for (uint32_t i = 0; i < HDVLAB_SLOT_COUNT; i++)
         if (system->slots[i].used && !memcmp(&system->slots[i].instance_id, instance, sizeof *instance)) {
             *slot = i;
             hr = S_OK;
             break;
         }
+    pthread_mutex_unlock(&system->lock);
     handle_release(handle);
     return hr;
 }

@@ -68,6 +68,7 @@ struct trace {
     _Atomic uint32_t state;
     uint32_t chunk_rows;
     int writable;
+    int is_parents; /* in a child of the writer: its rows are none of this process's, nor those that it had begun */
     _Atomic uint64_t pins; /* references that hdvlab_trace_unpin gives back */
     int salvaged; /* reader: the header is not the file's */
     HANDLE file[HDVLAB_COLUMN_COUNT], payload_file, header_file, seal_file;
@@ -139,7 +140,7 @@ static inline int64_t trace_begin(struct trace *trace, const struct row *r, int6
 /* Completes the row before the guest gets its answer. */
 static inline void trace_complete(struct trace *trace, int64_t row, int64_t began_ns, uint64_t value, int64_t payload,
                                   int32_t status) {
-    if (row < 0)
+    if (row < 0 || __builtin_expect(trace->is_parents, 0))
         return;
     int64_t spent = clock_now(&trace->clock) - began_ns;
     if (__builtin_expect(spent < 0, 0)) {

@@ -145,6 +145,7 @@ static void leave_to_parent(void *object) {
     if (!t->writable)
         return;
     atomic_store(&t->state, TRACE_CLOSED);
+    t->is_parents = 1;
     platform_close(t->header_file);
     t->header_file = NO_HANDLE;
     int error = 0; /* the mapping keeps the file open, and so its lock */

@@ -56,6 +56,7 @@ static int is_settled(struct trace *trace, uint64_t first, uint64_t rows, int cl
     for (uint64_t i = 0; i < rows; i++)
         if (status[i] == E_PENDING || (kinds[i] == HDVLAB_LOST && !closing)) /* a lost row goes on counting */
             return 0;
+    atomic_thread_fence(memory_order_acquire); /* what is read of these rows from here on is what was written before */
     return 1;
 }
 
