@@ -159,7 +159,7 @@ static HRESULT take_answer(struct connection *c, const struct wire_message *m, i
         if (SUCCEEDED(h->status) && h->bytes)
             memcpy(p->call->out, m->data, h->bytes);
         memcpy(p->call->answer, h->argument, sizeof p->call->answer);
-        if (p->call->operation == PROXY_MAP) {
+        if (p->call->operation == PROXY_MAP && SUCCEEDED(h->status)) { /* with a refusal nobody looks for one */
             p->call->memory = (HANDLE)(intptr_t)*descriptor;
             *descriptor = -1;
         }
