@@ -273,12 +273,15 @@ def healthy_number(device: CallbackDevice) -> int:
     return int(ffi.cast("uintptr_t", device.handle))
 
 
-def test_descriptors_that_were_not_asked_for_are_closed(bare: Bare) -> None:
+@pytest.mark.parametrize(
+    ("message", "why"), [(RawPeer.message(INTERRUPT, number=1), PROTOCOL), (b"", GONE)], ids=["request", "empty"]
+)
+def test_descriptors_that_were_not_asked_for_are_closed(bare: Bare, message: bytes, why: int) -> None:
     bare.plug()
     before = len(os.listdir("/proc/self/fd"))
     fds = [memfd() for _ in range(3)]
-    socket.send_fds(bare.peer.end, [RawPeer.message(INTERRUPT, number=1)], fds)
-    assert bare.remote.ended() == PROTOCOL
+    socket.send_fds(bare.peer.end, [message], fds)
+    assert bare.remote.ended() == why
     for fd in fds:
         os.close(fd)
     assert len(os.listdir("/proc/self/fd")) <= before
