@@ -18,6 +18,7 @@ from hdvlab.trace.schema import Kind
 from .proxy_scaffold import (
     ANSWER,
     CONFIG_READ,
+    CONNECT,
     DENIED,
     GET_DETAILS,
     GET_INSTANCE,
@@ -29,6 +30,7 @@ from .proxy_scaffold import (
     MAP,
     READ,
     UNMAP,
+    ProxyHost,
     RawPeer,
     RemoteHost,
     add_slot,
@@ -37,7 +39,7 @@ from .proxy_scaffold import (
     place,
     slot_device,
 )
-from .scaffold import PLACE, S_OK, CallbackDevice, Machine, Recording, Threads
+from .scaffold import CLASS_ID, PLACE, S_OK, CallbackDevice, Machine, Recording, Threads
 
 GONE, PROTOCOL = HResult.HCS_E_SERVICE_DISCONNECT, HResult.HCS_E_PROTOCOL_ERROR
 ONES = 0xFFFF_FFFF
@@ -271,15 +273,56 @@ def healthy_number(device: CallbackDevice) -> int:
     return int(ffi.cast("uintptr_t", device.handle))
 
 
-def test_descriptors_that_were_not_asked_for_are_closed(bare: Bare) -> None:
+@pytest.mark.parametrize(
+    ("message", "why"), [(RawPeer.message(INTERRUPT, number=1), PROTOCOL), (b"", GONE)], ids=["request", "empty"]
+)
+def test_descriptors_that_were_not_asked_for_are_closed(bare: Bare, message: bytes, why: int) -> None:
     bare.plug()
     before = len(os.listdir("/proc/self/fd"))
     fds = [memfd() for _ in range(3)]
-    socket.send_fds(bare.peer.end, [RawPeer.message(INTERRUPT, number=1)], fds)
-    assert bare.remote.ended() == PROTOCOL
+    socket.send_fds(bare.peer.end, [message], fds)
+    assert bare.remote.ended() == why
     for fd in fds:
         os.close(fd)
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_refusal_with_a_descriptor_leaves_none_in_the_devices_process() -> None:
+    mine, theirs = pair()
+    machine, memory = RawPeer(theirs), memfd()
+
+    def be_machine() -> None:
+        hello = machine.receive()
+        assert hello is not None
+        machine.answer(hello, arguments=(1,))
+
+    with Threads() as threads:
+        threads.start(be_machine)
+        host = ProxyHost.over(mine)
+    device = host.create(CallbackDevice())
+    machine.send(GET_INSTANCE, number=1, data=CLASS_ID.bytes_le + device.instance_id.bytes_le)
+    found = machine.receive()
+    assert found is not None
+    machine.send(CONNECT, number=2, target=found["arguments"][0], arguments=(7,))
+    assert machine.receive() is not None
+    before = len(os.listdir("/proc/self/fd"))
+
+    def refuse() -> None:
+        asked = machine.receive()
+        assert asked is not None
+        assert asked["operation"] == MAP
+        status = HResult.E_ACCESSDENIED - (1 << 32)
+        refusal = RawPeer.message(MAP, flags=ANSWER, number=asked["number"], status=status)
+        socket.send_fds(machine.end, [refusal], [memory])
+
+    for _ in range(3):
+        with Threads() as threads:
+            threads.start(refuse)
+            assert device.aperture(0, 4096)[0] == HResult.E_ACCESSDENIED
+    assert len(os.listdir("/proc/self/fd")) == before
+    theirs.close()
+    assert host.teardown() == S_OK
+    os.close(memory)
 
 
 def test_a_row_number_that_there_is_not_is_no_cause(bare: Bare, recording: Recording) -> None:

@@ -1,5 +1,6 @@
 /* Config and MMIO accesses of a guest against a model of the machine: which callback comes, with what, what the guest
- * gets, and that each access is one finished row. Devices answer, fail, and access themselves and each other. */
+ * gets, and that each access is one finished row. Devices answer, fail, and access themselves and each other. In half of
+ * the runs they belong to another system, which forwards to the machine: nobody but a person past the bus can tell. */
 #include "recording.h"
 #include "rig.h"
 
@@ -25,7 +26,7 @@ struct window {
 };
 
 static struct cursor input;
-static HCS_SYSTEM system_handle;
+static HCS_SYSTEM system_handle, forward; /* NULL: the devices are the machine's own */
 static struct model devices[DEVICES];
 static uint32_t device_count;
 static struct window window;
@@ -334,7 +335,11 @@ static void access_device(struct model *m, uint32_t bar, uint64_t offset, uint32
     int fits = bar < 6 && is_size(size) && m->size[bar] >= size && offset <= m->size[bar] - size;
     int reaches = fits && m->running && !m->inside;
     expect(reaches ? m : NULL, 0, write, bar, offset, size, value & ones_of(size));
+    expected_rows -= forward != NULL; /* it does not come to the machine, whose rows are counted */
+    int outer_depth = depth;
+    depth = forward ? 3 : depth; /* what the device does there the machine would not take for its own */
     HRESULT hr = hdvlab_device_access(m->handle, &access, write, bar, offset, size, &value);
+    depth = outer_depth;
     if (!fits)
         REQUIRE(hr == E_INVALIDARG);
     else if (!m->running)
@@ -421,13 +426,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint64_t handles = hdvlab_live_handles(), rows = recording_rows();
     HDV_HOST host;
     REQUIRE(hdvlab_embedded_create(RAM, 0, trace, &system_handle) == S_OK);
-    REQUIRE(HdvInitializeDeviceHost(system_handle, &host) == S_OK);
+    static const HDVLAB_HDV_FUNCTIONS native = {
+        sizeof native, HdvInitializeDeviceHost, HdvTeardownDeviceHost, HdvCreateDeviceInstance, HdvReadGuestMemory,
+        HdvWriteGuestMemory, HdvCreateGuestMemoryAperture, HdvDestroyGuestMemoryAperture, HdvDeliverGuestInterrupt,
+        HdvInitializeDeviceHostEx, HdvRegisterDoorbell, HdvUnregisterDoorbell, HdvRegisterDoorbellPage,
+        HdvUnregisterDoorbellPage, HdvCreateSectionBackedMmioRange, HdvDestroySectionBackedMmioRange};
+    uint8_t first = take8(&input);
+    forward = NULL;
+    REQUIRE(first < 0x80 || hdvlab_forward_create(&native, system_handle, NULL, &forward) == S_OK);
+    REQUIRE(HdvInitializeDeviceHost(forward ? forward : system_handle, &host) == S_OK);
     memset(devices, 0, sizeof devices);
     window = (struct window){.device = NULL};
     expected_rows = 0;
     depth = 0;
     int all_sound = 1;
-    device_count = 1 + take_below(&input, DEVICES);
+    device_count = 1 + first % DEVICES;
     for (uint32_t i = 0; i < device_count; i++) {
         struct model *m = &devices[i];
         GUID instance = guid_of(i);
@@ -455,8 +468,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         operate();
     REQUIRE(recording_count(rows, ACCESS_KINDS) == expected_rows);
     window = (struct window){.device = NULL};
-    REQUIRE(hdvlab_system_close(system_handle) == S_OK);
+    if (!forward)
+        REQUIRE(hdvlab_system_close(system_handle) == S_OK);
     REQUIRE(HdvTeardownDeviceHost(host) == S_OK);
+    if (forward)
+        REQUIRE(hdvlab_system_close(forward) == S_OK && hdvlab_system_close(system_handle) == S_OK);
     for (uint32_t i = 0; i < device_count; i++)
         if (devices[i].file)
             REQUIRE(hdvlab_register_file_close(devices[i].file) == S_OK);

@@ -26,10 +26,11 @@ struct peer {
     int socket, memory;
     struct cursor script;
     pthread_t thread;
-    uint64_t known[8], last_id; /* devices of the machine's, or numbers of instances */
+    uint64_t known[8], last_id, answered; /* devices of the machine's, or numbers of instances */
     uint32_t known_count;
 };
 static struct peer peer;
+static _Atomic int devices_made, peer_ready;
 
 /* ---- devices ------------------------------------------------------------------------------------------------------ */
 
@@ -260,6 +261,7 @@ static int receive(int wait_ms, int is_machine) {
         memcpy(&descriptor, CMSG_DATA(c), sizeof descriptor);
         close(descriptor);
     }
+    peer.answered = message.header.flags & WIRE_ANSWER ? message.header.id : peer.answered;
     if (!(message.header.flags & WIRE_ANSWER))
         answer(&message.header, is_machine);
     else if (is_machine && message.header.operation == WIRE_GET_INSTANCE && SUCCEEDED(message.header.status) && peer.known_count < 8)
@@ -291,11 +293,37 @@ static void *be_device(void *unused) {
     return NULL;
 }
 
+/* What a machine does first, and waits for. */
+static int power_on(void) {
+    static const uint16_t steps[] = {WIRE_GET_INSTANCE, WIRE_CONNECT, PROXY_INITIALIZE, PROXY_SET_CONFIGURATION,
+                                     PROXY_GET_DETAILS, PROXY_START};
+    int is_up = 1;
+    for (uint32_t name = 0; name < NAMES; name++)
+        for (uint32_t step = 0; step < sizeof steps / sizeof *steps && is_up; step++) {
+            GUID ids[2] = {class_guid, guid_of(name)};
+            struct wire_header header = {.magic = WIRE_MAGIC, .operation = steps[step], .id = ++peer.last_id, .cause = -1,
+                                         .target = name < peer.known_count ? peer.known[name] : 0,
+                                         .bytes = step ? 0 : sizeof ids, .argument = {step == 1 ? 7 + name : 0}};
+            uint8_t message[sizeof header + sizeof ids];
+            memcpy(message, &header, sizeof header);
+            memcpy(message + sizeof header, ids, sizeof ids);
+            transmit(message, sizeof header + header.bytes, 0, -1);
+            for (int i = 0; i < 20 && is_up && peer.answered != header.id; i++)
+                is_up = receive(50, 1);
+        }
+    return is_up;
+}
+
 /* A machine, to the process of a device. When it is done it is gone. */
 static void *be_machine(void *unused) {
     struct cursor *script = &peer.script;
     (void)unused;
     int is_up = receive(1000, 1); /* the registration */
+    for (int i = 0; is_up && !atomic_load(&devices_made) && i < 1000; i++) /* a host that was refused asks to end */
+        is_up = receive(1, 1);
+    if (is_up && take8(script) < 0xD0)
+        is_up = power_on();
+    atomic_store(&peer_ready, 1);
     while (is_up && cursor_more(script)) {
         if (take8(script) >= 0x40)
             ask_device();
@@ -422,6 +450,9 @@ static void attack_device(void) {
         GUID name = guid_of(i);
         REQUIRE(HdvCreateDeviceInstance(host, HdvDeviceTypePCI, &class_guid, &name, &interface, &lives[i], &lives[i].handle) == S_OK);
     }
+    atomic_store(&devices_made, 1);
+    while (!atomic_load(&peer_ready))
+        usleep(20);
     for (int i = 0; SUCCEEDED(hr) && cursor_more(&input) && i < 24; i++) {
         uint8_t what = take8(&input);
         HDV_DEVICE device = lives[what % NAMES].handle;
@@ -472,6 +503,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     int descriptors = open_descriptors();
     size_t half = 1 + (size - 1) / 2;
     input = (struct cursor){data + 1, data + half};
+    atomic_store(&devices_made, 0);
+    atomic_store(&peer_ready, 0);
     peer = (struct peer){.memory = memory, .script = {data + half, data + size}};
     if (*data & 1)
         attack_device();

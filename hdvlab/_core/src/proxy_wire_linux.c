@@ -39,9 +39,9 @@ HRESULT wire_receive(int socket, struct wire_message *message, int *descriptor) 
     do
         received = recvmsg(socket, &m, MSG_CMSG_CLOEXEC);
     while (received < 0 && errno == EINTR);
-    if (received <= 0)
+    if (received < 0)
         return HCS_E_SERVICE_DISCONNECT;
-    int too_many = 0;
+    int too_many = 0; /* descriptors are there to be closed in an empty message too, which is else like the end */
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
             continue;
@@ -64,7 +64,7 @@ HRESULT wire_receive(int socket, struct wire_message *message, int *descriptor) 
     if (*descriptor >= 0)
         close(*descriptor);
     *descriptor = -1;
-    return HCS_E_PROTOCOL_ERROR;
+    return received ? HCS_E_PROTOCOL_ERROR : HCS_E_SERVICE_DISCONNECT;
 }
 
 static HRESULT transmit(struct connection *c, const struct wire_header *header, const void *data, int descriptor) {
@@ -159,7 +159,7 @@ static HRESULT take_answer(struct connection *c, const struct wire_message *m, i
         if (SUCCEEDED(h->status) && h->bytes)
             memcpy(p->call->out, m->data, h->bytes);
         memcpy(p->call->answer, h->argument, sizeof p->call->answer);
-        if (p->call->operation == PROXY_MAP && SUCCEEDED(h->status)) {
+        if (p->call->operation == PROXY_MAP && SUCCEEDED(h->status)) { /* with a refusal nobody looks for one */
             p->call->memory = (HANDLE)(intptr_t)*descriptor;
             *descriptor = -1;
         }
