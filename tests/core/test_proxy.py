@@ -389,11 +389,11 @@ def test_a_wait_for_the_machine_that_begins_as_the_host_ends_finds_it_or_not(mac
         with Threads() as threads:
             together = threading.Barrier(2)
 
-            def wait(host: ProxyHost = host, together: threading.Barrier = together) -> None:
+            def wait(host: ProxyHost, together: threading.Barrier, answers: list[int]) -> None:
                 together.wait(DEADLINE)
                 answers.append(host.wait_machine(1000 * int(DEADLINE)))
 
-            threads.start(wait)
+            threads.start(wait, host, together, answers)
             together.wait(DEADLINE)
             assert host.teardown() == S_OK
         assert answers[0] in (S_OK, HResult.E_HANDLE)
