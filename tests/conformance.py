@@ -208,9 +208,9 @@ class Conformance:
             self.faults[name].update(row for row in rows if concerns(row, name))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self.path.write_text(self.table(), "utf-8")
         if session.exitstatus:
             return
-        self.path.write_text(self.table(), "utf-8")
         missing = [f"{name}: no {what}" for name in C_NAMES for what in self._missing(name)]
         if missing:
             print("\n".join(["", "conformance:", *missing]), file=sys.stderr)

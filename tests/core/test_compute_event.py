@@ -81,8 +81,11 @@ def test_a_handle_may_be_told_of_its_operations() -> None:
     with System() as system, Operation() as operation:
         assert events.register(system.handle, 1) == S_OK
         assert code(lib.HcsStartComputeSystem(system.handle, operation.handle, ffi.NULL)) == S_OK
-        happens(events.told)
-        assert events.seen == [(lib.HcsEventOperationCallback, None, operation.handle)]
+        started = (lib.HcsEventOperationCallback, None, operation.handle)
+        while started not in events.seen:  # where the thread that made the system is late, that comes first
+            happens(events.told)
+            events.told.clear()
+        assert events.seen.index(started) == len(events.seen) - 1 < 2
 
 
 def test_closing_a_handle_waits_for_its_callback_unless_that_closes_it() -> None:
