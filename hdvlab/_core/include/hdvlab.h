@@ -395,7 +395,9 @@ HRESULT hdvlab_proxy_wait(IVmDeviceHost *host, uint32_t known, uint32_t timeout_
 
 /* ---- the library ------------------------------------------------------------------------------------------------ */
 
-uint64_t hdvlab_live_handles(void); /* of all kinds, for leak tests */
+/* Of all kinds, for leak tests. A thread of the library that has just done an Hcs call gives back what it holds (operation,
+ * system, and with the last one the machine's memory) moments after that call's result is there. */
+uint64_t hdvlab_live_handles(void);
 /* Whether a text is JSON as the HCS calls read it: S_OK, or HCS_E_INVALID_JSON with the unit at which it is not in *at. */
 HRESULT hdvlab_json_check(PCWSTR text, uint64_t *at);
 /* The instance id that a key of FlexibleIov stands for: itself if it is a GUID, else the UUID version 5 of its UTF-8 in

@@ -61,3 +61,13 @@ void system_close(HCS_SYSTEM system, exit_news *news) {
     THAT(news->others == 0);
     event_close(news->arrived);
 }
+
+/* The threads that did the last calls may be about to give back what they hold. */
+void nothing_is_left(void) {
+    HANDLE never = event_create();
+    int waits;
+    for (waits = 0; hdvlab_live_handles() != 0 && waits < PATIENCE_MS; waits++) THAT(!event_wait(never, 1));
+    THAT(hdvlab_live_handles() == 0);
+    event_close(never);
+    step("nothing is left");
+}

@@ -34,5 +34,6 @@ typedef struct {
 
 HCS_SYSTEM system_create(PCWSTR id, PCWSTR document, exit_news *news);
 void system_close(HCS_SYSTEM system, exit_news *news);
+void nothing_is_left(void);
 
 #endif
