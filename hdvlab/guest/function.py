@@ -19,8 +19,8 @@ from hdvlab.registers import RegisterMap
 from hdvlab.trace.schema import Origin
 
 _WHY = {
-    HResult.ERROR_NOACCESS: "nothing decodes that address: memory decode (COMMAND bit 1) is off, the BAR is not placed, or "
-    "what was there is gone: the device, or the end of a section's file",
+    HResult.ERROR_NOACCESS: "nothing decodes that address: memory decode (COMMAND bit 1) is off, the BAR is not "
+    "placed, or what was there is gone: the device, or the end of a section's file",
     HResult.ERROR_NOT_FOUND: "no register claims that offset",
     HResult.E_ACCESSDENIED: "the register is read-only, so the write was dropped",
     HResult.E_INVALIDARG: "the register does not take accesses of that size or place",
