@@ -382,6 +382,25 @@ def test_two_threads_that_ask_for_one_instance_at_once_both_find_it(machine: Mac
     assert answers == [S_OK] * 200
 
 
+def test_an_instance_is_found_whole_or_not_at_all_while_it_is_being_made(machine: Machine, host: ProxyHost) -> None:
+    devices = [CallbackDevice() for _ in range(50)]
+    class_id, found = guid(CLASS_ID), []
+
+    def find() -> None:
+        out = ffi.new("void **")
+        for device in devices:
+            instance_id = guid(device.instance_id)
+            while code(lib.hdvlab_system_find(machine.system, class_id, instance_id, out)) != S_OK:
+                pass
+            found.append(int(ffi.cast("uintptr_t", out[0])))
+
+    with Threads() as threads:
+        threads.start(find)
+        for device in devices:
+            host.create(device)
+    assert len(set(found)) == len(devices)
+
+
 def test_a_wait_for_the_machine_that_begins_as_the_host_ends_finds_it_or_not(machine: Machine) -> None:
     support = Support(machine)
     for _ in range(100):

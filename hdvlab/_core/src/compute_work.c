@@ -198,14 +198,19 @@ static HRESULT add(struct compute *compute, struct slot_settings *added, WCHAR *
     struct system *system = compute->system;
     if (!is_running(compute))
         return wrong_state(compute, "Running", document);
-    uint32_t place = HDVLAB_SLOT_COUNT; /* only this thread changes slots, but for hdvlab_system_add_slot */
+    uint32_t place = HDVLAB_SLOT_COUNT; /* only this thread changes slots, but for calls of hdvlab's own */
+    int is_there = 0;
+    pthread_mutex_lock(&system->lock);
     for (uint32_t i = HDVLAB_SLOT_COUNT; i-- > 0;) {
         const struct slot *slot = &system->slots[i];
         if (!slot->used)
             place = i;
-        else if (!memcmp(&slot->instance_id, &added->instance_id, sizeof(GUID)))
-            return refuse(HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS), "ResourcePath: a device of this id is there", document);
+        else
+            is_there |= !memcmp(&slot->instance_id, &added->instance_id, sizeof(GUID));
     }
+    pthread_mutex_unlock(&system->lock);
+    if (is_there)
+        return refuse(HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS), "ResourcePath: a device of this id is there", document);
     if (place == HDVLAB_SLOT_COUNT)
         return refuse(HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA), "all 32 slots are taken", document);
     HRESULT hr = system_add_slot(system, place, added->hosting, &added->class_id, &added->instance_id,

@@ -42,10 +42,11 @@ struct device {
     HDV_PCI_DEVICE_INTERFACE interface;
     void *context;
     uint16_t index; /* in the trace's table of devices */
+    int is_opening; /* HdvCreateDeviceInstance is not through with it: nobody is to find it yet; under the system's lock */
     _Atomic int state;
     pthread_mutex_t lock;        /* serialises callbacks */
     _Atomic(pthread_t) inside;   /* thread that holds it, for the re-entrancy guard; 0 = none */
-    int concurrent;              /* accesses share it (device_shared.c); set before its power-on, never after */
+    _Atomic int concurrent;      /* accesses share it (device_shared.c); set before its power-on, never after */
     pthread_mutex_t sharers_lock;
     pthread_cond_t sharer_left;
     uint32_t sharers;

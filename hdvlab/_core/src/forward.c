@@ -191,7 +191,8 @@ HRESULT hdvlab_forward_create(const HDVLAB_HDV_FUNCTIONS *native, HCS_SYSTEM nat
     struct forward *forward = calloc(1, sizeof *forward);
     if (!forward)
         return E_OUTOFMEMORY;
-    memcpy(&forward->native, native, native->size < sizeof *native ? native->size : sizeof *native);
+    size_t size = native->size < sizeof *native ? native->size : sizeof *native;
+    memcpy(&forward->native, native, size & ~(sizeof(void *) - 1)); /* no half function */
     forward->native_system = native_system;
     HRESULT hr = system_init(&forward->system, &forward_ops, trace);
     if (hr == S_OK && !(forward->native.HdvInitializeDeviceHost && forward->native.HdvTeardownDeviceHost &&

@@ -119,6 +119,7 @@ HRESULT HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE devic
             hr = E_OUTOFMEMORY;
         if (hr == S_OK) { /* its name is taken; a teardown of the host on another thread waits for what follows */
             handle_retain(handle);
+            device->is_opening = 1;
             device->next = host->devices;
             host->devices = device;
             host->opening++;
@@ -132,6 +133,7 @@ HRESULT HdvCreateDeviceInstance(HDV_HOST deviceHostHandle, HDV_DEVICE_TYPE devic
             else
                 *deviceHandle = handle;
             pthread_mutex_lock(&system->lock);
+            device->is_opening = 0;
             host->opening--;
             pthread_cond_broadcast(&system->settled);
             pthread_mutex_unlock(&system->lock);

@@ -75,7 +75,7 @@ static HRESULT WINAPI get_device_instance(proxy_host *self, REFGUID class_id, RE
     HDV_DEVICE found = NULL;
     pthread_mutex_lock(&host->system->lock);
     for (struct device *d = host->devices; d && !found; d = d->next)
-        if (device_is(d, class_id, instance_id))
+        if (!d->is_opening && device_is(d, class_id, instance_id))
             found = d->handle;
     pthread_mutex_unlock(&host->system->lock);
     HRESULT hr = found ? proxy_make_instance(found, device) : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);

@@ -75,7 +75,7 @@ static struct device *find_known(struct system *system, const GUID *class_id, co
         if (hosting != HOSTING_ANY && (hosting == HOSTING_RESTRICTED) != (host->restricted != 0))
             continue;
         for (struct device *d = host->devices; d && !found; d = d->next)
-            if (device_is(d, class_id, instance_id))
+            if (!d->is_opening && device_is(d, class_id, instance_id))
                 found = handle_acquire(d->handle, HANDLE_DEVICE);
     }
     pthread_mutex_unlock(&system->lock);
