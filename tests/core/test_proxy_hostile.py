@@ -325,6 +325,17 @@ def test_a_refusal_with_a_descriptor_leaves_none_in_the_devices_process() -> Non
     os.close(memory)
 
 
+def test_a_message_about_an_interrupt_that_did_not_fail_is_none(bare: Bare) -> None:
+    bare.plug()
+    target = healthy_number_of_slot(bare)
+    bare.peer.send(DENIED, number=1, target=target, arguments=(int(Kind.interrupt), HResult.E_FAIL))
+    answer = bare.peer.receive()
+    assert answer is not None
+    assert answer["status"] == HResult.E_ACCESSDENIED
+    bare.peer.send(DENIED, number=2, target=target, arguments=(int(Kind.interrupt), S_OK))
+    assert bare.remote.ended() == PROTOCOL
+
+
 def test_a_row_number_that_there_is_not_is_no_cause(bare: Bare, recording: Recording) -> None:
     bare.plug()
     placed(bare)
