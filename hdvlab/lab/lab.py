@@ -9,20 +9,20 @@ import re
 import sys
 import threading
 import warnings
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from hdvlab.device import CompiledDevice, Device, Fault, Pluggable, RemoteDevice
-from hdvlab.errors import BackendError, HdvError, HResult, StateError, TraceError, TraceLossWarning, UsageError
+from hdvlab.errors import HdvError, StateError, TraceError, TraceLossWarning, UsageError
 from hdvlab.guest import Guest, Program
-from hdvlab.hdv import Broker, RemoteHost
+from hdvlab.hdv import Broker
 from hdvlab.lab.forgotten import make_room, when_forgotten
 from hdvlab.lab.plugged import Plugged
 from hdvlab.lab.power import Power
 from hdvlab.lab.run import Run
+from hdvlab.lab.teller import Teller
 from hdvlab.systems import EmbeddedMachine
 from hdvlab.systems.embedded import SLOT_COUNT
 from hdvlab.trace.recorder import Recorder
@@ -31,13 +31,6 @@ from hdvlab.trace.tables import BarInfo, DeviceInfo
 from hdvlab.trace.trace import Trace
 
 DEFAULT_RAM = 64 << 20
-_OUTCOMES = {
-    "ReadInterceptedMemory": "the guest was answered all ones and the lab goes on",
-    "WriteInterceptedMemory": "the guest's write was dropped and the lab goes on",
-    "Initialize": "the device stays off",
-    "SetConfiguration": "the device stays off",
-    "Start": "the device stays off",
-}
 _MADE_OF: dict[type, str] = {CompiledDevice: "'./device.so'", RemoteDevice: "Blink"}
 _FIRST_SLOT = 1  # slot 0 is where a real machine has its host bridge
 
@@ -56,39 +49,6 @@ class _Switch:
         power, self.power = self.power, None
         if power is not None:
             power.end()
-
-
-class _Report:
-    """Tells a lab of faults, without keeping it: devices refer to this, and the library keeps devices alive."""
-
-    def __init__(self, lab: Lab) -> None:
-        self._lab = weakref.ref(lab)
-
-    def __call__(self, fault: Fault) -> None:
-        lab = self._lab()
-        if lab is not None:
-            lab._report(fault)
-        else:
-            print(f"{fault}; its lab was forgotten\n{fault.text}", file=sys.stderr)
-
-
-class _Teller:
-    """Tells a lab what becomes of device hosts, without keeping it: the broker's threads refer to this."""
-
-    def __init__(self, lab: Lab) -> None:
-        self._lab = weakref.ref(lab)
-
-    def changed(self, host: RemoteHost) -> None:
-        """It came, hangs, recovered or ended."""
-        lab = self._lab()
-        if lab is not None:
-            lab._host_changed(host)
-
-    def refused(self, error: HdvError) -> None:
-        """One was not let in."""
-        lab = self._lab()
-        if lab is not None:
-            lab._tell(f"a device host was not let in: {error}", error.hresult)
 
 
 def _alone(method: Callable[Concatenate[Lab, _P], _R]) -> Callable[Concatenate[Lab, _P], _R]:
@@ -143,8 +103,7 @@ class Lab:
         """On its way in or out: what Ctrl-C leaves here is taken out by whoever comes next."""
         self._remember = when_forgotten(self, self._switch.off)
         self._programs: list[Program] = []
-        self._refused: list[Fault] = []
-        self._known_hosts: weakref.WeakSet[RemoteHost] = weakref.WeakSet()
+        self._teller = Teller(self)
         self._door = threading.RLock()
         """Held by whoever plugs, unplugs, or switches the power."""
         self._told_of_loss = False
@@ -218,7 +177,7 @@ class Lab:
             self._moving.clear()
         except BaseException as error:
             self._settle()
-            self._refused.extend(fault.without_traceback() for fault in device.faults)
+            self._teller.kept.extend(fault.without_traceback() for fault in device.faults)
             step = self._refused_step(one, began)
             if isinstance(error, HdvError) and (device.faults or step):
                 gone = f"; the {name} that was there before is out" if before is not None else ""
@@ -334,7 +293,7 @@ class Lab:
 
     def _switch_on(self) -> None:
         machine = EmbeddedMachine(self._ram, self.trace.handle, self._record_sections)
-        power = Power(machine, _Report(self), self.trace.source_of)
+        power = Power(machine, self._teller.fault, self.trace.source_of)
         try:
             self._switch.power = power  # from here on whoever comes next switches it off, wherever Ctrl-C comes
             power.on(list(self))
@@ -418,8 +377,9 @@ class Lab:
             if known.path.absolute() == Path(path).expanduser().absolute():
                 known.budget = budget
                 return known
-        teller, handle = _Teller(self), self._power.machine.handle
-        broker = Broker(handle, path, budget=budget, changed=teller.changed, refused=teller.refused, listening=False)
+        handle, teller = self._power.machine.handle, self._teller
+        changed, refused = teller.host_changed, teller.host_refused
+        broker = Broker(handle, path, budget=budget, changed=changed, refused=refused, listening=False)
         brokers.append(broker)  # before it has a thread, wherever Ctrl-C comes
         broker.listen()
         return broker
@@ -428,33 +388,6 @@ class Lab:
     def brokers(self) -> list[Broker]:
         """Those that listen; ``broker.hosts`` are the processes that came."""
         return [] if self._power is None else [one for one in self._power.brokers if one.listening]
-
-    def _host_changed(self, host: RemoteHost) -> None:
-        """On the broker's thread: the person is told."""
-        what = f"the device host in process {host.process_id}"
-        if host.state == "hung":
-            self._tell(f"{what} does not answer; the guest reads all ones until it does", HResult.ERROR_TIMEOUT)
-        elif host.state == "ended" and host.reason != HResult.S_OK:
-            self._tell(f"{what} is gone; the guest reads all ones of its devices. Plug them again", host.reason)
-        elif host.state == "ended" and (left := self._left_by_hosts()):
-            text = f"{what} has ended; the guest reads all ones of {', '.join(left)}. Serve it again and plug it again"
-            self._tell(text, HResult.HCS_E_SERVICE_DISCONNECT)
-        elif host.state == "up" and host not in self._known_hosts:
-            self._known_hosts.add(host)
-            with contextlib.suppress(HdvError):
-                self.mark(f"{what} has come")
-
-    def _left_by_hosts(self) -> list[str]:
-        """Devices in slots of the machine that is on, whose hosts have taken them away."""
-        if self._power is None:
-            return []
-        return [one.name for one in list(self) if isinstance(one.device, RemoteDevice) and not one.device.plugged_in]
-
-    def _tell(self, text: str, hresult: int) -> None:
-        error = BackendError(text, hresult)
-        self._refused.append(Fault("device host", "proxy", hresult, error, str(error), -1))
-        with contextlib.suppress(Exception):
-            print(f"{text} ({HResult.symbol_of(hresult)})", file=sys.stderr)
 
     # ---- the guest ---------------------------------------------------------------------------------------------
 
@@ -529,18 +462,7 @@ class Lab:
     @property
     def faults(self) -> list[Fault]:
         """What failed in the devices' code, also of those that did not get in."""
-        return [*self._refused, *(fault for one in self for fault in one.device.faults)]
-
-    def _report(self, fault: Fault) -> None:
-        """A new fault: into the trace, and its traceback once to whoever looks."""
-        one = self._plugged.get(fault.device)
-        index = one.index if one is not None else 0xFFFF
-        status = fault.hresult - (1 << 32) if fault.hresult & 0x80000000 else HResult.E_UNEXPECTED.signed
-        self.trace.fault(fault.text, index, fault.cause, status)
-        where = f" (row {fault.cause})" if fault.cause >= 0 else ""
-        outcome = _OUTCOMES.get(fault.operation, "the lab goes on")
-        with contextlib.suppress(Exception):  # nobody may be looking: a closed stderr is not the device's fault
-            print(f"{fault}{where}; {outcome}\n{fault.text}", file=sys.stderr)
+        return [*self._teller.kept, *(fault for one in self for fault in one.device.faults)]
 
     def __repr__(self) -> str:
         state = "on" if self.running else "off"
