@@ -353,7 +353,8 @@ class Lab:
     def broker(self, path: str | os.PathLike[str], *, budget: float = 1.0) -> Broker:
         """Let device hosts of other processes into this machine; it is powered on if it is off.
 
-        A process that calls ``hdvlab.device.serve(Blink, path)`` makes ``lab.plug(RemoteDevice(Blink))`` work here.
+        A process that calls ``hdvlab.device.serve(Blink, path)`` makes ``lab.plug(RemoteDevice(Blink))`` work here;
+        ``wait_for_host()`` of what this returns waits for it.
         When it ends or hangs the guest reads all ones, a fault row says so and a line is printed; a new process can
         take its place (plug again). The broker ends with the machine's power, and so do its processes.
 
