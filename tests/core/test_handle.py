@@ -141,6 +141,7 @@ GOOD: dict[str, Callable[[], Any]] = {
     "const void *": lambda: ffi.new("char[64]"),
     "const VOID *": lambda: _interface(),
     "const GUID *": lambda: guid(CLASS_ID),
+    "GUID *": lambda: guid(CLASS_ID),
     "DWORD *": lambda: ffi.new("uint32_t *"),
     "UINT64 *": lambda: ffi.new("uint64_t *"),
     "HRESULT *": lambda: ffi.new("HRESULT *"),
