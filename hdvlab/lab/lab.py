@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from hdvlab.device import CompiledDevice, Device, Fault, Pluggable, RemoteDevice
+from hdvlab.device import Device, Fault, Pluggable, RemoteDevice
 from hdvlab.errors import HdvError, StateError, TraceError, TraceLossWarning, UsageError
 from hdvlab.guest import Guest, Program
 from hdvlab.hdv import Broker
@@ -31,7 +31,7 @@ from hdvlab.trace.tables import BarInfo, DeviceInfo
 from hdvlab.trace.trace import Trace
 
 DEFAULT_RAM = 64 << 20
-_MADE_OF: dict[type, str] = {CompiledDevice: "'./device.so'", RemoteDevice: "Blink"}
+_MADE_OF = {"CompiledDevice": "'./device.so'", "RemoteDevice": "Blink"}
 _FIRST_SLOT = 1  # slot 0 is where a real machine has its host bridge
 
 _P = ParamSpec("_P")
@@ -144,7 +144,7 @@ class Lab:
         if isinstance(configuration, str) or not all(isinstance(one, str) and "\0" not in one for one in configuration):
             raise UsageError(f"configuration is a list of texts: ['key=value', ...], not {configuration!r}")
         if isinstance(device, type):
-            if (given := _MADE_OF.get(device)) is not None:
+            if (given := _MADE_OF.get(device.__name__)) is not None and not issubclass(device, Device):
                 raise UsageError(f"{device.__name__} is to be made first: lab.plug({device.__name__}({given}))")
             if not issubclass(device, Device):
                 raise UsageError(f"{device.__name__} is no device; derive it from hdvlab.Device")
