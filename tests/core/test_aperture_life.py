@@ -125,7 +125,9 @@ def test_a_destroyed_aperture_is_unmapped_at_once(machine: Machine) -> None:
     device = machine.running(CallbackDevice())
     _, mapped = device.aperture(0x1000, 4096)
     assert _destroy(device, mapped) == S_OK
-    assert not _is_mapped(mapped)
+    assert not _shows_ram(mapped)
+    if "asan" not in os.environ.get("LD_PRELOAD", ""):  # whose own memory may take the place
+        assert not _is_mapped(mapped)
 
 
 def test_a_machine_keeps_1024_dead_apertures_and_forgets_the_oldest_first(machine: Machine) -> None:
