@@ -261,6 +261,7 @@ class Aperture:
         """The pages themselves: no rows, no copy, volatile.
 
         A view that is kept past the aperture's end reads zeros; what is written there goes nowhere.
+        Not so where another HDV library has mapped it (Hyper-V): there a view must not outlive the aperture.
         """
         self._at(0, 0)
         return live_view(self._device, self._mapped, self.size, self.write_protected)

@@ -1,8 +1,8 @@
 /* Copies, apertures and interrupts of a device against a model: which code, that a refused copy copies nothing, and that
  * an aperture is the guest's memory until that ends. RAM on both sides of the gap below 4 GiB, and files that come and go,
  * some of which are cut short and grow again. */
+#include "plain_device.h"
 #include "recording.h"
-#include "rig.h"
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -44,23 +44,6 @@ static uint64_t file_bytes[FILES], rung[EVENTS];
 static int bound[256]; /* an event's number + 1 */
 static struct region regions[REGIONS];
 
-static HRESULT ok(PVOID context) { return (void)context, S_OK; }
-static void nothing(PVOID context) { (void)context; }
-static HRESULT configured(PVOID context, UINT32 count, const LPCWSTR *values) {
-    return (void)context, (void)count, (void)values, S_OK;
-}
-static HRESULT details(PVOID context, PHDV_PCI_PNP_ID id, UINT32 count, UINT32 *probed) {
-    (void)context, (void)count;
-    fill_identity(id);
-    probed[0] = 0xFFFFF000;
-    return S_OK;
-}
-static HRESULT config_read(PVOID context, UINT32 offset, UINT32 *value) {
-    return (void)context, (void)offset, *value = 0, S_OK;
-}
-static HRESULT config_write(PVOID context, UINT32 offset, UINT32 value) {
-    return (void)context, (void)offset, (void)value, S_OK;
-}
 static void copy_inside(int write);
 static HRESULT mmio_read(PVOID context, HDV_PCI_BAR_SELECTOR bar, UINT64 offset, UINT64 length, BYTE *value) {
     (void)context, (void)bar, (void)offset;

@@ -6,8 +6,8 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "plain_device.h"
 #include "recording.h"
-#include "rig.h"
 
 enum kind { SYSTEM, HOST, DEVICE, TRACE, FILE_KIND, OPERATION, HOLD, KINDS };
 #define STALE 16
@@ -22,23 +22,6 @@ static uint8_t zeros[4096], scratch[8192];
 static uint32_t entered, pins;
 static int memory = -1, event = -1;
 
-static HRESULT ok(PVOID context) { return (void)context, S_OK; }
-static void nothing(PVOID context) { (void)context; }
-static HRESULT configured(PVOID context, UINT32 count, const LPCWSTR *values) {
-    return (void)context, (void)count, (void)values, S_OK;
-}
-static HRESULT details(PVOID context, PHDV_PCI_PNP_ID id, UINT32 count, UINT32 *probed) {
-    (void)context, (void)count;
-    fill_identity(id);
-    probed[0] = 0xFFFFF000;
-    return S_OK;
-}
-static HRESULT config_read(PVOID context, UINT32 offset, UINT32 *value) {
-    return (void)context, (void)offset, *value = 0, S_OK;
-}
-static HRESULT config_write(PVOID context, UINT32 offset, UINT32 value) {
-    return (void)context, (void)offset, (void)value, S_OK;
-}
 static HRESULT mmio_read(PVOID context, HDV_PCI_BAR_SELECTOR bar, UINT64 offset, UINT64 length, BYTE *value) {
     return (void)context, (void)bar, (void)offset, memset(value, 0, length), S_OK;
 }

@@ -258,6 +258,7 @@ HRESULT hdvlab_device_set_index(HDV_DEVICE device, uint16_t index); /* the numbe
 HRESULT hdvlab_device_end(HDV_DEVICE device);
 /* Keeps the address of an aperture good past its end: the pages are zeros from then on, and not another's, until the hold
  * is released. Without one, an ended aperture's pages stay until its system is gone or 1,024 younger ones have ended.
+ * An aperture that another library mapped (hdvlab_forward_create) is that library's to unmap: nothing keeps its address.
  * ERROR_NOT_FOUND: no aperture of the device has that address. */
 typedef void *HDVLAB_APERTURE;
 HRESULT hdvlab_aperture_hold(HDV_DEVICE device, PVOID mappedAddress, HDVLAB_APERTURE *hold);
