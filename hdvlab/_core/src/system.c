@@ -82,13 +82,30 @@ static struct device *find_known(struct system *system, const GUID *class_id, co
     return found;
 }
 
+/* Waits for one that is being made, if there is one. */
+static int is_being_opened(struct system *system, const GUID *class_id, const GUID *instance_id) {
+    int opening = 0;
+    pthread_mutex_lock(&system->lock);
+    for (struct host *host = system->hosts; host && !opening; host = host->next)
+        for (struct device *d = host->devices; d && !opening; d = d->next)
+            opening = d->is_opening && device_is(d, class_id, instance_id);
+    if (opening)
+        pthread_cond_wait(&system->settled, &system->lock);
+    pthread_mutex_unlock(&system->lock);
+    return opening;
+}
+
 /* The instance that a host of the hosting model registered, with a reference. */
 struct device *system_find_device(struct system *system, const GUID *class_id, const GUID *instance_id, int hosting) {
     struct device *found = find_known(system, class_id, instance_id, hosting);
     if (!found && hosting != HOSTING_EXTERNAL)
         found = find_elsewhere(system, class_id, instance_id);
-    if (!found && hosting != HOSTING_EXTERNAL) /* another thread asked at the same time, and made it known */
+    /* Another thread asked at the same time: it has made it known, or is about to. */
+    for (int tries = 0; !found && hosting != HOSTING_EXTERNAL && tries < 100; tries++) {
         found = find_known(system, class_id, instance_id, hosting);
+        if (!found && !is_being_opened(system, class_id, instance_id))
+            break;
+    }
     return found;
 }
 
