@@ -179,6 +179,26 @@ enum { HDVLAB_MEMORY_READ, HDVLAB_MEMORY_WRITE, ... };
 HRESULT hdvlab_memory_map(void *, uint64_t, uint64_t, void *, uint64_t, uint32_t);
 HRESULT hdvlab_memory_unmap(void *, uint64_t, uint64_t);
 HRESULT hdvlab_system_find(void *, const GUID *, const GUID *, void **);
+typedef struct { uint32_t size, flags, budget_ms, poll_us; } HDVLAB_VFIO_USER_OPTIONS;
+typedef struct {
+    uint32_t state, hung;
+    uint64_t changes, connections, resets, messages, timeouts, dma_regions, dma_bytes;
+    uint32_t interrupt_mode;
+    int32_t peer;
+    HRESULT why;
+    ...;
+} HDVLAB_VFIO_USER_STATE;
+enum { HDVLAB_VFIO_USER_NONE, HDVLAB_VFIO_USER_LISTENING, HDVLAB_VFIO_USER_CONNECTED, ... };
+#define HDVLAB_VFIO_USER_HIDE_CAPABILITIES ...
+HRESULT hdvlab_vfio_user_create(int32_t, void *, void **);
+HRESULT hdvlab_vfio_user_listen(void *, uint32_t, const char *, const HDVLAB_VFIO_USER_OPTIONS *);
+HRESULT hdvlab_vfio_user_attach(void *, uint32_t, int, const HDVLAB_VFIO_USER_OPTIONS *);
+HRESULT hdvlab_vfio_user_end(void *, uint32_t);
+HRESULT hdvlab_vfio_user_state(void *, uint32_t, HDVLAB_VFIO_USER_STATE *);
+HRESULT hdvlab_vfio_user_wait(void *, uint32_t, uint64_t, uint32_t, HDVLAB_VFIO_USER_STATE *);
+HRESULT hdvlab_device_set_line(void *, int32_t);
+HRESULT hdvlab_device_on_reset(void *, HRESULT (*)(void *));
+
 HRESULT hdvlab_guest_config_read(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t *);
 HRESULT hdvlab_guest_config_write(void *, const HDVLAB_ACCESS *, uint32_t, uint32_t, uint32_t, uint32_t);
 HRESULT hdvlab_guest_config_peek(void *, uint32_t, uint8_t *);

@@ -59,7 +59,7 @@ enum {
     HDVLAB_LOST,
     HDVLAB_KIND_COUNT
 };
-enum { HDVLAB_GUEST = 0, HDVLAB_USER, HDVLAB_DEVICE, HDVLAB_REPLAY, HDVLAB_INJECTED };
+enum { HDVLAB_GUEST = 0, HDVLAB_USER, HDVLAB_DEVICE, HDVLAB_REPLAY, HDVLAB_INJECTED, HDVLAB_MACHINE };
 
 typedef struct {
     uint64_t reserved;         /* rows begun */
@@ -188,6 +188,56 @@ typedef struct {
 HRESULT hdvlab_forward_create(const HDVLAB_HDV_FUNCTIONS *native, HCS_SYSTEM native_system, HDVLAB_TRACE trace,
                               HCS_SYSTEM *system);
 
+/* ---- a VM as the machine: the server's side of vfio-user (QEMU >= 10.1.1 is the client; not on Windows) ----------- */
+
+/* A system whose guest runs in a VM. Slots, start, stop and close are as with the embedded machine; hdvlab_system_start
+ * makes the devices ready (Initialize to Start), then each slot is listened for, then the VM is started and connects. Guest
+ * RAM is what the VM maps (DMA_MAP); the guest's side (hdvlab_guest_read ...) is the VM's own: E_NOTIMPL, but for
+ * hdvlab_guest_config_peek, hdvlab_guest_ram_read and hdvlab_guest_ram_write. */
+HRESULT hdvlab_vfio_user_create(BOOL record_sections, HDVLAB_TRACE trace, HCS_SYSTEM *system);
+
+enum {
+    HDVLAB_VFIO_USER_HIDE_CAPABILITIES = 1, /* no capability list until the first reset: the VM manages none of it, all of
+                                             * the device's own reaches it, and interrupts are DMA writes (QEMU >= 11.1) */
+};
+typedef struct {
+    uint32_t size; /* of this structure */
+    uint32_t flags;
+    uint32_t budget_ms; /* longest time a guest waits for one answer of the device; 0 = 2000. Then it gets all ones, the row
+                         * ERROR_TIMEOUT, and so does every access until the late answer has come, which is thrown away.
+                         * UINT32_MAX: no budget */
+    uint32_t poll_us;   /* how long the server looks for the next message before it sleeps; UINT32_MAX = adapts itself */
+} HDVLAB_VFIO_USER_OPTIONS;
+/* Makes the socket (mode 0600; one that nobody listens on is replaced) and serves who connects, one VM at a time, on a thread
+ * of its own; a VM that disconnects leaves the device as it is and the next may connect. options NULL = all 0, poll_us
+ * adapting. ERROR_NOT_FOUND: the slot has no device that is on; ERROR_ALREADY_EXISTS: it is served already, or somebody
+ * listens on that path; E_INVALIDARG: the path is too long. */
+HRESULT hdvlab_vfio_user_listen(HCS_SYSTEM system, uint32_t slot, const char *path,
+                                const HDVLAB_VFIO_USER_OPTIONS *options);
+/* The same over a connected SOCK_STREAM socket, which is taken (on failure it is closed, but for E_POINTER). */
+HRESULT hdvlab_vfio_user_attach(HCS_SYSTEM system, uint32_t slot, int socket, const HDVLAB_VFIO_USER_OPTIONS *options);
+/* Ends listening and the connection; the VM finds its device dead: reads give all ones. ERROR_NOT_FOUND. */
+HRESULT hdvlab_vfio_user_end(HCS_SYSTEM system, uint32_t slot);
+
+enum { HDVLAB_VFIO_USER_NONE = 0, HDVLAB_VFIO_USER_LISTENING, HDVLAB_VFIO_USER_CONNECTED };
+typedef struct {
+    uint32_t state;
+    uint32_t hung;        /* 1: the device owes an answer that the server has given for it */
+    uint64_t changes;     /* counts up whenever state or hung changes, or a reset comes */
+    uint64_t connections; /* so far */
+    uint64_t resets;      /* of this connection; the first comes before the guest runs */
+    uint64_t messages;    /* of this connection */
+    uint64_t timeouts;    /* answers given for the device, since it is served */
+    uint64_t dma_regions, dma_bytes; /* now mapped; bytes of those that have a descriptor */
+    uint32_t interrupt_mode;         /* 0 none, 1 INTx, 5 MSI, 17 MSI-X: what the VM has given events for */
+    int32_t peer;         /* process id, 0 = unknown */
+    HRESULT why;          /* of the last connection's end: S_OK = the VM closed it, HCS_E_PROTOCOL_ERROR = cut off */
+} HDVLAB_VFIO_USER_STATE;
+HRESULT hdvlab_vfio_user_state(HCS_SYSTEM system, uint32_t slot, HDVLAB_VFIO_USER_STATE *state);
+/* Waits until `changes` is another than known_changes. ERROR_TIMEOUT after timeout_ms (UINT32_MAX = never). */
+HRESULT hdvlab_vfio_user_wait(HCS_SYSTEM system, uint32_t slot, uint64_t known_changes, uint32_t timeout_ms,
+                              HDVLAB_VFIO_USER_STATE *state);
+
 /* ---- the guest's side ------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -286,6 +336,12 @@ HRESULT hdvlab_device_details(HDV_DEVICE device, HDVLAB_DEVICE_DETAILS *details)
  * thread is inside, E_INVALIDARG outside the BAR; else what the peek answers. */
 HRESULT hdvlab_device_peek(HDV_DEVICE device, HDVLAB_DEVICE_PEEK peek, uint32_t bar, uint64_t offset, uint32_t size,
                            uint64_t *value);
+/* Asserts or deasserts the legacy interrupt line INTA, for a device whose config space names the pin (offset 0x3D): HDV has
+ * messages only. E_NOTIMPL: a machine without lines (the embedded one); ERROR_INVALID_STATE: the device is not running. */
+HRESULT hdvlab_device_set_line(HDV_DEVICE device, BOOL asserted);
+/* What a machine's reset is for this device: called with the device entered, its row's kind is reset. Without one (NULL) a
+ * reset is Stop and Start, for HDV has no callback of that name. */
+HRESULT hdvlab_device_on_reset(HDV_DEVICE device, HRESULT (*reset)(void *context));
 /* The row being served on this thread, -1 = none. Work that goes on elsewhere takes it along. */
 int64_t hdvlab_cause(void);
 void hdvlab_set_cause(int64_t row);
