@@ -1,0 +1,1 @@
+"""The device-host process, and its client."""
