@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from hdvlab.device import Device, Fault, Pluggable, RemoteDevice
 from hdvlab.errors import HdvError, StateError, TraceError, TraceLossWarning, UsageError
-from hdvlab.guest import Guest, Program
+from hdvlab.guest import Guest, Program, RamAllocator, VectorAllocator
 from hdvlab.hdv import Broker
 from hdvlab.lab.forgotten import make_room, when_forgotten
 from hdvlab.lab.plugged import Plugged
@@ -27,7 +27,7 @@ from hdvlab.systems import EmbeddedMachine
 from hdvlab.systems.embedded import SLOT_COUNT
 from hdvlab.trace.recorder import Recorder
 from hdvlab.trace.schema import Kind
-from hdvlab.trace.tables import BarInfo, DeviceInfo
+from hdvlab.trace.tables import BarInfo, DeviceInfo, SourceLine
 from hdvlab.trace.trace import Trace
 
 DEFAULT_RAM = 64 << 20
@@ -432,7 +432,21 @@ class Lab:
         assert self._power is not None
         return self._power.guest(self)
 
+    def run_cell(self, body: Callable[[Guest], Any], *, name: str = "") -> Run:
+        """Run a cell's body as the guest, where the cell's names are: in this process."""
+        return self.run(body, name=name)
+
+    @property
+    def allocators(self) -> tuple[RamAllocator, VectorAllocator] | None:
+        """Who hands out guest RAM and interrupt vectors; None while the machine is off."""
+        power = self._power
+        return None if power is None else (power.ram, power.vectors)
+
     # ---- the trace ---------------------------------------------------------------------------------------------
+
+    def add_source(self, line: SourceLine) -> int:
+        """The number for ``pc`` of a source line; see :meth:`Recorder.add_source`."""
+        return self.trace.add_source(line)
 
     def mark(self, text: str) -> int:
         """Put a line of text into the trace; returns its row."""

@@ -20,7 +20,7 @@ from hdvlab.trace.schema import Origin
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hdvlab.lab.lab import Lab
+    from hdvlab.lab.interface import AnyLab
 
 
 class Plugged:
@@ -31,7 +31,7 @@ class Plugged:
     """
 
     def __init__(
-        self, lab: Lab, device: Pluggable, name: str, slot: int, configuration: Sequence[str], index: int
+        self, lab: AnyLab, device: Pluggable, name: str, slot: int, configuration: Sequence[str], index: int
     ) -> None:
         self._lab = lab
         self.device = device
