@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,7 +201,7 @@ class Hosts(tuple[HostStatus, ...]):
     __slots__ = ()
 
     def _table(self) -> list[tuple[str, ...]]:
-        rows = [("name", "pid", "since", "machine", "devices", "clients", "lease", "state")]
+        rows: list[tuple[str, ...]] = [("name", "pid", "since", "machine", "devices", "clients", "lease", "state")]
         for one in self:
             left = "" if one.lease_left is None or not one.is_alive else f"{one.lease_left:.0f} s"
             since = one.since.replace("+00:00", "Z").replace("T", " ")
@@ -221,14 +222,15 @@ class Hosts(tuple[HostStatus, ...]):
 
     def _repr_html_(self) -> str:
         head, *rows = self._table()
-        cells = "".join(f'<th style="text-align:left">{html.escape(cell)}</th>' for cell in (*head, "trace"))
-        body = "".join(
-            "<tr>"
-            + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in (*row, one.trace))
-            + "</tr>"
-            for row, one in zip(rows, self, strict=True)
-        )
-        return f"<table><tr>{cells}</tr>{body}</table>" if rows else html.escape(repr(self))
+        if not rows:
+            return html.escape(repr(self))
+
+        def line(tag: str, cells: Iterable[str]) -> str:
+            inner = "".join(f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in cells)
+            return f"<tr>{inner}</tr>"
+
+        lines = [line("td", (*row, one.trace)) for row, one in zip(rows, self, strict=True)]
+        return f"<table>{line('th', (*head, 'trace'))}{''.join(lines)}</table>"
 
 
 def hosts(*, dead: bool = True) -> Hosts:

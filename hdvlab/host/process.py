@@ -152,8 +152,7 @@ class Host:
         self.note(f"host {self.record.name}, process {self.record.pid}, {self.record.machine} machine")
         try:
             while not self._ending:
-                ready = select.select([self._listener, self._wake_read], [], [], _LOOK)[0]
-                if self._listener in ready:
+                if select.select([self._listener, self._wake_read], [], [], _LOOK)[0] and not self._ending:
                     self._accept()
                 self._look_at_lease()
         finally:
@@ -162,6 +161,8 @@ class Host:
     def _accept(self) -> None:
         try:
             connected, _ = self._listener.accept()
+        except BlockingIOError:  # it went away again
+            return
         except OSError as error:
             self.note(f"a client could not be let in: {error.strerror}")
             time.sleep(0.05)  # out of descriptors, perhaps

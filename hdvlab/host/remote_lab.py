@@ -39,8 +39,8 @@ class RemoteLab:
     """
 
     def __init__(self, record: Record) -> None:
-        self.record = record
-        """Where everything is; ``record.log`` is what the host says of itself."""
+        self.host = record
+        """Where everything is; ``host.log`` is what the host says of itself."""
         self.runs: dict[str, Run | Trace] = {}
         self._plugged: dict[str, Plugged] = {}
         self._known = 0
@@ -64,7 +64,7 @@ class RemoteLab:
     @property
     def name(self) -> str:
         """The host's."""
-        return self.record.name
+        return self.host.name
 
     @property
     def attached(self) -> bool:

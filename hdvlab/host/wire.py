@@ -181,4 +181,5 @@ def named_exception(kind: str, message: str) -> BaseException:
                 return made
         except TypeError:  # it takes other arguments
             pass
-    return type(kind, (Exception,), {})(message)
+    strange: BaseException = type(kind, (Exception,), {})(message)
+    return strange

@@ -89,7 +89,7 @@ def _portable(value: Any) -> tuple[Any, str]:
     return (value if same else None), ("" if same else shown)
 
 
-# ---- programs that run in the client, over this machine -----------------------------------------------------------------
+# ---- programs that run in the client, over this machine -------------------------------------------------------------
 
 
 def _allocators(host: Host, call: Call, owner: int) -> tuple[RamAllocator, VectorAllocator, object]:
