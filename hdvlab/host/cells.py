@@ -49,8 +49,8 @@ def find_definition(what: type | FunctionType) -> Definition:
     name = what.__qualname__
     if "<locals>" in name:
         raise UsageError(
-            f"{what.__name__} is defined inside a function, so it cannot go to a device host; define it at the top of a "
-            "cell, or in a module"
+            f"{what.__name__} is defined inside a function, so it cannot go to a device host; define it at the top of "
+            "a cell, or in a module"
         )
     names = what.__globals__ if isinstance(what, FunctionType) else vars(sys.modules[what.__module__])
     for file, line, flags in _places(what, names):
@@ -77,8 +77,9 @@ def _places(what: Any, names: Mapping[str, Any]) -> Iterator[tuple[str, int, int
     numbers: dict[str, int] = getattr(compiler, "_filename_map", {})
     for file in sorted(numbers, key=lambda one: -numbers[one]):
         yield file, 0, getattr(compiler, "flags", 0) & _FUTURE
-    if isinstance(file := names.get("__file__"), str):
-        yield file, 0, 0
+    script = names.get("__file__")
+    if isinstance(script, str):
+        yield script, 0, 0
 
 
 def _codes(what: Any) -> Iterator[CodeType]:

@@ -152,11 +152,16 @@ class Host:
         self.note(f"host {self.record.name}, process {self.record.pid}, {self.record.machine} machine")
         try:
             while not self._ending:
-                if select.select([self._listener, self._wake_read], [], [], _LOOK)[0] and not self._ending:
+                if self._wait() and not self._ending:
                     self._accept()
                 self._look_at_lease()
         finally:
             self._finish()
+
+    def _wait(self) -> bool:
+        """Wait a little for a client or a word to end; whether there is one."""
+        watched: list[Any] = [self._listener, self._wake_read]
+        return bool(select.select(watched, [], [], _LOOK)[0])
 
     def _accept(self) -> None:
         try:

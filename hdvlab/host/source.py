@@ -175,12 +175,12 @@ class _Collector:
             return repr(value) if math.isfinite(value) else f"float({str(value)!r})"
         if kind in (tuple, list, set, frozenset):
             inside = ", ".join(self._expression(one, refused) for one in value)
-            brackets = {tuple: f"({inside}{',' if len(value) == 1 else ''})", list: f"[{inside}]"}
+            brackets: dict[type, str] = {tuple: f"({inside}{',' if len(value) == 1 else ''})", list: f"[{inside}]"}
             return brackets.get(kind) or f"{kind.__name__}([{inside}])"
         if kind is dict:
             pairs = (f"{self._expression(k, refused)}: {self._expression(v, refused)}" for k, v in value.items())
             return f"{{{', '.join(pairs)}}}"
-        if is_dataclass(value) and kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        if is_dataclass(value) and kind.__dataclass_params__.frozen:
             given = [(one.name, getattr(value, one.name)) for one in fields(value) if one.init]
             return f"{self._class_name(kind)}({', '.join(f'{n}={self._expression(v, refused)}' for n, v in given)})"
         raise refused()

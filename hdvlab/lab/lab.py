@@ -14,8 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from hdvlab._core import lib
 from hdvlab.device import Device, Fault, Pluggable, RemoteDevice
-from hdvlab.errors import HdvError, StateError, TraceError, TraceLossWarning, UsageError
+from hdvlab.device.reload import CannotReloadError, Changes, reload_device
+from hdvlab.errors import HdvError, StateError, TraceError, TraceLossWarning, UsageError, check
 from hdvlab.guest import Guest, Program, RamAllocator, VectorAllocator
 from hdvlab.hdv import Broker
 from hdvlab.lab.forgotten import make_room, when_forgotten
@@ -188,6 +190,25 @@ class Lab:
                 raise type(error)(f"{name} is not plugged in, because {reason}{gone}", error.hresult) from None
             raise
         return one
+
+    @_alone
+    def reload(self, name: str, device: type[Device]) -> Changes:
+        """Let a plugged-in device go on with new code, its state kept; see :func:`hdvlab.device.reload.reload_device`.
+
+        Raises
+        ------
+        CannotReloadError
+            The machine would notice; nothing has changed.
+        """
+        one = self[name]
+        if not isinstance(one.device, Device):
+            raise CannotReloadError(f"{name} is no device in Python")
+        changes = reload_device(one.device, device)
+        one.index = self.trace.add_device(self._info(one.device, name, one.slot))
+        if one.handle is not None:
+            check(lib.hdvlab_device_set_index(one.handle, one.index), "set_index")
+        one.described_anew()
+        return changes
 
     def _refused_step(self, one: Plugged, since: int) -> str:
         """The callback of its power-on that a device answered with a failure; "" where none did, or no row is left."""

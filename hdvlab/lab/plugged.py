@@ -91,6 +91,13 @@ class Plugged:
         for index, bar in function.bars.items():
             vars(self)[f"bar{index}"] = bar
 
+    def described_anew(self) -> None:
+        """Its registers are others, its BARs the same."""
+        if self.function is not None:
+            self.function.maps = self.maps
+            for bar in list(self.function.bars.values()):
+                vars(self)[f"bar{bar.index}"] = self.function.map_bar(bar.index, bar.address, bar.size)
+
     def wait_idle(self, seconds: float = 5.0) -> None:
         """Wait, stoppable with Ctrl-C, until no access is being served and nobody holds the device's lock.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from hdvlab.device import Device
+from hdvlab.device.reload import CannotReloadError, list_differences
 from hdvlab.host.loading import load_device
 from hdvlab.host.requests import request
 
@@ -59,11 +61,39 @@ def plug(
 ) -> dict[str, Any]:
     """Put a device into a slot; one of the same name is reloaded in its place where that can be."""
     made = load_device(host, device)
+    before = None
+    if isinstance(made, type):
+        name = name or made.__name__.lower()
+        before = next((one for one in host.lab if one.name == name), None)
     try:
+        if before is not None and isinstance(made, type) and isinstance(before.device, Device):
+            changes = _reload(host, before, made, slot, configuration)
+            if changes is not None:
+                return {"name": before.name, "changes": changes}
         one = host.lab.plug(made, name=name, slot=slot, configuration=configuration)
+        anew = f"{one.name} was taken out and put in again: its state is as at power-on" if before is not None else ""
     finally:
         host.changed()
-    return {"name": one.name}
+    return {"name": one.name, "changes": anew}
+
+
+def _reload(host: Host, one: Plugged, made: type[Device], slot: int | None, configuration: Sequence[str]) -> str | None:
+    """Reload a device in its place; None where it is to be plugged in anew."""
+    differences = []
+    if slot not in (None, one.slot):
+        differences.append(f"slot {slot} instead of {one.slot}")
+    if configuration and tuple(configuration) != one.configuration:
+        differences.append(f"configuration {list(configuration)} instead of {list(one.configuration)}")
+    differences += list_differences(type(one.device), made) if isinstance(one.device, Device) else []
+    if not differences:
+        return str(host.lab.reload(one.name, made))
+    if host.record.machine == "embedded":
+        print(f"{one.name} cannot be reloaded in its place, for the guest would notice: {'; '.join(differences)}")
+        return None
+    raise CannotReloadError(
+        f"{one.name} goes on as it was, for the guest would notice: {'; '.join(differences)}. "
+        "Boot again to have the new one"
+    )
 
 
 @request
