@@ -10,7 +10,7 @@ from hdvlab.commands.text import count
 from hdvlab.errors import HResult
 
 if TYPE_CHECKING:
-    from hdvlab.lab import Lab, Plugged
+    from hdvlab.lab import AnyLab, Plugged
 
 _NO_LAB = "no lab yet; %hdv plug edu starts one with a first device"
 
@@ -96,7 +96,7 @@ class Status:
         return text
 
 
-def status(lab: Lab | None) -> Status:
+def status(lab: AnyLab | None) -> Status:
     """How the lab stands: machine, devices with their BARs, trace, runs. Looking changes nothing."""
     if lab is None:
         return Status()
@@ -144,7 +144,7 @@ def _size(size: int) -> str:
     return f"{size} bytes"
 
 
-def overview(lab: Lab | None) -> Status:
+def overview(lab: AnyLab | None) -> Status:
     """The status, and every verb in a line."""
     from dataclasses import replace
 
