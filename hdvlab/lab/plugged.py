@@ -201,13 +201,14 @@ class Plugged:
 
     def lspci(self, verbose: int = 0, hex_level: int = 0) -> str:
         """What ``lspci`` would print, from config space as the machine answers it; looking leaves no rows."""
-        bars = [
-            BarDescription(index, bar.bar_size, bar.bits, bar.prefetchable, self.on().bars[index].address)
-            for index, bar in self.bars.items()
-        ]
-        return lspci(
-            self._lab.machine.config_peek(self.slot), self.address, verbose=verbose, hex_level=hex_level, bars=bars
-        )
+        self.on()
+        config = self._lab.machine.config_peek(self.slot)
+        bars = []
+        for index, bar in self.bars.items():
+            place = 0x10 + 4 * index
+            address = int.from_bytes(config[place : place + bar.bits // 8], "little") & ~0xF
+            bars.append(BarDescription(index, bar.bar_size, bar.bits, bar.prefetchable, address))
+        return lspci(config, self.address, verbose=verbose, hex_level=hex_level, bars=bars)
 
     def __repr__(self) -> str:
         d = self.device

@@ -1,0 +1,1 @@
+"""A Linux VM under QEMU as the machine: devices are served to it over vfio-user."""
