@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hdvlab.commands.current import close_lab, current_lab, existing_lab, new_lab, use_lab
 
 if TYPE_CHECKING:
+    from hdvlab.commands.boot import boot, existing_vm_lab, sh, vm
     from hdvlab.commands.access import peek, poke, read, write
     from hdvlab.commands.building import config
     from hdvlab.commands.c_device import c, load_device
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
     from hdvlab.commands.state import overview, status
 
 __all__ = [
+    "boot",
     "c",
     "close_lab",
     "config",
     "current_lab",
     "existing_lab",
+    "existing_vm_lab",
     "faults",
     "find_driver",
     "guest",
@@ -49,17 +52,20 @@ __all__ = [
     "regs",
     "run",
     "save",
+    "sh",
     "start",
     "status",
     "stop",
     "trace",
     "unplug",
     "use_lab",
+    "vm",
     "write",
 ]
 
 _HOMES = {
     "access": ("peek", "poke", "read", "write"),
+    "boot": ("boot", "existing_vm_lab", "sh", "vm"),
     "building": ("config",),
     "c_device": ("c", "load_device"),
     "files": ("load", "open_file", "save"),

@@ -413,6 +413,27 @@ class Lab:
         return vm
 
     @property
+    def has_vm(self) -> bool:
+        """Whether its machine is a VM, on or off."""
+        return self._kind == "vm"
+
+    @property
+    def vm_running(self) -> bool:
+        """Whether a VM runs."""
+        vm: Vm | None = getattr(self._power, "vm", None)
+        return vm is not None and vm.running
+
+    def served(self, one: Plugged) -> str:
+        """How a device stands with the VM, in a few words."""
+        machine = self.machine
+        if not isinstance(machine, VfioUserMachine):
+            return "in the embedded machine"
+        state = machine.state(one.slot)
+        hung = ", does not answer" if state.hung else ""
+        what = f", interrupts: {state.interrupt_mode}, {state.messages:,} messages" if state.is_connected else ""
+        return f"{state.state}{hung}{what}"
+
+    @property
     def vm(self) -> Vm:
         """The VM.
 
