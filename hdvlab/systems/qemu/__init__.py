@@ -1,0 +1,1 @@
+"""QEMU as the machine: a real guest drives the devices over vfio-user."""
