@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hdvlab.errors import BackendError, HResult, StateError, UsageError
+from hdvlab.errors import BackendError, HdvError, HResult, StateError, UsageError
 from hdvlab.systems.qemu.agent import Agent, Completed, agent_binary
 from hdvlab.systems.qemu.command_line import Place, VmOptions, arguments
 from hdvlab.systems.qemu.monitor import Monitor
@@ -142,8 +142,7 @@ class Vm:
                 agent = Agent(self.place.agent, why_silent=self.why_silent)
                 try:
                     agent.connect(timeout)
-                except (StateError, BackendError, OSError):
-                    agent.close()
+                except HdvError:  # not yet
                     return None
                 self._agent = agent
             return self._agent
