@@ -1,1 +1,1 @@
-"""A Linux VM under QEMU as the machine: devices are served to it over vfio-user."""
+"""QEMU as a system: a real Linux guest drives the devices, over vfio-user."""
