@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from hdvlab.commands.current import close_lab, current_lab, existing_lab, new_lab, use_lab
 
 if TYPE_CHECKING:
-    from hdvlab.commands.boot import boot, existing_vm_lab, sh, vm
     from hdvlab.commands.access import peek, poke, read, write
+    from hdvlab.commands.boot import boot, existing_vm_lab, sh, vm
     from hdvlab.commands.building import config
     from hdvlab.commands.c_device import c, load_device
     from hdvlab.commands.files import load, open_file, save

@@ -71,9 +71,10 @@ def boot(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--initramfs", metavar="FILE", complete="path", help="an initramfs of yours")
     _add(parser, "--disk", metavar="FILE", complete="path", help="a disk image, which the guest may write")
     _add(parser, "--append", default="", metavar="WORDS", help="more words for the kernel's command line")
-    _add(parser, "--module", action="append", default=[], dest="modules", metavar="NAME", help="a kernel module to load")
+    _add(parser, "--module", action="append", default=[], dest="modules", metavar="NAME", help="a module to load")
     _add(parser, "--no-posted-writes", action="store_false", dest="posted_writes",
-         help="the guest waits for each write to a memory BAR: breakpoints stop it there; a write takes ten times as long")  # fmt: skip
+         help="the guest waits for each write to a memory BAR, which then takes ten times as long; "
+         "a breakpoint stops it there")  # fmt: skip
     _add(parser, "--hide-capabilities", action="store_true",
          help="QEMU manages no capability: MSI-X tables are the device's own, as under Hyper-V")  # fmt: skip
 
@@ -91,8 +92,7 @@ def sh(parser: argparse.ArgumentParser) -> None:
     _add(parser, "command", nargs=argparse.REMAINDER, default=[], metavar="COMMAND",
          help="%%hdv sh uname -a; or the cell below %%%%hdv sh")  # fmt: skip
     parser.description = (
-        "Run a shell command, or the cell as a script, in the VM's guest. Its output appears as it comes; what is
-"
+        "Run a shell command, or the cell as a script, in the VM's guest. Its output appears as it comes; what is\n"
         "returned has the output, the exit status and the rows of that time. The stop button ends it in the guest."
     )
 
@@ -198,7 +198,8 @@ def _rows(parser: argparse.ArgumentParser) -> None:
     _add(
         parser, "--register", metavar="REGISTER", complete="register", help="accesses to CTRL, blink.CTRL or bar0+0x10"
     )
-    _add(parser, "--origin", metavar="ORIGIN", complete="origin", help="guest, user, device, replay, injected or machine")
+    _add(parser, "--origin", metavar="ORIGIN", complete="origin",
+         help="guest, user, device, replay, injected or machine")  # fmt: skip
     _add(parser, "--since", metavar="MARK", complete="mark", help="from the last mark with this text on, or from a row")
     _add(parser, "--failed", action="store_true", help="only faults and failed accesses")
     _add(parser, "--raw", action="store_true", help="the columns as recorded, without names")

@@ -15,6 +15,7 @@ from hdvlab.errors import StateError, UsageError
 if TYPE_CHECKING:
     from hdvlab.lab import Lab
     from hdvlab.lab.shell import ShellRun
+    from hdvlab.systems.qemu.setup import Progress
 
 
 def boot(
@@ -33,7 +34,7 @@ def boot(
     hide_capabilities: bool = False,
     config: Sequence[str] = (),
     namespace: Mapping[str, Any] | None = None,
-    progress: Callable[..., None] | None = None,
+    progress: Progress | None = None,
 ) -> Text:
     """Start a Linux VM with devices in it.
 
@@ -100,8 +101,8 @@ def sh(
 ) -> ShellRun:
     """Run a shell command, or a script of several lines, in the VM's guest.
 
-    Its output appears as it comes (``on_output``; printed when not given); the run has it too, with the exit status and the
-    rows of that time.
+    Its output appears as it comes (``on_output``; printed when not given); the run has it too, with the exit status
+    and the rows of that time.
     """
     if not command.strip():
         raise UsageError("sh: there is no command; %%hdv sh takes the cell as a script")

@@ -98,7 +98,8 @@ class Verb:
     """One verb: its name is that of a function of :mod:`hdvlab.commands`.
 
     ``magic`` is its arguments in a notebook, ``shell`` those on the command line, None where it is not there.
-    ``cell`` verbs take the cell as their body; ``line`` says that they may have it in their line instead. ``lab`` says whether it makes the lab of ``%hdv`` if there is none.
+    ``cell`` verbs take the cell as their body; ``line`` says that they may have it in their line instead. ``lab`` says
+    whether it makes the lab of ``%hdv`` if there is none.
     """
 
     name: str

@@ -34,6 +34,7 @@ from hdvlab.trace.tables import BarInfo, DeviceInfo
 from hdvlab.trace.trace import Trace
 
 if TYPE_CHECKING:
+    from hdvlab.systems.qemu.setup import Progress
     from hdvlab.systems.qemu.vm import Vm
 
 DEFAULT_RAM = 64 << 20
@@ -380,7 +381,7 @@ class Lab:
         options: VmOptions | None = None,
         *,
         wait: bool = True,
-        progress: Callable[..., None] | None = None,
+        progress: Progress | None = None,
     ) -> Vm:
         """Start the VM with what is plugged in; devices are powered on if they are off.
 

@@ -21,6 +21,7 @@ from hdvlab.lab.power import Power
 from hdvlab.pci import BarDescription
 from hdvlab.systems.qemu.command_line import Place, VmOptions
 from hdvlab.systems.qemu.machine import VfioUserMachine
+from hdvlab.systems.qemu.setup import Progress
 from hdvlab.systems.qemu.vm import Vm, installation
 from hdvlab.trace.recorder import Recorder
 from hdvlab.trace.schema import E_PENDING, Origin
@@ -98,7 +99,7 @@ class VmPower(Power):
 
     # ---- the VM ------------------------------------------------------------------------------------------------
 
-    def boot(self, plugged: Iterable[Plugged], options: VmOptions, progress: Callable[..., None] | None) -> Vm:
+    def boot(self, plugged: Iterable[Plugged], options: VmOptions, progress: Progress | None) -> Vm:
         """Start the VM with these devices. QEMU, kernel and initramfs are obtained or built where they are missing."""
         if self.vm is not None and self.vm.running:
             raise StateError("the VM is on already; %hdv vm reset starts its guest anew, %hdv vm off ends it")

@@ -20,7 +20,7 @@ from hdvlab.magics.mistake import in_one_line, in_own_frames, misspelt, warnings
 
 if TYPE_CHECKING:
     from hdvlab.guest import Guest
-    from hdvlab.lab import Lab, Plugged, Run
+    from hdvlab.lab import Lab, Run
 
 #: Verbs that look at the person's variables.
 _WITH_NAMESPACE = ("plug", "trace", "plot", "save")
@@ -107,9 +107,9 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         return self._watched(lab, driver, file, lambda: commands.run(lab, function, namespace=namespace, **options))
 
     def _boot(self, namespace: Mapping[str, Any], **options: Any) -> Any:
-        from hdvlab.commands.progress import in_notebook
+        from hdvlab.systems.qemu.setup import TextBar
 
-        return commands.boot(commands.existing_lab(), namespace=namespace, progress=in_notebook, **options)
+        return commands.boot(commands.existing_lab(), namespace=namespace, progress=TextBar(), **options)
 
     def _vm(self, namespace: Mapping[str, Any], action: str, words: list[str]) -> Any:
         return commands.vm(commands.existing_vm_lab(), action, words)
@@ -132,7 +132,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
 
     # ---- %%hdv -------------------------------------------------------------------------------------------------
 
-    def _cell(self, words: list[str], body: str) -> Run | Plugged | None:
+    def _cell(self, words: list[str], body: str) -> Any:
         known = verbs("cell")
         if not words:
             raise UsageError(f"%%hdv needs a verb: {' or '.join(known)}")

@@ -60,9 +60,8 @@ class Monitor:
         self._listener = asyncio.ensure_future(self._listen())
 
     async def _listen(self) -> None:
-        from qemu.qmp import EventListener
 
-        with self._client.listener(EventListener()) as events:
+        with self._client.listener() as events:
             async for event in events:
                 with contextlib.suppress(Exception):  # whoever listens has its own errors
                     self._on_event(str(event["event"]), dict(event.get("data", {})))

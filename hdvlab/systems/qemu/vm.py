@@ -16,7 +16,7 @@ from hdvlab.systems.qemu.agent import Agent, Completed, agent_binary
 from hdvlab.systems.qemu.command_line import Place, VmOptions, arguments
 from hdvlab.systems.qemu.monitor import Monitor
 from hdvlab.systems.qemu.process import QemuProcess
-from hdvlab.systems.qemu.setup import Installation, build_initramfs, find, set_up
+from hdvlab.systems.qemu.setup import Installation, Progress, build_initramfs, find, set_up
 
 #: Longest time from QEMU's start to a guest that answers, seconds; a loaded machine without KVM takes its time.
 BOOT_TIMEOUT = 120.0
@@ -26,7 +26,7 @@ _LOOK = 0.02
 _MODULES = ("uio_pci_generic", "vfio-pci", "ext4")
 
 
-def installation(progress: Callable[..., None] | None = None) -> Installation:
+def installation(progress: Progress | None = None) -> Installation:
     """QEMU, kernel and busybox, obtained now if they are not here."""
     return find() or set_up(progress=progress)
 
