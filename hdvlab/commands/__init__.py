@@ -13,7 +13,6 @@ from hdvlab.commands.current import close_lab, current_lab, existing_lab, new_la
 
 if TYPE_CHECKING:
     from hdvlab.commands.access import peek, poke, read, write
-    from hdvlab.commands.boot import boot, existing_vm_lab, sh, vm
     from hdvlab.commands.building import config
     from hdvlab.commands.c_device import c, load_device
     from hdvlab.commands.files import load, open_file, save
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from hdvlab.commands.recording import find_driver, guest, record, run
     from hdvlab.commands.rows import mark, trace
     from hdvlab.commands.state import overview, status
+    from hdvlab.commands.virtual_machine import boot, existing_vm_lab, sh, vm
 
 __all__ = [
     "boot",
@@ -65,7 +65,7 @@ __all__ = [
 
 _HOMES = {
     "access": ("peek", "poke", "read", "write"),
-    "boot": ("boot", "existing_vm_lab", "sh", "vm"),
+    "virtual_machine": ("boot", "existing_vm_lab", "sh", "vm"),
     "building": ("config",),
     "c_device": ("c", "load_device"),
     "files": ("load", "open_file", "save"),

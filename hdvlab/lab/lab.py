@@ -419,6 +419,11 @@ class Lab:
         return self._kind == "vm"
 
     @property
+    def vm_booted(self) -> bool:
+        """Whether a VM was booted since the devices are on; it may have ended."""
+        return getattr(self._power, "vm", None) is not None
+
+    @property
     def vm_running(self) -> bool:
         """Whether a VM runs."""
         vm: Vm | None = getattr(self._power, "vm", None)
