@@ -195,6 +195,7 @@ HRESULT hdvlab_vfio_user_listen(void *, uint32_t, const char *, const HDVLAB_VFI
 HRESULT hdvlab_vfio_user_attach(void *, uint32_t, int, const HDVLAB_VFIO_USER_OPTIONS *);
 HRESULT hdvlab_vfio_user_end(void *, uint32_t);
 HRESULT hdvlab_vfio_user_state(void *, uint32_t, HDVLAB_VFIO_USER_STATE *);
+HRESULT hdvlab_vfio_user_hung_thread(void *, uint32_t, uint64_t *);
 HRESULT hdvlab_vfio_user_wait(void *, uint32_t, uint64_t, uint32_t, HDVLAB_VFIO_USER_STATE *);
 HRESULT hdvlab_device_set_line(void *, int32_t);
 HRESULT hdvlab_device_on_reset(void *, HRESULT (*)(void *));
