@@ -10,5 +10,16 @@ from hdvlab.systems.qemu.setup.fetching import set_up
 from hdvlab.systems.qemu.setup.initramfs import build_initramfs
 from hdvlab.systems.qemu.setup.installation import Installation, find
 from hdvlab.systems.qemu.setup.progress import Progress, TextBar
+from hdvlab.systems.qemu.setup.state import PartState, part_states
 
-__all__ = ["Installation", "Progress", "TextBar", "build_initramfs", "cache_directory", "find", "set_up"]
+__all__ = [
+    "Installation",
+    "PartState",
+    "Progress",
+    "TextBar",
+    "build_initramfs",
+    "cache_directory",
+    "find",
+    "part_states",
+    "set_up",
+]
