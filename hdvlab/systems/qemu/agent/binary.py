@@ -19,7 +19,7 @@ _STATIC_LIBC = "Debian, Ubuntu: apt install libc6-dev; Fedora: dnf install glibc
 
 
 def cache_directory() -> Path:
-    """Where programs for the guest are kept: ``$HDVLAB_CACHE``, else ``$XDG_CACHE_HOME/hdvlab``, else ~/.cache/hdvlab."""
+    """Where programs for the guest are kept: $HDVLAB_CACHE, else $XDG_CACHE_HOME/hdvlab, else ~/.cache/hdvlab."""
     if own := os.environ.get("HDVLAB_CACHE"):
         return Path(own)
     general = os.environ.get("XDG_CACHE_HOME")
