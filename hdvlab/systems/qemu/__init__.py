@@ -1,1 +1,1 @@
-"""QEMU as the machine: a real guest drives the devices over vfio-user."""
+"""QEMU as a system: a real Linux guest drives the devices, over vfio-user."""
