@@ -237,6 +237,7 @@ typedef struct {
 } HDVLAB_DEVICE_DETAILS;
 HRESULT hdvlab_device_details(void *, HDVLAB_DEVICE_DETAILS *);
 HRESULT hdvlab_device_peek(void *, HDVLAB_DEVICE_PEEK, uint32_t, uint64_t, uint32_t, uint64_t *);
+HRESULT hdvlab_doorbell_row(void *, uint32_t, uint64_t, uint64_t, uint64_t, int64_t *);
 int64_t hdvlab_cause(void);
 void hdvlab_set_cause(int64_t);
 
