@@ -6,7 +6,7 @@ Ref: NVM Express Base Specification 1.4c, section 5.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING
 
 from hdvlab.devices.nvme import nvm, spec
@@ -30,10 +30,10 @@ def _identify(controller: Controller, command: Command) -> int:
 # ---- queues -------------------------------------------------------------------------------------------------------
 
 
-def _queue_arguments(command: Command, taken: object, page_size: int) -> tuple[int, int]:
+def _queue_arguments(command: Command, taken: Container[int], page_size: int) -> tuple[int, int]:
     """Number and entries of a queue to be made (figures 148, 152)."""
     number, size = command.cdw10 & 0xFFFF, (command.cdw10 >> 16) + 1
-    if not 1 <= number <= IO_QUEUES or number in taken:  # type: ignore[operator] # a dict of either kind of queue
+    if not 1 <= number <= IO_QUEUES or number in taken:
         raise CommandError(Status.INVALID_QUEUE_ID, location=40)
     if not 2 <= size <= QUEUE_ENTRIES:
         raise CommandError(Status.INVALID_QUEUE_SIZE, location=42)
@@ -97,8 +97,10 @@ def _doorbell_buffers(controller: Controller, command: Command) -> int:
     for base in (command.prp1, command.prp2):
         controller.port.dma_read(base, 8 * VECTORS)  # there is memory, before anything changes
     controller.shadow_base = (command.prp1, command.prp2)
-    for queue in (*controller.cqs.values(), *controller.sqs.values()):
-        controller.use_shadow(queue)
+    for cq in controller.cqs.values():
+        controller.use_shadow(cq)
+    for sq in controller.sqs.values():
+        controller.use_shadow(sq)
     controller.port.listen(range(1, IO_QUEUES + 1))
     return 0
 

@@ -118,4 +118,4 @@ def status_name(status: int) -> str:
 def opcode_name(admin: bool, opcode: int) -> str:
     """``read`` or ``opcode 7fh``."""
     known = (AdminOpcode if admin else NvmOpcode)._value2member_map_.get(opcode)
-    return known.name.lower().replace("_", " ") if known is not None else f"opcode {opcode:02x}h"  # type: ignore[attr-defined]
+    return known.name.lower().replace("_", " ") if known is not None else f"opcode {opcode:02x}h"

@@ -76,8 +76,8 @@ class Controller:
         self.shadow = shadow
         """Whether doorbell buffers are offered."""
         self.rung: dict[int, tuple[int, int]] = {}
-        """What the guest did and nobody has looked at: doorbell number, or RESET, CONTROL, UNKNOWN, to the value written
-        last and its row. Other threads store, the worker pops."""
+        """What the guest did and nobody has looked at: doorbell number, or RESET, CONTROL, UNKNOWN, to the value that
+        was written last and its row. Other threads store, the worker pops."""
         self.ended = False
         """Set from outside: no more work."""
         self.page_size = spec.PAGE_SIZE_MINIMUM
@@ -158,7 +158,7 @@ class Controller:
     def look(self, index: int, cause: int = -1) -> None:
         """A doorbell whose value is in guest memory was rung."""
         queue = self.cqs.get(index >> 1) if index & 1 else self.sqs.get(index >> 1)
-        if queue is not None and queue.shadow:
+        if queue is not None and queue.shadow and (isinstance(queue, SubmissionQueue) or queue.waiting):
             self.port.set_cause(cause)
             if isinstance(queue, SubmissionQueue):
                 queue.cause = cause

@@ -10,7 +10,7 @@ from hdvlab.devices.nvme import spec
 from hdvlab.devices.nvme.command import Command, Completion, status_name
 from hdvlab.devices.nvme.spec import AdminOpcode, FeatureId, Identify, NvmOpcode, Status
 from hdvlab.errors import DeviceError, GuestTimeoutError
-from hdvlab.guest import DmaBuffer, Function, Guest
+from hdvlab.guest import DmaBuffer, Function, Guest, GuestRegister
 
 _PAGE = 4096
 
@@ -146,9 +146,10 @@ class NvmeDriver:
 
     # ---- bringing it up ----------------------------------------------------------------------------------------
 
-    def doorbell(self, queue: int, which: int) -> object:
+    def doorbell(self, queue: int, which: int) -> GuestRegister:
         """The doorbell register of a queue: 0 of its submission queue, 1 of its completion queue."""
-        return getattr(self.bar0, f"CQ{queue}HDBL" if which else f"SQ{queue}TDBL")
+        register: GuestRegister = getattr(self.bar0, f"CQ{queue}HDBL" if which else f"SQ{queue}TDBL")
+        return register
 
     def _wait_ready(self, ready: int, timeout: float = 10.0) -> None:
         deadline = time.monotonic() + timeout
@@ -276,9 +277,7 @@ class NvmeDriver:
         """Say that blocks are not needed any more (Dataset Management)."""
         data, prp1, prp2 = self.buffer(_PAGE)
         data.write(struct.pack("<IIQ", 0, count, block))
-        self.io[0].run(
-            command(NvmOpcode.DATASET_MANAGEMENT, 1, prp1, prp2, cdw10=0, cdw11=spec.DSM_DEALLOCATE)
-        )
+        self.io[0].run(command(NvmOpcode.DATASET_MANAGEMENT, 1, prp1, prp2, cdw10=0, cdw11=spec.DSM_DEALLOCATE))
 
 
 def driver(guest: Guest, block: int = 8, data: bytes = bytes(range(256)) * 64) -> NvmeResult:

@@ -48,9 +48,7 @@ class Health:
         self.media_errors += error.status >> 8 == 2
         status = error.status << 1 | (0x8000 if error.dnr else 0)
         lba = 0 if admin else command.slba
-        self._log.appendleft(
-            _ERROR.pack(self.errors, queue, command.cid, status, error.location, lba, command.nsid)
-        )
+        self._log.appendleft(_ERROR.pack(self.errors, queue, command.cid, status, error.location, lba, command.nsid))
 
     def error_log(self) -> bytes:
         """64 bytes an entry, the latest first."""

@@ -89,7 +89,7 @@ def identify(controller: Controller, command: Command, mdts: int) -> None:
             _check_namespace(command)
     else:
         raise CommandError(Status.INVALID_FIELD, location=40)
-    controller.data_out(command, data)
+    controller.data_out(command, bytes(data))
 
 
 def _check_namespace(command: Command) -> None:

@@ -46,7 +46,7 @@ class Namespace(Protocol):
 
 
 class MemoryNamespace:
-    """Blocks in this process's memory: pages cost something once they are written, and nothing again once deallocated."""
+    """Blocks in this process's memory: pages cost something once they are written, until they are deallocated."""
 
     deallocated_is_zero = True
 
@@ -82,8 +82,10 @@ class MemoryNamespace:
 
 
 class FileNamespace:
-    """Blocks in a file, which is made, sparse, where there is none. Reads and writes, not mappings: a file that somebody
-    shortens gives errors, not a signal that ends the process."""
+    """Blocks in a file, which is made, sparse, where there is none.
+
+    Reads and writes, not mappings: a file that somebody shortens gives errors, not a signal that ends the process.
+    """
 
     deallocated_is_zero = False
 

@@ -12,9 +12,7 @@ from hdvlab.devices.nvme.command import CommandError
 from hdvlab.devices.nvme.spec import Status
 
 
-def walk(
-    read: Callable[[int, int], bytes], prp1: int, prp2: int, length: int, page_size: int
-) -> list[tuple[int, int]]:
+def walk(read: Callable[[int, int], bytes], prp1: int, prp2: int, length: int, page_size: int) -> list[tuple[int, int]]:
     """The runs of guest memory that two PRP entries, and the lists they lead to, stand for.
 
     Parameters

@@ -94,4 +94,6 @@ class NvmeRegisters(Bar, size=0x4000, bits=64):
 
 
 #: The doorbells of queue ``i``: of its submission queue at ``2 * i``, of its completion queue behind.
-DOORBELLS = tuple(NvmeRegisters.map[f"{kind}{i}{end}"] for i in range(VECTORS) for kind, end in (("SQ", "TDBL"), ("CQ", "HDBL")))
+DOORBELLS = tuple(
+    NvmeRegisters.map[f"{kind}{i}{end}"] for i in range(VECTORS) for kind, end in (("SQ", "TDBL"), ("CQ", "HDBL"))
+)

@@ -25,7 +25,7 @@ class Wake:
 
     def listen(self, doorbells: Mapping[int, Doorbell]) -> None:
         """Wait for these doorbells too, by number; those of before are closed. By the waiting thread only."""
-        for number, doorbell in self._doorbells.items():
+        for doorbell in self._doorbells.values():
             self._poll.unregister(doorbell.fileno())
             doorbell.close()
             del self._numbers[doorbell.fileno()]
