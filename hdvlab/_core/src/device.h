@@ -61,6 +61,9 @@ struct device {
     struct section *sections;
     struct aperture *apertures;
     _Atomic uint32_t doorbell_count, section_count, aperture_count;
+    _Atomic int line;    /* asserted */
+    _Atomic int touched; /* the guest may have changed it since it started or was reset */
+    _Atomic(HRESULT (*)(void *)) on_reset;
     void *elsewhere; /* what a system whose machine is elsewhere knows it by */
     _Atomic HRESULT gone; /* why it serves nobody, when it is not by its own doing: its host's process ended */
     struct device *next; /* in its host */
@@ -119,6 +122,8 @@ HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *co
 HRESULT device_start(struct device *device);
 void device_stop(struct device *device);
 void device_tear_down(struct device *device);
+/* A reset of the machine: the device's own, or Stop and Start; a row in any case. */
+void device_reset(struct device *device, const HDVLAB_ACCESS *access);
 /* One step (HDVLAB_INITIALIZE ... HDVLAB_STOP) that a machine elsewhere has decided on, in whatever order it does. */
 HRESULT device_step(struct device *device, uint32_t kind, uint32_t count, const LPCWSTR *configuration);
 
@@ -132,6 +137,9 @@ HRESULT device_config_read(struct device *device, const HDVLAB_ACCESS *access, u
                            uint32_t size, uint32_t *value);
 HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
                             uint32_t size, uint32_t value);
+/* A range of it in one row, which has the bytes. */
+HRESULT device_config_dump(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
+                           uint32_t bytes, uint8_t *data);
 /* A dword as it is, for a machine that merges and keeps elsewhere. */
 HRESULT device_dword_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t *value);
 HRESULT device_dword_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t value);

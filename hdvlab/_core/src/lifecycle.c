@@ -1,6 +1,7 @@
 /* A device's life, each step a row: Initialize, SetConfiguration, GetDetails, Start, Stop, Teardown. */
 #include <string.h>
 
+#include "handle.h"
 #include "tap.h"
 
 static const HDVLAB_ACCESS by_the_machine = {.origin = HDVLAB_GUEST};
@@ -69,6 +70,7 @@ static HRESULT start(struct device *device) {
 }
 
 static void stop(struct device *device) {
+    atomic_store(&device->line, 0);
     atomic_store(&device->state, DEVICE_STOPPED);
     if (!is_elsewhere(device))
         atomic_store(&device->command, 0);
@@ -96,6 +98,36 @@ HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *co
     if (FAILED(hr))
         device_tear_down(device);
     return hr;
+}
+
+/* What nobody has touched is as its start left it: VMs reset before their guest runs, and some twice. */
+void device_reset(struct device *device, const HDVLAB_ACCESS *access) {
+    HRESULT hr = device_enter(device, 0);
+    if (FAILED(hr))
+        return;
+    int touched = atomic_exchange(&device->touched, 0);
+    HRESULT (*own)(void *) = atomic_load(&device->on_reset);
+    struct tapped tapped = tap_open(device, access, HDVLAB_RESET, -1, 0, 0, (uint64_t)touched);
+    if (atomic_load(&device->state) != DEVICE_RUNNING) {
+        hr = wrong_moment(device);
+    } else if (touched && own) {
+        hr = own(device->context);
+    } else if (touched) {
+        stop(device);
+        hr = start(device);
+    }
+    atomic_store(&device->command, 0);
+    tap_close(&tapped, (uint64_t)touched, hr);
+    device_leave(device);
+}
+
+HRESULT hdvlab_device_on_reset(HDV_DEVICE handle, HRESULT (*reset)(void *context)) {
+    struct device *device = handle_acquire(handle, HANDLE_DEVICE);
+    if (!device)
+        return handle_refusal(handle);
+    atomic_store(&device->on_reset, reset);
+    handle_release(handle);
+    return S_OK;
 }
 
 HRESULT device_start(struct device *device) {

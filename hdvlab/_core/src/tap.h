@@ -34,14 +34,18 @@ static inline struct tapped tap_open(struct device *device, const HDVLAB_ACCESS 
 }
 
 /* Returns the status; a device that answers E_PENDING has answered all the same, and rows say so. */
-static inline HRESULT tap_close(const struct tapped *tapped, uint64_t value, HRESULT status) {
+static inline HRESULT tap_close_with(const struct tapped *tapped, uint64_t value, int64_t payload, HRESULT status) {
     /* These two say that there is no answer yet; a device that returns one of them has given its answer. */
     if (status == E_PENDING || status == HRESULT_FROM_WIN32(ERROR_BUSY))
         status = E_UNEXPECTED;
     thread_context.depth--;
     thread_context.cause = tapped->outer_cause;
-    trace_complete(tapped->trace, tapped->row, tapped->began_ns, value, -1, status);
+    trace_complete(tapped->trace, tapped->row, tapped->began_ns, value, payload, status);
     return status;
+}
+
+static inline HRESULT tap_close(const struct tapped *tapped, uint64_t value, HRESULT status) {
+    return tap_close_with(tapped, value, -1, status);
 }
 
 /* Why a device does not do now what it does at another moment. */

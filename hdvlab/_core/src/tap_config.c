@@ -81,6 +81,28 @@ HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, 
     return hr;
 }
 
+HRESULT device_config_dump(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
+                           uint32_t bytes, uint8_t *data) {
+    struct inside inside;
+    HRESULT hr = enter_running(device, access, 1, &inside, HDVLAB_CONFIG_READ, -1, offset, bytes, UINT64_MAX);
+    if (FAILED(hr))
+        return hr;
+    struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_READ, -1, offset, bytes, 0);
+    uint64_t value = 0;
+    for (uint32_t at = offset & ~3u; at < offset + bytes && SUCCEEDED(hr); at += 4) {
+        uint32_t dword, host_mask;
+        hr = merged_dword(device, slot, at, &dword, &host_mask);
+        for (uint32_t i = 0; i < 4 && SUCCEEDED(hr); i++)
+            if (at + i >= offset && at + i < offset + bytes)
+                data[at + i - offset] = (uint8_t)(dword >> 8 * i);
+    }
+    memcpy(&value, data, bytes < 8 ? bytes : 8);
+    int64_t payload = bytes > 8 && tapped.row >= 0 ? trace_payload(tapped.trace, data, bytes) : -1;
+    hr = tap_close_with(&tapped, value, payload, hr);
+    leave(device, &inside);
+    return hr;
+}
+
 HRESULT device_dword_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t *value) {
     *value = UINT32_MAX;
     struct inside inside;
