@@ -142,7 +142,7 @@ class Nvme(Device):
 
     def start(self) -> None:
         settings = self._settings or {}
-        self._status = 0
+        self._status = self.bar0.CSTS = self.bar0.CC = 0  # also after a Stop that was no power-off
         self._wake = Wake()
         self._controller = Controller(
             self,
@@ -160,9 +160,9 @@ class Nvme(Device):
             controller.ended = True
             self._wake.set()
             self._controller = None
-        if worker is not None and worker is not threading.current_thread():
+        if worker is not None and worker.ident is not None and worker is not threading.current_thread():
             worker.join(2.0)  # it takes no lock that this thread may hold; after it no old command writes memory
-            self._worker = None
+        self._worker = None
 
     def teardown(self) -> None:
         if isinstance(self.namespace, FileNamespace):
