@@ -281,6 +281,7 @@ typedef struct {
 HRESULT hdvlab_register_file_create(const HDVLAB_DEVICE_DESCRIPTION *, const HDVLAB_DEVICE_CALLBACKS *, void *, void **);
 HRESULT hdvlab_register_file_close(void *);
 HRESULT hdvlab_register_file_reset(void *);
+HRESULT hdvlab_register_file_redescribe(void *, const HDVLAB_DEVICE_DESCRIPTION *, const HDVLAB_DEVICE_CALLBACKS *, const uint64_t *);
 HRESULT hdvlab_register_file_values(void *, uint64_t **);
 HRESULT hdvlab_register_file_config(void *, uint8_t **);
 HRESULT hdvlab_register_file_peek(void *, uint32_t, uint64_t, uint32_t, uint64_t *);

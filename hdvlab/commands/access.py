@@ -180,7 +180,7 @@ def _persons(lab: Lab, plugged: Plugged) -> Function:
         if (typed := _as_typed(text)) == text:
             return number(outside)
         try:
-            return lab.trace.add_source(SourceLine(code.co_filename, line, code.co_qualname, typed))
+            return lab.add_source(SourceLine(code.co_filename, line, code.co_qualname, typed))
         except TraceError:
             return number(outside)  # which counts what cannot be written down
 

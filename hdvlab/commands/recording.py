@@ -24,7 +24,7 @@ def record(lab: Lab, body: Callable[[], Any], *, name: str = "") -> Run:
 
 def guest(lab: Lab, body: Callable[[Guest], Any], *, name: str = "") -> Run:
     """Run ``body(guest)`` as the guest and wait for its end; Ctrl-C stops it."""
-    return lab.run(body, name=name)
+    return lab.run_cell(body, name=name)
 
 
 def run(

@@ -14,9 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
+from hdvlab._core import lib
 from hdvlab.device import Device, Fault, Pluggable, RemoteDevice
-from hdvlab.errors import HdvError, StateError, TraceError, TraceLossWarning, UsageError
-from hdvlab.guest import Guest, Program
+from hdvlab.device.reload import CannotReloadError, Changes, reload_device
+from hdvlab.errors import HdvError, StateError, TraceError, TraceLossWarning, UsageError, check
+from hdvlab.guest import Guest, Program, RamAllocator, VectorAllocator
 from hdvlab.hdv import Broker
 from hdvlab.lab.forgotten import make_room, when_forgotten
 from hdvlab.lab.plugged import Plugged
@@ -30,7 +32,7 @@ from hdvlab.systems.qemu.command_line import VmOptions
 from hdvlab.systems.qemu.machine import VfioUserMachine
 from hdvlab.trace.recorder import Recorder
 from hdvlab.trace.schema import Kind
-from hdvlab.trace.tables import BarInfo, DeviceInfo
+from hdvlab.trace.tables import BarInfo, DeviceInfo, SourceLine
 from hdvlab.trace.trace import Trace
 
 if TYPE_CHECKING:
@@ -206,6 +208,25 @@ class Lab:
                 raise type(error)(f"{name} is not plugged in, because {reason}{gone}", error.hresult) from None
             raise
         return one
+
+    @_alone
+    def reload(self, name: str, device: type[Device]) -> Changes:
+        """Let a plugged-in device go on with new code, its state kept; see :func:`hdvlab.device.reload.reload_device`.
+
+        Raises
+        ------
+        CannotReloadError
+            The machine would notice; nothing has changed.
+        """
+        one = self[name]
+        if not isinstance(one.device, Device):
+            raise CannotReloadError(f"{name} is no device in Python")
+        changes = reload_device(one.device, device)
+        one.index = self.trace.add_device(self._info(one.device, name, one.slot))
+        if one.handle is not None:
+            check(lib.hdvlab_device_set_index(one.handle, one.index), "set_index")
+        one.described_anew()
+        return changes
 
     def _refused_step(self, one: Plugged, since: int) -> str:
         """The callback of its power-on that a device answered with a failure; "" where none did, or no row is left."""
@@ -574,7 +595,21 @@ class Lab:
         assert self._power is not None
         return self._power.guest(self)
 
+    def run_cell(self, body: Callable[[Guest], Any], *, name: str = "") -> Run:
+        """Run a cell's body as the guest, where the cell's names are: in this process."""
+        return self.run(body, name=name)
+
+    @property
+    def allocators(self) -> tuple[RamAllocator, VectorAllocator] | None:
+        """Who hands out guest RAM and interrupt vectors; None while the machine is off."""
+        power = self._power
+        return None if power is None else (power.ram, power.vectors)
+
     # ---- the trace ---------------------------------------------------------------------------------------------
+
+    def add_source(self, line: SourceLine) -> int:
+        """The number for ``pc`` of a source line; see :meth:`Recorder.add_source`."""
+        return self.trace.add_source(line)
 
     def mark(self, text: str) -> int:
         """Put a line of text into the trace; returns its row."""

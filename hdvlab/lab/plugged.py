@@ -20,7 +20,7 @@ from hdvlab.trace.schema import Origin
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hdvlab.lab.lab import Lab
+    from hdvlab.lab.interface import AnyLab
 
 
 class Plugged:
@@ -31,7 +31,7 @@ class Plugged:
     """
 
     def __init__(
-        self, lab: Lab, device: Pluggable, name: str, slot: int, configuration: Sequence[str], index: int
+        self, lab: AnyLab, device: Pluggable, name: str, slot: int, configuration: Sequence[str], index: int
     ) -> None:
         self._lab = lab
         self.device = device
@@ -90,6 +90,13 @@ class Plugged:
         self.function = function
         for index, bar in function.bars.items():
             vars(self)[f"bar{index}"] = bar
+
+    def described_anew(self) -> None:
+        """Its registers are others, its BARs the same."""
+        if self.function is not None:
+            self.function.maps = self.maps
+            for bar in list(self.function.bars.values()):
+                vars(self)[f"bar{bar.index}"] = self.function.map_bar(bar.index, bar.address, bar.size)
 
     def wait_idle(self, seconds: float = 5.0) -> None:
         """Wait, stoppable with Ctrl-C, until no access is being served and nobody holds the device's lock.

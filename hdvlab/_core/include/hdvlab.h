@@ -409,7 +409,13 @@ HRESULT hdvlab_register_file_create(const HDVLAB_DEVICE_DESCRIPTION *description
                                     HDVLAB_REGISTER_FILE *file);
 HRESULT hdvlab_register_file_close(HDVLAB_REGISTER_FILE file);
 HRESULT hdvlab_register_file_reset(HDVLAB_REGISTER_FILE file);
-/* Stored values, register_count of them, in the order of the description. Good until the file is closed. */
+/* Other registers for the same device, while it runs: their values come along, callbacks are the new ones, and nothing of it
+ * is seen by the machine. The caller has the device (hdvlab_device_enter), else ERROR_INVALID_STATE. E_INVALIDARG: ids, BARs
+ * or config space are others; nothing has changed then. */
+HRESULT hdvlab_register_file_redescribe(HDVLAB_REGISTER_FILE file, const HDVLAB_DEVICE_DESCRIPTION *description,
+                                        const HDVLAB_DEVICE_CALLBACKS *callbacks, const uint64_t *values);
+/* Stored values, register_count of them, in the order of the description. Memory until the file is closed; those of
+ * registers that were redescribed count no more. */
 HRESULT hdvlab_register_file_values(HDVLAB_REGISTER_FILE file, uint64_t **values);
 HRESULT hdvlab_register_file_config(HDVLAB_REGISTER_FILE file, uint8_t **config); /* 4096 bytes, likewise */
 /* Reads a stored value without any side effect. */
