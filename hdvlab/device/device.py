@@ -65,6 +65,8 @@ class Device:
         In config space order; one MSI vector by default.
     concurrent : bool
         Whether guest accesses may run handlers in parallel. Default False.
+    guest_modules : sequence of str
+        Linux kernel modules that drive it, for a VM's guest to load; none where the kernel has the driver built in.
     configuration : dict of str to str
         The ``key=value`` strings that the slot was given.
     faults : list of Fault
@@ -81,6 +83,7 @@ class Device:
     sub_system_id: ClassVar[int] = 0
     capabilities: ClassVar[Sequence[Capability]] = (MsiCapability(),)
     concurrent: ClassVar[bool] = False
+    guest_modules: ClassVar[Sequence[str]] = ()
 
     description: ClassVar[DeviceDescription]
     class_id: ClassVar[uuid.UUID]

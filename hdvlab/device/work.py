@@ -128,3 +128,16 @@ class Work:
         for thread in threads:
             thread.join(timeout)
         return [thread for thread in threads if thread.is_alive()]
+
+
+def current_cause() -> int:
+    """The row that rows of this thread name as their cause: of the access being served; -1 = none."""
+    return int(lib.hdvlab_cause())
+
+
+def set_cause(row: int) -> None:
+    """Say that what this thread does from now on comes from ``row``, which may be of another thread's; -1 = none.
+
+    For a thread of :meth:`hdvlab.Device.spawn` that serves what several accesses asked for.
+    """
+    lib.hdvlab_set_cause(row)

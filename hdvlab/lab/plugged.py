@@ -208,13 +208,20 @@ class Plugged:
 
     def lspci(self, verbose: int = 0, hex_level: int = 0) -> str:
         """What ``lspci`` would print, from config space as the machine answers it; looking leaves no rows."""
+        self.on()
         bars = [
-            BarDescription(index, bar.bar_size, bar.bits, bar.prefetchable, self.on().bars[index].address)
+            BarDescription(index, bar.bar_size, bar.bits, bar.prefetchable, self.place(index) or 0)
             for index, bar in self.bars.items()
         ]
-        return lspci(
-            self._lab.machine.config_peek(self.slot), self.address, verbose=verbose, hex_level=hex_level, bars=bars
-        )
+        config = self._lab.machine.config_peek(self.slot)
+        return lspci(config, self.address, verbose=verbose, hex_level=hex_level, bars=bars)
+
+    def place(self, bar: int) -> int | None:
+        """Guest-physical base of a BAR, from config space; None where it has none, or the machine is off."""
+        if self.function is None:
+            return None
+        config, where = self._lab.machine.config_peek(self.slot), 0x10 + 4 * bar
+        return int.from_bytes(config[where : where + self.bars[bar].bits // 8], "little") & ~0xF or None
 
     def __repr__(self) -> str:
         d = self.device

@@ -20,7 +20,7 @@ from hdvlab.magics.mistake import in_one_line, in_own_frames, misspelt, warnings
 
 if TYPE_CHECKING:
     from hdvlab.guest import Guest
-    from hdvlab.lab import Lab, Plugged, Run
+    from hdvlab.lab import Lab, Run
 
 #: Verbs that look at the person's variables.
 _WITH_NAMESPACE = ("plug", "trace", "plot", "save")
@@ -60,7 +60,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             raise HelpWanted(help_text())
         parser = verb_parser(name)
         options = vars(parser.parse_words(rest))
-        if BY_NAME[name].cell:
+        if BY_NAME[name].cell and not BY_NAME[name].line:
             raise UsageError(f"{name} is about a cell: write %%hdv {name} in its first line")
         with warnings_in_one_line():
             try:
@@ -106,12 +106,33 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         file = getattr(getattr(function, "__code__", None), "co_filename", "")
         return self._watched(lab, driver, file, lambda: commands.run(lab, function, namespace=namespace, **options))
 
+    def _boot(self, namespace: Mapping[str, Any], **options: Any) -> Any:
+        from hdvlab.systems.qemu.setup import TextBar
+
+        return commands.boot(commands.existing_lab(), namespace=namespace, progress=TextBar(), **options)
+
+    def _vm(self, namespace: Mapping[str, Any], action: str, words: list[str]) -> Any:
+        return commands.vm(commands.existing_vm_lab(), action, words)
+
+    def _sh(self, namespace: Mapping[str, Any], command: list[str], name: str, **options: Any) -> Any:
+        return self._shell(" ".join(command), name, **options)
+
+    def _shell(self, command: str, name: str, out: str | None, timeout: float | None) -> Any:
+        lab = commands.existing_vm_lab()
+        try:
+            run = commands.sh(lab, command, name=name, timeout=timeout)
+        except KeyboardInterrupt as error:
+            raise in_one_line(error, "stopped, here and in the guest; the VM goes on") from None
+        if out is not None:
+            self.shell.user_ns[out] = run
+        return run
+
     def _mark(self, namespace: Mapping[str, Any], text: list[str]) -> Any:
         return commands.mark(commands.current_lab(), " ".join(text))
 
     # ---- %%hdv -------------------------------------------------------------------------------------------------
 
-    def _cell(self, words: list[str], body: str) -> Run | Plugged | None:
+    def _cell(self, words: list[str], body: str) -> Any:
         known = verbs("cell")
         if not words:
             raise UsageError(f"%%hdv needs a verb: {' or '.join(known)}")
@@ -128,6 +149,10 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             return commands.c(commands.current_lab(), f"\n{body}", **vars(options))
         if options.out is not None and not options.out.isidentifier():
             raise UsageError(f"--out {options.out}: a variable's name is needed")
+        if name == "sh":
+            if options.command:
+                raise UsageError("%%hdv sh takes the cell as the script; %hdv sh COMMAND takes the line")
+            return self._shell(body, options.name, options.out, options.timeout)
         try:
             cell = Cell(self.shell, body, name)
         except SyntaxError as error:

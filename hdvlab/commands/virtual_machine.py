@@ -1,0 +1,210 @@
+"""A VM with the person's devices: ``boot``, and what is done with it: ``vm``, ``sh``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hdvlab.commands.current import existing_lab, use_lab
+from hdvlab.commands.plugging import check_settings, find_device
+from hdvlab.commands.text import Text, count
+from hdvlab.errors import StateError, UsageError
+
+if TYPE_CHECKING:
+    from hdvlab.lab import Lab
+    from hdvlab.lab.shell import ShellRun
+    from hdvlab.systems.qemu.setup import Progress
+
+
+def boot(
+    lab: Lab | None,
+    devices: Sequence[Any] = (),
+    *,
+    ram: int = 256 << 20,
+    cpus: int = 1,
+    kvm: bool = False,
+    kernel: str | None = None,
+    initramfs: str | None = None,
+    disk: str | None = None,
+    append: str = "",
+    modules: Sequence[str] = (),
+    posted_writes: bool = True,
+    hide_capabilities: bool = False,
+    config: Sequence[str] = (),
+    namespace: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Text:
+    """Start a Linux VM with devices in it.
+
+    A lab with a VM that is off is booted again, with these devices beside its own; otherwise a new one is made and
+    becomes the lab of ``%hdv``.
+
+    Parameters
+    ----------
+    lab : Lab, optional
+        The lab of ``%hdv``, if there is one.
+    devices : sequence of str, Device or subclass
+        As for ``plug``. Where none is given: what is plugged in now.
+    ram, cpus, kvm, kernel, initramfs, disk, append, modules, posted_writes, hide_capabilities
+        See :class:`hdvlab.systems.qemu.command_line.VmOptions`.
+    config : sequence of str
+        ``key=value`` settings for the devices.
+    namespace : mapping, optional
+        The person's variables.
+    """
+    from hdvlab.lab import Lab
+    from hdvlab.systems.qemu.command_line import VmOptions
+
+    check_settings(config)
+    options = VmOptions(
+        ram=ram, cpus=cpus, accelerator="kvm" if kvm else "tcg", kernel=_path(kernel), initramfs=_path(initramfs),
+        disk=_path(disk), append=append, modules=tuple(modules), posted_writes=posted_writes,
+        hide_capabilities=hide_capabilities,
+    )  # fmt: skip
+    chosen = [find_device(one, namespace or {}) if isinstance(one, str) else one for one in devices]
+    if lab is None or not lab.has_vm:
+        if not chosen and lab is not None:
+            chosen = [type(one.device) for one in lab]  # new ones: those that are there stay where they are
+        if not chosen:
+            raise UsageError("nothing to boot with; say which device: %hdv boot --device Blink (or edu, nvme)")
+        lab = use_lab(Lab(machine="vm"))
+    elif lab.vm_running:
+        raise StateError("the VM is on already; %hdv vm reset starts its guest anew, %hdv vm off ends it")
+    for device in chosen:
+        lab.plug(device, configuration=config)
+    vm = lab.boot(options, progress=progress)
+    names = ", ".join(f"{one.name} at {one.address}" for one in lab) or "no devices"
+    return Text(f"Linux is up after {vm.boot_seconds:.1f} s, with {names}")
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text).expanduser()
+
+
+def existing_vm_lab() -> Lab:
+    """The lab of ``%hdv``, which must have a VM."""
+    lab = existing_lab()
+    if lab is None or not lab.has_vm:
+        raise StateError("there is no VM; boot one: %hdv boot --device edu")
+    return lab
+
+
+def sh(
+    lab: Lab,
+    command: str,
+    *,
+    name: str = "",
+    timeout: float | None = None,
+    on_output: Callable[[bytes], None] | None = None,
+) -> ShellRun:
+    """Run a shell command, or a script of several lines, in the VM's guest.
+
+    Its output appears as it comes (``on_output``; printed when not given); the run has it too, with the exit status
+    and the rows of that time.
+    """
+    if not command.strip():
+        raise UsageError("sh: there is no command; %%hdv sh takes the cell as a script")
+    return lab.sh(command, name=name, timeout=timeout, on_output=on_output or print_output)
+
+
+def print_output(data: bytes) -> None:
+    """Show output of the guest as it comes."""
+    sys.stdout.write(data.decode(errors="backslashreplace"))
+    sys.stdout.flush()
+
+
+def vm(lab: Lab, action: str = "status", words: Sequence[str] = ()) -> Text:
+    """Look at the VM, or move it.
+
+    Parameters
+    ----------
+    lab : Lab
+        Whose VM.
+    action : str
+        ``status``; ``pause``, ``resume``, ``reset``, ``off`` (in good order), ``kill`` (the plug); ``console [LINES]``;
+        ``put FILE PATH``, ``get PATH [FILE]``.
+    words : sequence of str
+        What the action takes.
+    """
+    if action not in _ACTIONS:
+        from hdvlab.commands.nearest import nearest
+
+        raise UsageError(f"vm {action}; {nearest(action, _ACTIONS)}")
+    least, most, take = _ACTIONS[action]
+    if not least <= len(words) <= most:
+        raise UsageError(f"vm {action} takes {_USE[action] or 'nothing more'}")
+    return take(lab, *words)
+
+
+def _status(lab: Lab) -> Text:
+    lines = [repr(lab.vm)[1:-1]]
+    lines += [f"{one.name:<10} {one.address}  {lab.served(one)}" for one in lab]
+    if lab.vm.running and (last := lab.vm.console_tail(1)):
+        lines.append(f"console    {last}")
+    return Text("\n".join(lines))
+
+
+def _pause(lab: Lab) -> Text:
+    lab.vm.pause()
+    return Text("the VM is paused; %hdv vm resume lets it go on")
+
+
+def _resume(lab: Lab) -> Text:
+    lab.vm.resume()
+    return Text("the VM goes on")
+
+
+def _reset(lab: Lab) -> Text:
+    lab.vm.reset()
+    seconds = lab.vm.wait_booted()
+    return Text(f"Linux is up again after {seconds:.1f} s")
+
+
+def _off(lab: Lab) -> Text:
+    lab.vm.power_off()
+    return Text("the VM is off; its devices are on, %hdv boot starts it again")
+
+
+def _kill(lab: Lab) -> Text:
+    lab.vm.kill()
+    return Text("the VM is gone; its devices are on, %hdv boot starts another")
+
+
+def _console(lab: Lab, lines: str = "40") -> Text:
+    if not lines.isdigit():
+        raise UsageError(f"vm console {lines}: say how many lines, such as 100")
+    return Text(lab.vm.console_tail(int(lines)) or "the console has said nothing yet")
+
+
+def _put(lab: Lab, file: str, path: str) -> Text:
+    return Text(f"{count(lab.vm.put(file, path), 'byte')} are in the guest's {path}")
+
+
+def _get(lab: Lab, path: str, file: str = "") -> Text:
+    data = lab.vm.get(path)
+    if not file:
+        return Text(data.decode(errors="backslashreplace"))
+    target = Path(file).expanduser()
+    try:
+        target.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"{error.strerror}: {target}") from None
+    return Text(f"{count(len(data), 'byte')} are in {target}")
+
+
+_ACTIONS: dict[str, tuple[int, int, Callable[..., Text]]] = {
+    "status": (0, 0, _status),
+    "pause": (0, 0, _pause),
+    "resume": (0, 0, _resume),
+    "reset": (0, 0, _reset),
+    "off": (0, 0, _off),
+    "kill": (0, 0, _kill),
+    "console": (0, 1, _console),
+    "put": (2, 2, _put),
+    "get": (1, 2, _get),
+}
+_USE = dict.fromkeys(_ACTIONS, "") | {"console": "[LINES]", "put": "FILE PATH", "get": "PATH [FILE]"}
+ACTIONS = tuple(_ACTIONS)
+"""What ``vm`` takes."""
