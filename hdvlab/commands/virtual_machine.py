@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,13 +14,13 @@ from hdvlab.commands.text import Text, count
 from hdvlab.errors import StateError, UsageError
 
 if TYPE_CHECKING:
-    from hdvlab.lab import Lab
+    from hdvlab.lab.interface import AnyLab
     from hdvlab.lab.shell import ShellRun
     from hdvlab.systems.qemu.setup import Progress
 
 
 def boot(
-    lab: Lab | None,
+    lab: AnyLab | None,
     devices: Sequence[Any] = (),
     *,
     ram: int = 256 << 20,
@@ -33,13 +34,15 @@ def boot(
     posted_writes: bool = True,
     hide_capabilities: bool = False,
     config: Sequence[str] = (),
+    name: str | None = None,
+    here: bool = False,
     namespace: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Text:
     """Start a Linux VM with devices in it.
 
     A lab with a VM that is off is booted again, with these devices beside its own; otherwise a new one is made and
-    becomes the lab of ``%hdv``.
+    becomes the lab of ``%hdv``: in a process of its own, a device host, that outlives this one.
 
     Parameters
     ----------
@@ -51,10 +54,13 @@ def boot(
         See :class:`hdvlab.systems.qemu.command_line.VmOptions`.
     config : sequence of str
         ``key=value`` settings for the devices.
+    name : str, optional
+        What the device host is called, for ``attach``; the first free one of vm1, vm2, ... when not given.
+    here : bool
+        Let the devices run in this process: no device host. The VM ends with it.
     namespace : mapping, optional
         The person's variables.
     """
-    from hdvlab.lab import Lab
     from hdvlab.systems.qemu.command_line import VmOptions
 
     check_settings(config)
@@ -69,21 +75,34 @@ def boot(
             chosen = [type(one.device) for one in lab]  # new ones: those that are there stay where they are
         if not chosen:
             raise UsageError("nothing to boot with; say which device: %hdv boot --device Blink (or edu, nvme)")
-        lab = use_lab(Lab(machine="vm"))
+        lab = use_lab(_new_lab(name, here))
     elif lab.vm_running:
         raise StateError("the VM is on already; %hdv vm reset starts its guest anew, %hdv vm off ends it")
     for device in chosen:
         lab.plug(device, configuration=config)
     vm = lab.boot(options, progress=progress)
     names = ", ".join(f"{one.name} at {one.address}" for one in lab) or "no devices"
-    return Text(f"Linux is up after {vm.boot_seconds:.1f} s, with {names}")
+    host = getattr(lab, "name", "")
+    where = f"; its devices run in host {host}" if host else ""
+    return Text(f"Linux is up after {vm.boot_seconds or 0:.1f} s, with {names}{where}")
+
+
+def _new_lab(name: str | None, here: bool) -> AnyLab:
+    if here:
+        from hdvlab.lab import Lab
+
+        return Lab(machine="vm")
+    from hdvlab import host
+
+    taken = {one.name for one in host.hosts(dead=False)}
+    return host.start(name or next(f"vm{n}" for n in itertools.count(1) if f"vm{n}" not in taken), machine="vm")
 
 
 def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text).expanduser()
 
 
-def existing_vm_lab() -> Lab:
+def existing_vm_lab() -> AnyLab:
     """The lab of ``%hdv``, which must have a VM."""
     lab = existing_lab()
     if lab is None or not lab.has_vm:
@@ -92,7 +111,7 @@ def existing_vm_lab() -> Lab:
 
 
 def sh(
-    lab: Lab,
+    lab: AnyLab,
     command: str,
     *,
     name: str = "",
@@ -115,7 +134,7 @@ def print_output(data: bytes) -> None:
     sys.stdout.flush()
 
 
-def vm(lab: Lab, action: str = "status", words: Sequence[str] = ()) -> Text:
+def vm(lab: AnyLab, action: str = "status", words: Sequence[str] = ()) -> Text:
     """Look at the VM, or move it.
 
     Parameters
@@ -138,7 +157,7 @@ def vm(lab: Lab, action: str = "status", words: Sequence[str] = ()) -> Text:
     return take(lab, *words)
 
 
-def _status(lab: Lab) -> Text:
+def _status(lab: AnyLab) -> Text:
     lines = [repr(lab.vm)[1:-1]]
     lines += [f"{one.name:<10} {one.address}  {lab.served(one)}" for one in lab]
     if lab.vm.running and (last := lab.vm.console_tail(1)):
@@ -146,43 +165,43 @@ def _status(lab: Lab) -> Text:
     return Text("\n".join(lines))
 
 
-def _pause(lab: Lab) -> Text:
+def _pause(lab: AnyLab) -> Text:
     lab.vm.pause()
     return Text("the VM is paused; %hdv vm resume lets it go on")
 
 
-def _resume(lab: Lab) -> Text:
+def _resume(lab: AnyLab) -> Text:
     lab.vm.resume()
     return Text("the VM goes on")
 
 
-def _reset(lab: Lab) -> Text:
+def _reset(lab: AnyLab) -> Text:
     lab.vm.reset()
     seconds = lab.vm.wait_booted()
     return Text(f"Linux is up again after {seconds:.1f} s")
 
 
-def _off(lab: Lab) -> Text:
+def _off(lab: AnyLab) -> Text:
     lab.vm.power_off()
     return Text("the VM is off; its devices are on, %hdv boot starts it again")
 
 
-def _kill(lab: Lab) -> Text:
+def _kill(lab: AnyLab) -> Text:
     lab.vm.kill()
     return Text("the VM is gone; its devices are on, %hdv boot starts another")
 
 
-def _console(lab: Lab, lines: str = "40") -> Text:
+def _console(lab: AnyLab, lines: str = "40") -> Text:
     if not lines.isdigit():
         raise UsageError(f"vm console {lines}: say how many lines, such as 100")
     return Text(lab.vm.console_tail(int(lines)) or "the console has said nothing yet")
 
 
-def _put(lab: Lab, file: str, path: str) -> Text:
+def _put(lab: AnyLab, file: str, path: str) -> Text:
     return Text(f"{count(lab.vm.put(file, path), 'byte')} are in the guest's {path}")
 
 
-def _get(lab: Lab, path: str, file: str = "") -> Text:
+def _get(lab: AnyLab, path: str, file: str = "") -> Text:
     data = lab.vm.get(path)
     if not file:
         return Text(data.decode(errors="backslashreplace"))

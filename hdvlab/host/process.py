@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import fcntl
 import os
@@ -271,6 +272,11 @@ class Host:
         with self._guard:
             self._changes_of_lab += 1
         self.tell({"event": "changed", "generation": self._changes_of_lab})
+
+    def record_vm(self) -> None:
+        """Say in the host's record where its VM is, for whoever finds the host dead."""
+        self.record = dataclasses.replace(self.record, vm=str(self.lab.vm.place.directory))
+        self.record.write()
 
     def note(self, text: str) -> None:
         """A line for the log."""

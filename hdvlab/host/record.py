@@ -23,7 +23,8 @@ class Record:
 
     ``started`` is the process's start in clock ticks since boot (``/proc/PID/stat``, field 22), which with ``boot``
     tells it from another process with its number. ``lease`` is in seconds, 0 = for ever. ``ended`` says why it ended
-    in good order; empty while it runs, and where it was killed.
+    in good order; empty while it runs, and where it was killed. ``vm`` is the directory of its VM's sockets, if it has
+    booted one.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Record:
     trace: str
     log: str
     ended: str = ""
+    vm: str = ""
 
     @property
     def is_alive(self) -> bool:

@@ -20,6 +20,7 @@ from hdvlab.host.hosted_program import HostedProgram
 from hdvlab.host.record import Record
 from hdvlab.host.source import describe_code
 from hdvlab.lab import Plugged, Run
+from hdvlab.lab.shell import ShellRun
 from hdvlab.trace.mapped import MappedTrace
 from hdvlab.trace.open import open_trace
 from hdvlab.trace.schema import Origin
@@ -28,6 +29,9 @@ from hdvlab.trace.trace import Trace
 
 if TYPE_CHECKING:
     from hdvlab.hdv import Broker
+    from hdvlab.host.remote_vm import RemoteVm
+    from hdvlab.systems.qemu.command_line import VmOptions
+    from hdvlab.systems.qemu.setup import Progress
 
 
 class RemoteLab:
@@ -46,6 +50,7 @@ class RemoteLab:
         self._known = 0
         self._machine: HostedMachine | None = None
         self._told_of_loss = False
+        self._vm: RemoteVm | None = None
         self._door = threading.RLock()
         self._sources: dict[tuple[int, int], int] = {}
         self._codes: dict[int, CodeType] = {}
@@ -77,6 +82,8 @@ class RemoteLab:
             if kind == "output":
                 stream = sys.stdout if event.get("stream") == "stdout" else sys.stderr
                 print(event.get("text", ""), end="", file=stream, flush=True)
+            elif kind == "shell" and self._vm is not None:
+                self._vm.take_event(event)
             elif kind == "gone":
                 print(event.get("reason", ""), file=sys.stderr)
         except (OSError, ValueError):  # nobody may be looking
@@ -215,6 +222,84 @@ class RemoteLab:
     def brokers(self) -> list[Broker]:
         """None: device hosts of other processes come to a lab of one's own."""
         return []
+
+    # ---- a VM --------------------------------------------------------------------------------------------------
+
+    @property
+    def has_vm(self) -> bool:
+        """Whether its machine is a VM, on or off."""
+        return self.host.machine == "vm"
+
+    def _the_vm(self) -> RemoteVm:
+        if self._vm is None:
+            from hdvlab.host.remote_vm import RemoteVm
+
+            self._vm = RemoteVm(self.connection)
+        return self._vm
+
+    @property
+    def vm_booted(self) -> bool:
+        """Whether a VM was booted; it may have ended."""
+        return self.has_vm and self._the_vm().booted
+
+    @property
+    def vm_running(self) -> bool:
+        """Whether a VM runs."""
+        return self.has_vm and self._the_vm().running
+
+    @property
+    def vm(self) -> RemoteVm:
+        """The VM.
+
+        Raises
+        ------
+        StateError
+            None was booted.
+        """
+        if not self.vm_booted:
+            raise StateError("there is no VM; boot one: lab.boot() or %hdv boot")
+        return self._the_vm()
+
+    def served(self, one: Plugged) -> str:
+        """How a device stands with the VM, in a few words."""
+        return self._the_vm().served(one.name)
+
+    def boot(
+        self, options: VmOptions | None = None, *, wait: bool = True, progress: Progress | None = None
+    ) -> RemoteVm:
+        """Start the VM with what is plugged in; see :meth:`hdvlab.Lab.boot`."""
+        from hdvlab.systems.qemu.command_line import VmOptions
+        from hdvlab.systems.qemu.vm import installation
+
+        installation(progress)  # here, where somebody sees how far it is; the host finds it
+        self.connection.call("boot", options=(options or VmOptions()).to_dict())
+        vm = self._the_vm()
+        if wait:
+            vm.wait_booted()
+        return vm
+
+    def sh(
+        self,
+        command: str,
+        *,
+        name: str = "",
+        stdin: bytes = b"",
+        timeout: float | None = None,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> ShellRun:
+        """Run a shell command in the VM's guest; see :meth:`hdvlab.Lab.sh`."""
+        vm = self.vm
+        run = ShellRun(self, name or "sh", command)
+        if name:
+            self.runs[name] = run
+        try:
+            done = vm.run(command, stdin=stdin, timeout=timeout, on_output=on_output)
+            run.status, run.output = done.status, done.output
+        finally:
+            run.end()
+            self._keep(run, name)
+            self.warn_of_loss()
+        return run
 
     # ---- the guest ---------------------------------------------------------------------------------------------
 

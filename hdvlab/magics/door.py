@@ -20,7 +20,8 @@ from hdvlab.magics.mistake import in_one_line, in_own_frames, misspelt, warnings
 
 if TYPE_CHECKING:
     from hdvlab.guest import Guest
-    from hdvlab.lab import Lab, Run
+    from hdvlab.lab import Run
+    from hdvlab.lab.interface import AnyLab
 
 #: Verbs that look at the person's variables.
 _WITH_NAMESPACE = ("plug", "trace", "plot", "save")
@@ -90,7 +91,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             commands.new_lab(ram=ram, trace=trace, clock=clock or "auto")
         return commands.start(commands.current_lab())
 
-    def _lab(self, namespace: Mapping[str, Any], lab: str | None) -> Lab:
+    def _lab(self, namespace: Mapping[str, Any], lab: str | None) -> AnyLab:
         if lab is None:
             return commands.current_lab()
         from hdvlab.lab import Lab
@@ -164,7 +165,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             self.shell.user_ns[options.out] = run
         return run
 
-    def _watched(self, lab: Lab, what: str, file: str, program: Callable[[], Run]) -> Run:
+    def _watched(self, lab: AnyLab, what: str, file: str, program: Callable[[], Run]) -> Run:
         """Run a person's program: stopping it is one line, its errors show its own frames, those of ``file``."""
         try:
             return program()
@@ -175,7 +176,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         except Exception as error:
             raise in_own_frames(self.shell, error, file) from None
 
-    def _record(self, lab: Lab, cell: Cell, name: str) -> Run:
+    def _record(self, lab: AnyLab, cell: Cell, name: str) -> Run:
         def body() -> None:
             value = cell.run()
             if value is not None and not cell.is_silent:
@@ -183,7 +184,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
 
         return commands.record(lab, body, name=name)
 
-    def _guest(self, lab: Lab, cell: Cell, name: str) -> Run:
+    def _guest(self, lab: AnyLab, cell: Cell, name: str) -> Run:
         def guest(machine: Guest) -> Any:
             names = {"guest": machine, **machine.functions}
             with bound(self.shell.user_ns, names):

@@ -7,9 +7,10 @@ waits for one answer, all the while frozen; serial port 1 is the console, 2 the 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 #: How long QEMU waits for a device's answer, milliseconds: a person at a breakpoint takes minutes.
 MESSAGE_TIMEOUT_MS = 3_600_000
@@ -58,6 +59,16 @@ class VmOptions:
     hide_capabilities: bool = False
     extra: Sequence[str] = field(default=())
     """Further arguments for QEMU, as they are."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON carries it."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> VmOptions:
+        """From :meth:`to_dict`."""
+        paths = {name: Path(told[name]) for name in ("kernel", "initramfs", "disk") if told.get(name) is not None}
+        return cls(**{**told, **paths})
 
 
 @dataclass(frozen=True)

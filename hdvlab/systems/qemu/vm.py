@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hdvlab.errors import BackendError, HdvError, HResult, StateError, UsageError
-from hdvlab.systems.qemu.agent import Agent, Completed, agent_binary
+from hdvlab.systems.qemu.agent import Agent, Completed, Running, agent_binary
 from hdvlab.systems.qemu.command_line import Place, VmOptions, arguments
 from hdvlab.systems.qemu.monitor import Monitor
 from hdvlab.systems.qemu.process import QemuProcess
@@ -21,6 +22,7 @@ from hdvlab.systems.qemu.setup import Installation, Progress, build_initramfs, f
 #: Longest time from QEMU's start to a guest that answers, seconds; a loaded machine without KVM takes its time.
 BOOT_TIMEOUT = 120.0
 _LOOK = 0.02
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 #: What guest programs need to reach devices from user space, and file systems.
 _MODULES = ("uio_pci_generic", "vfio-pci", "ext4")
@@ -134,6 +136,16 @@ class Vm:
             elif time.monotonic() > deadline:
                 reason = self._held() or f"its console's last line: {self.console_tail(1) or '(nothing)'}"
                 raise StateError(f"no guest within {timeout:g} s; {reason}", HResult.ERROR_TIMEOUT)
+        return self.boot_seconds
+
+    def wait_booted_for(self, timeout: float) -> float | None:
+        """As :meth:`wait_booted`, but None where the guest is not up after ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        while self.boot_seconds is None and time.monotonic() < deadline:
+            try:
+                return self.wait_booted(max(0.0, deadline - time.monotonic()))
+            except StateError:
+                continue
         return self.boot_seconds
 
     def _connected_agent(self, timeout: float) -> Agent | None:
@@ -287,20 +299,17 @@ class Vm:
         Completed
             ``status`` (0 to 255; a signal's number + 128) and ``output`` (bytes, standard output and error in order).
         """
+        return self.start_command(command, stdin).wait(timeout, on_output)
+
+    def start_command(self, command: str, stdin: bytes = b"") -> Running:
+        """The same without waiting."""
         if why := self.why_silent():
             raise StateError(why)
-        return self.agent.run(command, stdin=stdin, timeout=timeout, on_output=on_output)
+        return self.agent.start(command, stdin=stdin)
 
     def put(self, source: bytes | str | os.PathLike[str], path: str, mode: int | None = None) -> int:
         """Copy bytes, or a file of this computer, into the guest; how many bytes. A file keeps its mode."""
-        if isinstance(source, bytes):
-            data, own_mode = source, 0o644
-        else:
-            file = Path(source).expanduser()
-            try:
-                data, own_mode = file.read_bytes(), file.stat().st_mode & 0o777
-            except OSError as error:
-                raise UsageError(f"{error.strerror}: {file}") from None
+        data, own_mode = file_to_put(source)
         self.agent.put(data, path, own_mode if mode is None else mode)
         return len(data)
 
@@ -317,10 +326,27 @@ class Vm:
 
     def console_tail(self, lines: int = 20) -> str:
         """The last lines of it."""
-        return "\n".join(self.console().replace("\r", "").rstrip().splitlines()[-lines:])
+        return console_end(self.console(), lines)
 
     def __repr__(self) -> str:
         o = self.options
         what = f"{o.accelerator}, {o.ram >> 20} MiB, {o.cpus} CPU{'s' if o.cpus > 1 else ''}"
         pid = f", QEMU {self._process.pid}" if self._process is not None and self.running else ""
         return f"<VM: {self.state}, {what}{pid}>"
+
+
+def file_to_put(source: bytes | str | os.PathLike[str]) -> tuple[bytes, int]:
+    """What is to be copied into a guest, and the mode that it has."""
+    if isinstance(source, bytes):
+        return source, 0o644
+    file = Path(source).expanduser()
+    try:
+        return file.read_bytes(), file.stat().st_mode & 0o777
+    except OSError as error:
+        raise UsageError(f"{error.strerror}: {file}") from None
+
+
+def console_end(text: str, lines: int) -> str:
+    """The last lines of what a console said, without what only a terminal understands."""
+    plain = _ESCAPES.sub("", text.replace("\r", ""))
+    return "\n".join(plain.rstrip().splitlines()[-lines:])

@@ -13,7 +13,8 @@ from pathlib import Path
 from hdvlab.device.compiler import find_compiler
 from hdvlab.errors import BackendError, UsageError
 from hdvlab.systems.qemu.agent import Agent, Completed
-from hdvlab.systems.qemu.agent.binary import FLAGS, cache_directory, compile_static
+from hdvlab.systems.qemu.agent.binary import FLAGS, compile_static
+from hdvlab.systems.qemu.setup import cache_directory
 
 #: The guest library: ``hdvlab_guest.h`` and what is behind it.
 LIBRARY = Path(__file__).resolve().parent / "library"
