@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -11,19 +10,12 @@ from pathlib import Path
 
 from hdvlab.device.compiler import CompileError, find_compiler
 from hdvlab.errors import BackendUnavailableError
+from hdvlab.systems.qemu.setup.cache import cache_directory
 
 FOLDER = Path(__file__).resolve().parent
 #: Static: the guest has no libraries.
 FLAGS = ("-std=gnu11", "-O2", "-g0", "-static")
 _STATIC_LIBC = "Debian, Ubuntu: apt install libc6-dev; Fedora: dnf install glibc-static"
-
-
-def cache_directory() -> Path:
-    """Where programs for the guest are kept: $HDVLAB_CACHE, else $XDG_CACHE_HOME/hdvlab, else ~/.cache/hdvlab."""
-    if own := os.environ.get("HDVLAB_CACHE"):
-        return Path(own)
-    general = os.environ.get("XDG_CACHE_HOME")
-    return (Path(general) if general else Path.home() / ".cache") / "hdvlab"
 
 
 def agent_binary(cache: Path | None = None) -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
+import lzma
 import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,8 @@ from pathlib import Path
 from hdvlab.device.compiler import find_compiler
 from hdvlab.errors import BackendError, UsageError
 from hdvlab.systems.qemu.agent import Agent, Completed
-from hdvlab.systems.qemu.agent.binary import FLAGS, cache_directory, compile_static
+from hdvlab.systems.qemu.agent.binary import FLAGS, compile_static
+from hdvlab.systems.qemu.setup.cache import cache_directory
 
 #: The guest library: ``hdvlab_guest.h`` and what is behind it.
 LIBRARY = Path(__file__).resolve().parent / "library"
@@ -121,15 +122,17 @@ def run_guest_program(
     content = path.read_bytes()
     there = f"/tmp/hdvlab-{hashlib.sha256(content).hexdigest()[:16]}"
     if agent.run(f"test -x {there}", timeout=timeout).status:
-        # A serial port is slow: packed, it is there in less than half the time.
+        # A serial port is slow: packed, it is there in a third of the time.
         copied = agent.run(
-            f"gzip -dc > {there}.$$ && chmod 755 {there}.$$ && mv {there}.$$ {there}",
-            stdin=gzip.compress(content),
+            f"xzcat > {there}.$$ && chmod 755 {there}.$$ && mv {there}.$$ {there}",
+            stdin=lzma.compress(content, check=lzma.CHECK_CRC32),
             timeout=timeout,
         )
         if copied.status:
             said = copied.output.decode("utf-8", "replace").strip()
-            raise BackendError(f"the guest cannot take the program: {said}; is its /tmp full?", None, f"run {path.name}")
+            raise BackendError(
+                f"the guest cannot take the program: {said}; is its /tmp full?", None, f"run {path.name}"
+            )
     settings = [shlex.quote(f"HDVLAB_DEVICE_{name}={place}") for name, place in (devices or {}).items()]
     command = ["exec", "env", *settings, there, *(shlex.quote(one) for one in arguments)]
     return agent.run(" ".join(command), stdin=stdin, timeout=timeout, on_output=on_output)
