@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hdvlab.commands.recording import find_driver, guest, record, run
     from hdvlab.commands.rows import mark, trace
     from hdvlab.commands.state import overview, status
-    from hdvlab.commands.virtual_machine import boot, existing_vm_lab, sh, vm
+    from hdvlab.commands.virtual_machine import boot, existing_vm_lab, guest_program, sh, vm
 
 __all__ = [
     "boot",
@@ -36,6 +36,7 @@ __all__ = [
     "faults",
     "find_driver",
     "guest",
+    "guest_program",
     "load",
     "load_device",
     "lspci",
@@ -65,7 +66,7 @@ __all__ = [
 
 _HOMES = {
     "access": ("peek", "poke", "read", "write"),
-    "virtual_machine": ("boot", "existing_vm_lab", "sh", "vm"),
+    "virtual_machine": ("boot", "existing_vm_lab", "guest_program", "sh", "vm"),
     "building": ("config",),
     "c_device": ("c", "load_device"),
     "files": ("load", "open_file", "save"),

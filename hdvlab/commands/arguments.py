@@ -177,10 +177,16 @@ def _run_name(parser: argparse.ArgumentParser) -> None:
 def guest(parser: argparse.ArgumentParser) -> None:
     _run_name(parser)
     _add(parser, "--out", metavar="VARIABLE", help="assign the Run to this variable")
+    _add(parser, "--cc", metavar="CC", help="in a VM: the compiler; $CC, cc, gcc or clang when not given")
+    _add(parser, "--flag", action="append", default=[], dest="flags", metavar="FLAG", help="in a VM: for the compiler")
+    _add(parser, "--timeout", type=float, metavar="SECONDS", help="in a VM: kill it after this long")
+    _add(parser, "arguments", nargs="*", default=[], metavar="ARGUMENT", help="in a VM: the program's arguments")
     parser.description = (
-        "Run the cell as the guest. In it, guest is the machine from inside, and each device has its name:\n"
-        "edu.bar0.STATUS.read(), guest.dma_alloc(4096), guest.wait_interrupt(edu). Your variables are there, and\n"
-        "what you assign stays. Rows know the line that made them (column source). The stop button stops the guest."
+        "Run the cell as the guest. With the embedded machine it is Python: guest is the machine from inside, and\n"
+        "each device has its name: edu.bar0.STATUS.read(), guest.dma_alloc(4096), guest.wait_interrupt(edu). Your\n"
+        "variables are there, and what you assign stays. Rows know the line that made them (column source).\n"
+        "With a VM it is a program in C with a main, which is compiled here and runs there; hdvlab_guest.h says what\n"
+        "it can do. The stop button stops the guest's program."
     )
 
 

@@ -128,6 +128,58 @@ def sh(
     return lab.sh(command, name=name, timeout=timeout, on_output=on_output or print_output)
 
 
+def guest_program(
+    lab: AnyLab,
+    source: str,
+    arguments: Sequence[str] = (),
+    *,
+    name: str = "",
+    cc: str | None = None,
+    flags: Sequence[str] = (),
+    timeout: float | None = None,
+    on_output: Callable[[bytes], None] | None = None,
+) -> ShellRun:
+    """Compile a C source with a ``main`` and run it in the VM's guest, against the devices.
+
+    Parameters
+    ----------
+    lab : Lab
+        Whose VM.
+    source : str
+        It includes ``hdvlab_guest.h``, which says what there is: BARs, config space, DMA memory, interrupts.
+    arguments : sequence of str
+        Of its command line.
+    name : str
+        Keep the run under this name.
+    cc, flags
+        Compiler, and more for it.
+    timeout : float, optional
+        Seconds; then it is killed.
+    on_output : callable, optional
+        Takes the output as it comes; printed when not given.
+    """
+    from hdvlab.lab.shell import ShellRun
+    from hdvlab.systems.qemu.guest_c import compile_guest_program, run_guest_program
+
+    program = compile_guest_program(source, cc=cc, flags=flags)
+    if program.warnings:
+        print(program.warnings, file=sys.stderr)
+    vm = lab.vm
+    devices = {one.name: f"0000:{one.address}" for one in lab}
+    run = ShellRun(lab, name or "guest", program.path.name)
+    try:
+        with lab.record(name):
+            done = run_guest_program(
+                vm, program, arguments, devices=devices, timeout=timeout, on_output=on_output or print_output
+            )
+            run.status, run.output = done.status, done.output
+    finally:
+        run.end()
+        if name:
+            lab.runs[name] = run
+    return run
+
+
 def print_output(data: bytes) -> None:
     """Show output of the guest as it comes."""
     sys.stdout.write(data.decode(errors="backslashreplace"))

@@ -154,6 +154,8 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             if options.command:
                 raise UsageError("%%hdv sh takes the cell as the script; %hdv sh COMMAND takes the line")
             return self._shell(body, options.name, options.out, options.timeout)
+        if name == "guest" and self._is_for_vm(options):
+            return self._guest_program(f"\n{body}", options)
         try:
             cell = Cell(self.shell, body, name)
         except SyntaxError as error:
@@ -161,6 +163,26 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         lab = commands.current_lab()
         go = self._record if name == "record" else self._guest
         run = self._watched(lab, name, cell.file, lambda: go(lab, cell, options.name))
+        if options.out is not None:
+            self.shell.user_ns[options.out] = run
+        return run
+
+    @staticmethod
+    def _is_for_vm(options: Any) -> bool:
+        """Whether a guest's cell is C, because the guest is a VM."""
+        lab = commands.existing_lab()
+        if lab is not None and lab.has_vm:
+            return True
+        if options.cc or options.flags or options.arguments or options.timeout:
+            raise UsageError("the embedded machine's guest is Python, which takes no such thing; %hdv boot starts a VM")
+        return False
+
+    def _guest_program(self, source: str, options: Any) -> Any:
+        given = {"name": options.name, "cc": options.cc, "flags": options.flags, "timeout": options.timeout}
+        try:
+            run = commands.guest_program(commands.existing_vm_lab(), source, options.arguments, **given)
+        except KeyboardInterrupt as error:
+            raise in_one_line(error, "stopped, here and in the guest; the VM goes on") from None
         if options.out is not None:
             self.shell.user_ns[options.out] = run
         return run

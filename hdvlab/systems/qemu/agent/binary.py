@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hdvlab.device.compiler import CompileError, find_compiler
 from hdvlab.errors import BackendUnavailableError
-from hdvlab.systems.qemu.setup import cache_directory
+from hdvlab.systems.qemu.setup.cache import cache_directory
 
 FOLDER = Path(__file__).resolve().parent
 #: Static: the guest has no libraries.

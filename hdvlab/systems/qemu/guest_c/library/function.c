@@ -60,6 +60,7 @@ static int enable(const char *folder)
 static int open_place(HdvlabFunction **out, const char *place)
 {
     char path[100], target[256] = "";
+    int bound, error;
     HdvlabFunction *function = calloc(1, sizeof *function);
     if (!function) {
         return hdvlab_fail(ENOMEM, "open %s", place);
@@ -70,22 +71,23 @@ static int open_place(HdvlabFunction **out, const char *place)
     snprintf(path, sizeof path, "%s/config", function->folder);
     function->config = open(path, O_RDWR | O_CLOEXEC);
     if (function->config < 0) {
-        int error = errno;
+        error = errno;
         free(function);
         return hdvlab_fail(error, "there is no function at %s that this program may use", place);
     }
     snprintf(path, sizeof path, "%s/driver", function->folder);
-    if (readlink(path, target, sizeof target - 1) > 0 && !strstr(target, "/uio_pci_generic")) {
+    bound = readlink(path, target, sizeof target - 1) > 0;
+    if (bound && !strstr(target, "/uio_pci_generic")) {
         const char *driver = strrchr(target, '/') + 1;
         close(function->config);
         free(function);
         return hdvlab_fail(EBUSY, "the kernel's driver %s has %s: echo %s > /sys/bus/pci/drivers/%s/unbind", driver,
                            place, place, driver);
     }
-    int error = take(function->config);
+    error = take(function->config);
     if (error) {
         hdvlab_fail(EBUSY, "another program has %s; end it", place);
-    } else if ((error = enable(function->folder)) != 0) {
+    } else if (!bound && (error = enable(function->folder)) != 0) { /* uio_pci_generic has enabled it itself */
         hdvlab_fail(-error, "enable %s", place);
     }
     if (error) {
