@@ -114,7 +114,7 @@ enum {
     HDVLAB_SET_CONFIGURATION, HDVLAB_GET_DETAILS, HDVLAB_START, HDVLAB_STOP, HDVLAB_TEARDOWN, HDVLAB_RESET,
     HDVLAB_PAUSE, HDVLAB_RESUME, HDVLAB_MARK, HDVLAB_FAULT, HDVLAB_LOST, HDVLAB_KIND_COUNT, ...
 };
-enum { HDVLAB_GUEST, HDVLAB_USER, HDVLAB_DEVICE, HDVLAB_REPLAY, HDVLAB_INJECTED, ... };
+enum { HDVLAB_GUEST, HDVLAB_USER, HDVLAB_DEVICE, HDVLAB_REPLAY, HDVLAB_INJECTED, HDVLAB_MACHINE, ... };
 
 typedef struct {
     uint64_t reserved, capacity, lost, backward, payload_reserved, payload_bytes, payload_max, max_rows, chunk_rows;
@@ -263,6 +263,7 @@ typedef struct {
     HRESULT (*bar_read)(void *, uint32_t, uint64_t, uint32_t, uint64_t *);
     HRESULT (*bar_write)(void *, uint32_t, uint64_t, uint32_t, uint64_t);
     HRESULT (*config_written)(void *, uint32_t, uint32_t);
+    HRESULT (*reset)(void *);
     ...;
 } HDVLAB_DEVICE_CALLBACKS;
 
@@ -336,6 +337,7 @@ extern "Python" {
     HRESULT hdvlab_py_set_configuration(void *, uint32_t, const uint16_t *const *);
     HRESULT hdvlab_py_start(void *);
     void hdvlab_py_stop(void *);
+    HRESULT hdvlab_py_reset(void *);
     HRESULT hdvlab_py_register_read(void *, uint32_t, uint64_t, uint64_t *);
     HRESULT hdvlab_py_register_write(void *, uint32_t, uint64_t, uint64_t);
     HRESULT hdvlab_py_bar_read(void *, uint32_t, uint64_t, uint32_t, uint64_t *);
