@@ -1,0 +1,69 @@
+"""Where QEMU is. hdvlab's own setup finds or fetches it; HDVLAB_QEMU names another command."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..core.conftest import nothing_is_left_behind as nothing_is_left_behind
+from ..core.conftest import recording as recording
+from ..core.scaffold import CallbackDevice, Recording
+from ..vfio_user.served import Vm
+from .qtest import Qtest
+
+
+@pytest.fixture(scope="session")
+def qemu() -> tuple[list[str], Mapping[str, str]]:
+    """QEMU's command and environment."""
+    if named := os.environ.get("HDVLAB_QEMU"):
+        return shlex.split(named), {}
+    try:
+        find = importlib.import_module("hdvlab.systems.qemu.setup").find
+    except ImportError:
+        find = None
+    installation = find() if find is not None else None
+    if installation is None:
+        pytest.skip("no QEMU >= 10.1.1 with vfio-user-pci: hdvlab vm setup")
+    return list(installation.qemu), installation.environment
+
+
+@pytest.fixture
+def vm(recording: Recording) -> Iterator[Vm]:
+    vm = Vm(recording)
+    yield vm
+    vm.close()
+
+
+@pytest.fixture
+def boot(vm: Vm, qemu: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Qtest]]:
+    """Plug devices into slots 0 and up, serve them, and start QEMU with them in its slots 4 and up."""
+    folder: Path = tmp_path_factory.mktemp("s")
+    started: list[Qtest] = []
+
+    def start(
+        *devices: CallbackDevice,
+        shared: bool = True,
+        options: Mapping[str, int] | None = None,
+        **properties: Any,
+    ) -> Qtest:
+        if not vm.devices:
+            vm.running(*devices, place=False)
+            for slot in range(len(devices)):
+                assert vm.listen(folder / str(slot), slot, **(options or {})) == 0
+        named = {name.replace("_", "-"): value for name, value in properties.items()}
+        sockets = {4 + slot: (folder / str(slot), named) for slot in range(len(devices))}
+        started.append(Qtest(*qemu, sockets, shared))
+        started[-1].config_load(4, 0)  # once it answers, the reset that comes before the guest is over
+        for device in devices:
+            device.calls.clear()
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
