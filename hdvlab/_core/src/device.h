@@ -62,6 +62,7 @@ struct device {
     struct aperture *apertures;
     _Atomic uint32_t doorbell_count, section_count, aperture_count;
     _Atomic int line;    /* asserted */
+    _Atomic int hung;    /* a callback has not returned in its time: nobody enters until it has */
     _Atomic int touched; /* the guest may have changed it since it started or was reset */
     _Atomic(HRESULT (*)(void *)) on_reset;
     void *elsewhere; /* what a system whose machine is elsewhere knows it by */
@@ -101,6 +102,7 @@ struct thread_context {
     int64_t cause;
     int depth; /* callbacks this thread is in */
     struct inside *shared; /* those of them that share their device */
+    struct watch *watch; /* on whoever serves a guest whose patience ends; NULL: nobody waits */
 };
 extern __thread struct thread_context thread_context;
 
