@@ -44,7 +44,7 @@ class VM:
     def __init__(self, device: Any, recording: Recording | None, **options: int) -> None:
         self.device = device
         out = ffi.new("void **")
-        assert code(lib.hdvlab_vfio_user_create(0, recording.handle if recording else ffi.NULL, out)) == S_OK
+        assert code(lib.hdvlab_vfio_user_create(0, ffi.NULL if recording is None else recording.handle, out)) == S_OK
         self.system = out[0]
         assert code(lib.HdvInitializeDeviceHost(self.system, out)) == S_OK
         self.host, instance = out[0], uuid.uuid4()
@@ -142,7 +142,10 @@ class VM:
 
     def close(self) -> None:
         self.socket.close()
-        code(lib.hdvlab_system_close(self.system))
+        assert code(lib.hdvlab_system_close(self.system)) == S_OK
+        code(lib.HdvTeardownDeviceHost(self.host))
+        if hasattr(self.device, "file"):
+            self.device.close()
 
     def __enter__(self) -> VM:
         return self
