@@ -6,6 +6,7 @@ told about fetching (proxies, certificates, time-outs). Nothing is installed: ap
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -41,6 +42,8 @@ class Package:
         As Debian writes them.
     size : int
         Bytes of the archive file.
+    sha256 : str
+        Of the archive file, from the signed index.
     file : Path
         Where it is once it was fetched.
     """
@@ -48,7 +51,16 @@ class Package:
     name: str
     version: str
     size: int
+    sha256: str
     file: Path
+
+    def is_whole(self) -> bool:
+        """Whether the file is there and is what the index says."""
+        try:
+            with self.file.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+        except FileNotFoundError:
+            return False
 
 
 def missing_programs() -> str:
@@ -151,14 +163,14 @@ class AptRoot:
         what = ["install", "-y"] if dependencies else ["download"]
         wanted = list(names) if dependencies else [f"{name}/{suite}" for name in names]
         # apt names only what it does not have, so it is shown an empty place.
-        nothing = ["-o", f"Dir::Cache::archives={self.folder}/none/"]
+        nothing = ["-o", f"Dir::Cache::archives={self.folder}/none/", "-o", "Acquire::ForceHash=SHA256"]
         output = self._ask(["apt-get", *nothing, *what, "--print-uris", "-qq", "-t", suite, *wanted])
         found = []
         for line in output.splitlines():
-            match = re.match(r"'[^']+' (\S+) (\d+)(?: |$)", line)
+            match = re.match(r"'[^']+' (\S+) (\d+) SHA256:([0-9a-f]{64})$", line)
             if match:
                 name, version, _ = match[1].removesuffix(".deb").split("_")
-                found.append(Package(name, unquote(version), int(match[2]), self.archives / match[1]))
+                found.append(Package(name, unquote(version), int(match[2]), match[3], self.archives / match[1]))
         if not found:
             raise BackendError(f"apt finds nothing to fetch for {' '.join(names)} in {suite} of {self.mirror}")
         return found
@@ -171,15 +183,19 @@ class AptRoot:
 
     def fetch(self, packages: Sequence[Package], step: str, progress: Progress) -> None:
         """Download what is not there yet, going on where an earlier one stopped, and check it against the indexes."""
-        lacking = [one for one in packages if not one.file.exists() or one.file.stat().st_size != one.size]
+        lacking = [one for one in packages if not one.is_whole()]
         if not lacking:
             return
-        wanted = [f"{one.name}={one.version}" for one in lacking]
-        total = sum(one.size for one in lacking)
-        self._run(["apt-get", "download", *wanted], step, total, progress)
         for one in lacking:
-            if not one.file.exists():
-                raise BackendError(f"apt fetched no {one.file.name}; try hdvlab vm setup again")
+            # apt writes under the final name and checks afterwards: what is too short it continues, the rest is wrong.
+            if one.file.exists() and one.file.stat().st_size >= one.size:
+                one.file.unlink()
+        wanted = [f"{one.name}={one.version}" for one in lacking]
+        self._run(["apt-get", "download", *wanted], step, sum(one.size for one in lacking), progress)
+        for one in lacking:
+            if not one.is_whole():
+                one.file.unlink(missing_ok=True)
+                raise BackendError(f"{one.file.name} is not what {self.mirror} has signed; try hdvlab vm setup again")
 
     def _ask(self, command: Sequence[str]) -> str:
         done = subprocess.run(
