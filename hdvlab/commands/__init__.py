@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hdvlab.commands.c_device import c, load_device
     from hdvlab.commands.files import load, open_file, save
     from hdvlab.commands.look import faults, lspci, regs
+    from hdvlab.commands.obtaining import vm_parts, vm_setup
     from hdvlab.commands.picture import plot
     from hdvlab.commands.plugging import plug, unplug
     from hdvlab.commands.power import start, stop
@@ -61,6 +62,8 @@ __all__ = [
     "unplug",
     "use_lab",
     "vm",
+    "vm_parts",
+    "vm_setup",
     "write",
 ]
 
@@ -71,6 +74,7 @@ _HOMES = {
     "c_device": ("c", "load_device"),
     "files": ("load", "open_file", "save"),
     "look": ("faults", "lspci", "regs"),
+    "obtaining": ("vm_parts", "vm_setup"),
     "picture": ("plot",),
     "plugging": ("plug", "unplug"),
     "power": ("start", "stop"),

@@ -87,6 +87,15 @@ def vm(parser: argparse.ArgumentParser) -> None:
     _add(parser, "words", nargs="*", default=[], metavar="...", help="what the action takes")
 
 
+def vm_shell(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "action", nargs="?", default="status", choices=("status", "setup"), metavar="ACTION",
+         help="status: what is here of QEMU, kernel and busybox; setup: bring what is missing")  # fmt: skip
+    _add(parser, "--mirror", metavar="URL", help="setup: a Debian mirror; that of this system's apt when not given")
+    _add(parser, "--cache", metavar="DIR", complete="path",
+         help="where they are kept; $HDVLAB_CACHE or ~/.cache/hdvlab when not given")  # fmt: skip
+    parser.description = "What a virtual machine is made of: QEMU, a Linux kernel, busybox and tools for the guest."
+
+
 def sh(parser: argparse.ArgumentParser) -> None:
     _run_name(parser)
     _add(parser, "--out", metavar="VARIABLE", help="assign the run to this variable: its output, status and rows")
