@@ -195,6 +195,7 @@ HRESULT hdvlab_vfio_user_listen(void *, uint32_t, const char *, const HDVLAB_VFI
 HRESULT hdvlab_vfio_user_attach(void *, uint32_t, int, const HDVLAB_VFIO_USER_OPTIONS *);
 HRESULT hdvlab_vfio_user_end(void *, uint32_t);
 HRESULT hdvlab_vfio_user_state(void *, uint32_t, HDVLAB_VFIO_USER_STATE *);
+HRESULT hdvlab_vfio_user_hung_thread(void *, uint32_t, uint64_t *);
 HRESULT hdvlab_vfio_user_wait(void *, uint32_t, uint64_t, uint32_t, HDVLAB_VFIO_USER_STATE *);
 HRESULT hdvlab_device_set_line(void *, int32_t);
 HRESULT hdvlab_device_on_reset(void *, HRESULT (*)(void *));
@@ -236,6 +237,7 @@ typedef struct {
 } HDVLAB_DEVICE_DETAILS;
 HRESULT hdvlab_device_details(void *, HDVLAB_DEVICE_DETAILS *);
 HRESULT hdvlab_device_peek(void *, HDVLAB_DEVICE_PEEK, uint32_t, uint64_t, uint32_t, uint64_t *);
+HRESULT hdvlab_doorbell_row(void *, uint32_t, uint64_t, uint64_t, uint64_t, int64_t *);
 int64_t hdvlab_cause(void);
 void hdvlab_set_cause(int64_t);
 
@@ -279,6 +281,7 @@ typedef struct {
 HRESULT hdvlab_register_file_create(const HDVLAB_DEVICE_DESCRIPTION *, const HDVLAB_DEVICE_CALLBACKS *, void *, void **);
 HRESULT hdvlab_register_file_close(void *);
 HRESULT hdvlab_register_file_reset(void *);
+HRESULT hdvlab_register_file_redescribe(void *, const HDVLAB_DEVICE_DESCRIPTION *, const HDVLAB_DEVICE_CALLBACKS *, const uint64_t *);
 HRESULT hdvlab_register_file_values(void *, uint64_t **);
 HRESULT hdvlab_register_file_config(void *, uint8_t **);
 HRESULT hdvlab_register_file_peek(void *, uint32_t, uint64_t, uint32_t, uint64_t *);

@@ -9,6 +9,7 @@ from hdvlab.device.fault import Fault
 from hdvlab.device.interrupt import InterruptState
 from hdvlab.device.pluggable import CannotPeekError, Pluggable
 from hdvlab.device.remote import RemoteDevice, serve
+from hdvlab.device.work import current_cause, set_cause
 
 if TYPE_CHECKING:
     from hdvlab.device.compiled import CompiledDevice
@@ -21,7 +22,9 @@ __all__ = [
     "InterruptState",
     "Pluggable",
     "RemoteDevice",
+    "current_cause",
     "serve",
+    "set_cause",
 ]
 
 

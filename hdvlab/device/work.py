@@ -104,6 +104,13 @@ class Work:
         self._start(thread)
         return thread
 
+    def count(self) -> tuple[int, int]:
+        """Timers and threads that are under way."""
+        with self._guard:
+            alive = [thread for thread in self._threads if thread.is_alive()]
+        timers = sum(isinstance(thread, threading.Timer) for thread in alive)
+        return timers, len(alive) - timers
+
     def stop(self) -> None:
         """Cancel timers, tell threads to end. Does not wait: the caller may hold the lock they wait for."""
         self.stopping.set()
@@ -121,3 +128,16 @@ class Work:
         for thread in threads:
             thread.join(timeout)
         return [thread for thread in threads if thread.is_alive()]
+
+
+def current_cause() -> int:
+    """The row that rows of this thread name as their cause: of the access being served; -1 = none."""
+    return int(lib.hdvlab_cause())
+
+
+def set_cause(row: int) -> None:
+    """Say that what this thread does from now on comes from ``row``, which may be of another thread's; -1 = none.
+
+    For a thread of :meth:`hdvlab.Device.spawn` that serves what several accesses asked for.
+    """
+    lib.hdvlab_set_cause(row)

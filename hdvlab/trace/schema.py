@@ -84,13 +84,17 @@ class Kind(enum.IntEnum):
 
 
 class Origin(enum.IntEnum):
-    """Who made the access: the guest, a person poking, the device itself, a replay, or an injected fault."""
+    """Who made the access: the guest, a person poking, the device itself, a replay, an injected fault, or the machine.
+
+    ``machine`` is what a VM does by itself: before its guest runs, and in a device's MSI-X table.
+    """
 
     guest = 0
     user = 1
     device = 2
     replay = 3
     injected = 4
+    machine = 5
 
 
 #: Groups of kinds that ``--kind`` and plots speak of.

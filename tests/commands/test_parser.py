@@ -77,7 +77,7 @@ def test_a_mistake_is_answered_in_one_line(words: list[str], said: str) -> None:
         ("tr", {"trace"}),
         ("trace --ki", {"--kind"}),
         ("trace --kind mmio_", {"mmio_read", "mmio_write"}),
-        ("trace --origin ", {"guest", "user", "device", "replay", "injected"}),
+        ("trace --origin ", {"guest", "user", "device", "replay", "injected", "machine"}),
         ("trace --device ", {"blink"}),
         ("trace --register CTRL.", {"CTRL.EN", "CTRL.RATE", "CTRL.MODE"}),
         ("trace --since ", {'"half way"'}),

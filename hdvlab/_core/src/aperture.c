@@ -190,8 +190,11 @@ static HRESULT create_held(struct device *device, const struct memory_place *pla
 
 static HRESULT create_aperture(struct device *device, uint64_t gpa, uint32_t bytes, BOOL write_protected,
                                void **address) {
-    struct memory_map *memory = device->system->memory;
+    const struct system *system = device->system;
+    struct memory_map *memory = system->ops->memory_of ? system->ops->memory_of(device) : system->memory;
     struct memory_place place;
+    if (!memory)
+        return HRESULT_FROM_WIN32(ERROR_NOACCESS);
     memory_map_hold(memory);
     HRESULT hr = memory_map_locate(memory, gpa, bytes, &place);
     if (hr == S_OK)
@@ -213,7 +216,7 @@ HRESULT HdvCreateGuestMemoryAperture(HDV_DEVICE requestor, UINT64 guestPhysicalA
     if (hr == S_OK)
         hr = system->ops->create_aperture ? system->ops->create_aperture(device, guestPhysicalAddress, byteCount,
                                                                          writeProtected, mappedAddress)
-             : system->memory ? create_aperture(device, guestPhysicalAddress, byteCount, writeProtected, mappedAddress)
+             : system->memory || system->ops->memory_of ? create_aperture(device, guestPhysicalAddress, byteCount, writeProtected, mappedAddress)
                               : E_NOTIMPL;
     tap(device, HDVLAB_APERTURE_MAP, guestPhysicalAddress, byteCount, writeProtected ? 1 : 0, hr);
     handle_release(requestor);

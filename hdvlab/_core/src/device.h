@@ -23,6 +23,7 @@ struct doorbell {
     uint32_t flags; /* HDV_DOORBELL_FLAGS, or DOORBELL_PAGE alone */
     uint64_t offset, value;
     HANDLE event;
+    int64_t row; /* of the write that rang it last, -1 = none did */
 };
 
 struct section {
@@ -61,6 +62,10 @@ struct device {
     struct section *sections;
     struct aperture *apertures;
     _Atomic uint32_t doorbell_count, section_count, aperture_count;
+    _Atomic int line;    /* asserted */
+    _Atomic int hung;    /* a callback has not returned in its time: nobody enters until it has */
+    _Atomic int touched; /* the guest may have changed it since it started or was reset */
+    _Atomic(HRESULT (*)(void *)) on_reset;
     void *elsewhere; /* what a system whose machine is elsewhere knows it by */
     _Atomic HRESULT gone; /* why it serves nobody, when it is not by its own doing: its host's process ended */
     struct device *next; /* in its host */
@@ -98,6 +103,7 @@ struct thread_context {
     int64_t cause;
     int depth; /* callbacks this thread is in */
     struct inside *shared; /* those of them that share their device */
+    struct watch *watch; /* on whoever serves a guest whose patience ends; NULL: nobody waits */
 };
 extern __thread struct thread_context thread_context;
 
@@ -119,6 +125,8 @@ HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *co
 HRESULT device_start(struct device *device);
 void device_stop(struct device *device);
 void device_tear_down(struct device *device);
+/* A reset of the machine: the device's own, or Stop and Start; a row in any case. */
+void device_reset(struct device *device, const HDVLAB_ACCESS *access);
 /* One step (HDVLAB_INITIALIZE ... HDVLAB_STOP) that a machine elsewhere has decided on, in whatever order it does. */
 HRESULT device_step(struct device *device, uint32_t kind, uint32_t count, const LPCWSTR *configuration);
 
@@ -132,6 +140,9 @@ HRESULT device_config_read(struct device *device, const HDVLAB_ACCESS *access, u
                            uint32_t size, uint32_t *value);
 HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
                             uint32_t size, uint32_t value);
+/* A range of it in one row, which has the bytes. */
+HRESULT device_config_dump(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
+                           uint32_t bytes, uint8_t *data);
 /* A dword as it is, for a machine that merges and keeps elsewhere. */
 HRESULT device_dword_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t *value);
 HRESULT device_dword_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t value);

@@ -145,11 +145,23 @@ struct embedded *embedded_acquire(HCS_SYSTEM handle, HRESULT *hr) {
     return (struct embedded *)system;
 }
 
+/* Of any system whose RAM is reached from here. */
+static struct system *with_ram(HCS_SYSTEM handle, HRESULT *hr) {
+    struct system *system = handle_acquire(handle, HANDLE_SYSTEM);
+    *hr = system ? S_OK : handle_refusal(handle);
+    if (system && system->ops->device_open) {
+        handle_release(handle);
+        *hr = E_NOTIMPL;
+        return NULL;
+    }
+    return system;
+}
+
 HRESULT hdvlab_guest_ram_read(HCS_SYSTEM handle, uint64_t address, uint64_t size, void *buffer) {
     HRESULT hr;
-    struct embedded *machine = buffer ? embedded_acquire(handle, &hr) : (hr = E_POINTER, NULL);
-    if (machine) {
-        hr = read_memory(&machine->system, NULL, address, size, buffer);
+    struct system *system = buffer ? with_ram(handle, &hr) : (hr = E_POINTER, NULL);
+    if (system) {
+        hr = system->ops->read_memory(system, NULL, address, size, buffer);
         handle_release(handle);
     }
     return hr;
@@ -157,9 +169,9 @@ HRESULT hdvlab_guest_ram_read(HCS_SYSTEM handle, uint64_t address, uint64_t size
 
 HRESULT hdvlab_guest_ram_write(HCS_SYSTEM handle, uint64_t address, uint64_t size, const void *buffer) {
     HRESULT hr;
-    struct embedded *machine = buffer ? embedded_acquire(handle, &hr) : (hr = E_POINTER, NULL);
-    if (machine) {
-        hr = write_memory(&machine->system, NULL, address, size, buffer);
+    struct system *system = buffer ? with_ram(handle, &hr) : (hr = E_POINTER, NULL);
+    if (system) {
+        hr = system->ops->write_memory(system, NULL, address, size, buffer);
         handle_release(handle);
     }
     return hr;

@@ -1,6 +1,7 @@
 /* A device's life, each step a row: Initialize, SetConfiguration, GetDetails, Start, Stop, Teardown. */
 #include <string.h>
 
+#include "handle.h"
 #include "tap.h"
 
 static const HDVLAB_ACCESS by_the_machine = {.origin = HDVLAB_GUEST};
@@ -64,11 +65,13 @@ static HRESULT start(struct device *device) {
     struct tapped tapped = step_open(device, HDVLAB_START, 0);
     atomic_store(&device->state, DEVICE_STARTING);
     HRESULT hr = tap_close(&tapped, 0, device->interface.Start(device->context));
-    atomic_store(&device->state, SUCCEEDED(hr) ? DEVICE_RUNNING : DEVICE_STOPPED);
+    int before = DEVICE_STARTING; /* else it was given up meanwhile */
+    atomic_compare_exchange_strong(&device->state, &before, SUCCEEDED(hr) ? DEVICE_RUNNING : DEVICE_STOPPED);
     return hr;
 }
 
 static void stop(struct device *device) {
+    atomic_store(&device->line, 0);
     atomic_store(&device->state, DEVICE_STOPPED);
     if (!is_elsewhere(device))
         atomic_store(&device->command, 0);
@@ -96,6 +99,39 @@ HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *co
     if (FAILED(hr))
         device_tear_down(device);
     return hr;
+}
+
+/* What nobody has touched is as its start left it: VMs reset before their guest runs, and some twice. */
+void device_reset(struct device *device, const HDVLAB_ACCESS *access) {
+    HRESULT hr = device_enter(device, access->wait_ms);
+    if (FAILED(hr)) {
+        tap_served(device, access, HDVLAB_RESET, HDV_PCI_BAR_COUNT, 0, 0, 0,
+                   hr == HRESULT_FROM_WIN32(ERROR_BUSY) ? HRESULT_FROM_WIN32(ERROR_TIMEOUT) : hr);
+        return;
+    }
+    int touched = atomic_exchange(&device->touched, 0);
+    HRESULT (*own)(void *) = atomic_load(&device->on_reset);
+    struct tapped tapped = tap_open(device, access, HDVLAB_RESET, -1, 0, 0, (uint64_t)touched);
+    if (atomic_load(&device->state) != DEVICE_RUNNING) {
+        hr = wrong_moment(device);
+    } else if (touched && own) {
+        hr = own(device->context);
+    } else if (touched) {
+        stop(device);
+        hr = start(device);
+    }
+    atomic_store(&device->command, 0);
+    tap_close(&tapped, (uint64_t)touched, hr);
+    device_leave(device);
+}
+
+HRESULT hdvlab_device_on_reset(HDV_DEVICE handle, HRESULT (*reset)(void *context)) {
+    struct device *device = handle_acquire(handle, HANDLE_DEVICE);
+    if (!device)
+        return handle_refusal(handle);
+    atomic_store(&device->on_reset, reset);
+    handle_release(handle);
+    return S_OK;
 }
 
 HRESULT device_start(struct device *device) {
@@ -141,10 +177,24 @@ void device_stop(struct device *device) {
     device_leave(device);
 }
 
+/* A callback of it has not returned, and may never: it is not asked any more, and loses what reaches the guest. */
+static void abandon(struct device *device) {
+    if (atomic_exchange(&device->state, DEVICE_TORN_DOWN) == DEVICE_TORN_DOWN)
+        return;
+    struct tapped tapped = step_open(device, HDVLAB_TEARDOWN, 0);
+    tap_close(&tapped, 0, HRESULT_FROM_WIN32(ERROR_TIMEOUT));
+    doorbells_drop(device);
+    sections_drop(device);
+    apertures_drop(device);
+}
+
 void device_tear_down(struct device *device) {
     device_stop(device);
-    if (FAILED(device_enter(device, 0)))
+    if (FAILED(device_enter(device, 0))) {
+        if (atomic_load(&device->hung))
+            abandon(device);
         return;
+    }
     if (atomic_exchange(&device->state, DEVICE_TORN_DOWN) != DEVICE_TORN_DOWN) {
         struct tapped tapped = step_open(device, HDVLAB_TEARDOWN, 0);
         device->interface.Teardown(device->context);

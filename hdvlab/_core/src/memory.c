@@ -76,3 +76,16 @@ void interrupt_went_nowhere(HDV_DEVICE handle, uint32_t vector, HRESULT why) {
         device->system->ops->interrupt_nowhere(device, vector, why);
     handle_release(handle);
 }
+
+HRESULT hdvlab_device_set_line(HDV_DEVICE handle, BOOL asserted) {
+    struct device *device = handle_acquire(handle, HANDLE_DEVICE);
+    if (!device)
+        return handle_refusal(handle);
+    HRESULT hr = device->system->ops->set_line ? S_OK : E_NOTIMPL;
+    if (hr == S_OK && atomic_load(&device->state) != DEVICE_RUNNING)
+        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    if (hr == S_OK && atomic_exchange(&device->line, asserted != 0) != (asserted != 0))
+        hr = device->system->ops->set_line(device);
+    handle_release(handle);
+    return hr;
+}

@@ -169,6 +169,67 @@ HRESULT memory_map_add_own(struct memory_map *map, uint64_t gpa, uint64_t bytes,
     return insert(map, &own);
 }
 
+HRESULT memory_map_add(struct memory_map *map, uint64_t gpa, uint64_t bytes, HANDLE file, uint64_t file_offset,
+                       uint32_t flags) {
+    struct region new = {.gpa = gpa, .last = gpa + bytes - 1, .flags = flags};
+    if (!bytes || bytes > REGION_BYTES_MAX || (gpa | bytes | file_offset) % PAGE || !flags ||
+        flags & ~(HDVLAB_MEMORY_READ | HDVLAB_MEMORY_WRITE))
+        return E_INVALIDARG;
+    if (new.last < gpa || file_offset > INT64_MAX - bytes)
+        return HRESULT_FROM_WIN32(ERROR_ARITHMETIC_OVERFLOW);
+    HRESULT hr = file == NO_HANDLE ? S_OK : backing_open(file, file_offset, bytes, flags, &new.backing);
+    if (file == NO_HANDLE)
+        new.backing = (struct backing){.file = NO_HANDLE, .bytes = bytes};
+    if (FAILED(hr))
+        return hr;
+    pthread_rwlock_wrlock(&map->lock);
+    hr = insert(map, &new);
+    pthread_rwlock_unlock(&map->lock);
+    if (hr != S_OK)
+        backing_close(&new.backing);
+    return FAILED(hr) ? hr : S_OK;
+}
+
+HRESULT memory_map_remove(struct memory_map *map, uint64_t gpa, uint64_t bytes, struct system *apertures_of,
+                          uint64_t *file_bytes) {
+    HRESULT hr = S_OK;
+    pthread_rwlock_wrlock(&map->lock); /* copies that run end first; none begins */
+    uint32_t index = up_to(map, gpa);
+    struct region *region = index ? map->regions[index - 1] : NULL;
+    if (!region || region->gpa != gpa || !bytes || region->last - gpa != bytes - 1)
+        hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
+    else if (region->backing.borrowed)
+        hr = E_ACCESSDENIED;
+    if (hr == S_OK) {
+        memmove(map->regions + index - 1, map->regions + index, (map->count - index) * sizeof *map->regions);
+        map->count--;
+        atomic_fetch_sub(&map->more, 1);
+        if (apertures_of)
+            apertures_end_in(apertures_of, gpa, region->last);
+    }
+    pthread_rwlock_unlock(&map->lock);
+    if (hr == S_OK) {
+        if (file_bytes)
+            *file_bytes = region->backing.file == NO_HANDLE ? 0 : bytes;
+        backing_close(&region->backing);
+        free(region);
+    }
+    return hr;
+}
+
+void memory_map_remove_all(struct memory_map *map, struct system *apertures_of) {
+    pthread_rwlock_wrlock(&map->lock);
+    while (map->count) {
+        struct region *region = map->regions[--map->count];
+        if (apertures_of)
+            apertures_end_in(apertures_of, region->gpa, region->last);
+        backing_close(&region->backing);
+        free(region);
+    }
+    atomic_store(&map->more, 0);
+    pthread_rwlock_unlock(&map->lock);
+}
+
 /* How much of the range from `done` on this region has. */
 static uint64_t part_of(const struct region *region, uint64_t gpa, uint64_t done, uint64_t bytes) {
     uint64_t there = region->last - (gpa + done) + 1;
@@ -262,23 +323,9 @@ HRESULT hdvlab_memory_map(HCS_SYSTEM handle, uint64_t gpa, uint64_t bytes, HANDL
     struct system *system = acquire(handle, &hr);
     if (!system)
         return hr;
-    struct region new = {.gpa = gpa, .last = gpa + bytes - 1, .flags = flags};
-    if (!bytes || bytes > REGION_BYTES_MAX || (gpa | bytes | file_offset) % PAGE || !flags ||
-        flags & ~(HDVLAB_MEMORY_READ | HDVLAB_MEMORY_WRITE))
-        hr = E_INVALIDARG;
-    else if (new.last < gpa || file_offset > INT64_MAX - bytes)
-        hr = HRESULT_FROM_WIN32(ERROR_ARITHMETIC_OVERFLOW);
-    else
-        hr = backing_open(file, file_offset, bytes, flags, &new.backing);
-    if (hr == S_OK) {
-        pthread_rwlock_wrlock(&system->memory->lock);
-        hr = insert(system->memory, &new);
-        pthread_rwlock_unlock(&system->memory->lock);
-        if (hr != S_OK)
-            backing_close(&new.backing);
-    }
+    hr = memory_map_add(system->memory, gpa, bytes, file, file_offset, flags);
     handle_release(handle);
-    return FAILED(hr) ? hr : S_OK;
+    return hr;
 }
 
 HRESULT hdvlab_memory_unmap(HCS_SYSTEM handle, uint64_t gpa, uint64_t bytes) {
@@ -286,25 +333,7 @@ HRESULT hdvlab_memory_unmap(HCS_SYSTEM handle, uint64_t gpa, uint64_t bytes) {
     struct system *system = acquire(handle, &hr);
     if (!system)
         return hr;
-    struct memory_map *map = system->memory;
-    pthread_rwlock_wrlock(&map->lock); /* copies that run end first; none begins */
-    uint32_t index = up_to(map, gpa);
-    struct region *region = index ? map->regions[index - 1] : NULL;
-    if (!region || region->gpa != gpa || !bytes || region->last - gpa != bytes - 1)
-        hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
-    else if (region->backing.borrowed)
-        hr = E_ACCESSDENIED;
-    if (hr == S_OK) {
-        memmove(map->regions + index - 1, map->regions + index, (map->count - index) * sizeof *map->regions);
-        map->count--;
-        atomic_fetch_sub(&map->more, 1);
-        apertures_end_in(system, gpa, region->last);
-    }
-    pthread_rwlock_unlock(&map->lock);
-    if (hr == S_OK) {
-        backing_close(&region->backing);
-        free(region);
-    }
+    hr = memory_map_remove(system->memory, gpa, bytes, system, NULL);
     handle_release(handle);
     return hr;
 }

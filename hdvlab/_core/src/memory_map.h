@@ -6,6 +6,7 @@
 #include "hdvlab.h"
 
 struct memory_map;
+struct system;
 
 struct memory_place {
     HANDLE memory; /* good until memory_map_let_go */
@@ -19,6 +20,13 @@ void memory_map_destroy(struct memory_map *map);
 /* The machine's own RAM, which stays its own and is not to be unmapped. `base` is where it is mapped here. */
 HRESULT memory_map_add_own(struct memory_map *map, uint64_t gpa, uint64_t bytes, HANDLE memory, uint64_t offset,
                            uint8_t *base);
+/* A region of somebody else's file, of which a copy is kept; file NO_HANDLE: bytes that nobody here can reach. */
+HRESULT memory_map_add(struct memory_map *map, uint64_t gpa, uint64_t bytes, HANDLE file, uint64_t file_offset,
+                       uint32_t flags);
+/* Ends such a region, exactly as it was added; and the apertures of a system that touch it, unless NULL. */
+HRESULT memory_map_remove(struct memory_map *map, uint64_t gpa, uint64_t bytes, struct system *apertures_of,
+                          uint64_t *file_bytes);
+void memory_map_remove_all(struct memory_map *map, struct system *apertures_of);
 /* Copies out of (`to`) or into (`from`) regions that lie side by side, all or nothing. ERROR_NOACCESS: not wholly RAM,
  * or the file behind it has been cut; E_ACCESSDENIED: against a region's flags. A file that is cut, or whose disk is full,
  * in the very moment of a write may have got the bytes before that place. */

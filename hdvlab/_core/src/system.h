@@ -24,6 +24,11 @@ struct system_ops {
     /* and what it keeps of a write, which comes as a whole dword. */
     void (*config_keep)(struct system *system, uint32_t slot, struct device *device, uint32_t dword, uint32_t value);
 
+    /* NULL = the system has one map of guest RAM for all; else the one that a device sees, or NULL. */
+    struct memory_map *(*memory_of)(struct device *device);
+    /* The device's line is another; NULL = there are none. */
+    HRESULT (*set_line)(struct device *device);
+
     /* For a system whose machine is elsewhere (another library, another process); NULL = the machine is here.
      * A host or device is told of before its handle is given out, and of its end before its last reference goes. */
     HRESULT (*host_open)(struct system *system, struct host *host);

@@ -9,10 +9,11 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from hdvlab.device.compiler import find_compiler
 from hdvlab.errors import BackendError, UsageError
-from hdvlab.systems.qemu.agent import Agent, Completed
+from hdvlab.systems.qemu.agent import Completed
 from hdvlab.systems.qemu.agent.binary import FLAGS, compile_static
 from hdvlab.systems.qemu.setup.cache import cache_directory
 
@@ -88,8 +89,21 @@ def compile_guest_program(
     return GuestProgram(target, said.read_text())
 
 
+class Runner(Protocol):
+    """Whoever runs shell commands in a guest; see :meth:`Agent.run`."""
+
+    def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes = b"",
+        timeout: float | None = None,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> Completed: ...
+
+
 def run_guest_program(
-    agent: Agent,
+    agent: Runner,
     program: GuestProgram | Path,
     arguments: Sequence[str] = (),
     *,
@@ -102,7 +116,7 @@ def run_guest_program(
 
     Parameters
     ----------
-    agent : Agent
+    agent : Agent, Vm or RemoteVm
         The guest.
     program : GuestProgram or Path
         What :func:`compile_guest_program` made, or any static program.

@@ -68,7 +68,10 @@ def failed(error: OSError, cache: Path) -> BackendError:
             HResult.ERROR_DISK_FULL,
         )
     where = error.filename or cache
-    return BackendError(f"{where}: {error.strerror}; set HDVLAB_CACHE to a directory of yours", HResult.E_ACCESSDENIED)
+    return BackendError(
+        f"{where}: {error.strerror}; hdvlab must be able to write in {cache}, or where HDVLAB_CACHE says",
+        HResult.E_ACCESSDENIED,
+    )
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Sequence
@@ -45,15 +47,35 @@ def unpack(package: Path, folder: Path, keep: Sequence[re.Pattern[str]]) -> None
 
 
 def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, keep: Sequence[re.Pattern[str]]) -> None:
+    # tarfile's own filters are younger than Python 3.11.2, which Debian 12 has.
     name = member.name.removeprefix("./").rstrip("/")
-    if member.isdir() or not any(one.match(name) for one in keep):
+    if ".." in name.split("/") or not any(one.match(name) for one in keep):
         return
-    if re.match(r"(lib|lib64|bin|sbin)/", name):
-        name = f"usr/{name}"
-    if not (member.isfile() or member.issym() or member.islnk()):
+    path = folder / _merged(name)
+    if path.parent.is_symlink():
         return
-    member.name = name
-    try:
-        archive.extract(member, folder, filter="data")
-    except (tarfile.AbsoluteLinkError, tarfile.LinkOutsideDestinationError):
-        return
+    if member.isfile():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source = archive.extractfile(member)
+        assert source is not None
+        with path.open("wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+        path.chmod(0o755 if member.mode & 0o111 else 0o644)
+    elif member.issym() and _stays(name, member.linkname):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(member.linkname)
+    elif member.islnk():
+        target = folder / _merged(member.linkname.removeprefix("./"))
+        if ".." not in target.parts and target.is_file():  # else it is not wanted, and neither is this name of it
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.hardlink_to(target)
+
+
+def _merged(name: str) -> str:
+    return f"usr/{name}" if re.match(r"(lib|lib64|bin|sbin)/", name) else name
+
+
+def _stays(name: str, target: str) -> bool:
+    """Whether a symbolic link at ``name`` leads to somewhere in the same tree."""
+    where = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+    return not posixpath.isabs(target) and not where.startswith("..")

@@ -1,0 +1,91 @@
+/* Messages of a VM: what each asks for. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "handle.h"
+#include "vfio_user.h"
+
+#define CAPABILITIES \
+    "{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,\"pgsizes\":4096,\"max_dma_maps\":1024}}"
+
+struct version { uint16_t major, minor; };
+struct device_info { uint32_t argsz, flags, regions, irqs; };
+enum { DEVICE_HAS_RESET = 1, DEVICE_IS_PCI = 2 };
+
+static int negotiate(struct server *server, struct message *m) {
+    struct version v;
+    uint32_t bytes = m->header.bytes - HEADER_BYTES;
+    if (server->is_negotiated || bytes < sizeof v || m->fd_count)
+        return EINVAL;
+    memcpy(&v, m->payload, sizeof v);
+    if (v.major || (bytes > sizeof v && m->payload[bytes - 1]))
+        return EINVAL;
+    v.minor = 0;
+    memcpy(m->reply, &v, sizeof v);
+    memcpy(m->reply + sizeof v, CAPABILITIES, sizeof CAPABILITIES);
+    m->reply_bytes = sizeof v + sizeof CAPABILITIES;
+    server->is_negotiated = 1;
+    return 0;
+}
+
+static int get_info(struct server *server, struct message *m) {
+    (void)server;
+    struct device_info r;
+    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fd_count)
+        return EINVAL;
+    memcpy(&r, m->payload, sizeof r);
+    if (r.argsz < sizeof r)
+        return EINVAL;
+    r = (struct device_info){sizeof r, DEVICE_HAS_RESET | DEVICE_IS_PCI, REGION_COUNT, IRQ_COUNT};
+    memcpy(m->reply, &r, sizeof r);
+    m->reply_bytes = sizeof r;
+    return 0;
+}
+
+static int reset(struct server *server, struct message *m) {
+    if (m->header.bytes != HEADER_BYTES || m->fd_count)
+        return EINVAL;
+    struct system *system = &server->machine->system;
+    struct device *device = system_slot_device(system, server->slot);
+    uint32_t budget = server->options.budget_ms;
+    HDVLAB_ACCESS access = {.wait_ms = budget == UINT32_MAX ? 0 : budget, .origin = atomic_load(&server->is_guests) ? HDVLAB_GUEST : HDVLAB_MACHINE};
+    if (device) {
+        if (!m->is_resumed)
+            device_reset(device, &access);
+        if (vfio_user_is_replaced()) {
+            handle_release(device->handle);
+            return ESTALE;
+        }
+        for (int i = 0; i < HDV_PCI_BAR_COUNT; i++)
+            atomic_store(&system->slots[server->slot].bar[i], 0);
+        handle_release(device->handle);
+    }
+    atomic_store(&server->is_guests, 1);
+    vfio_user_lines_reset(&server->lines);
+    pthread_mutex_lock(&server->lock);
+    server->state.resets++;
+    vfio_user_changed(server);
+    pthread_mutex_unlock(&server->lock);
+    return 0;
+}
+
+int vfio_user_dispatch(struct server *server, struct message *m) {
+    if (!server->is_negotiated && m->header.command != COMMAND_VERSION)
+        return EINVAL;
+    switch (m->header.command) {
+    case COMMAND_VERSION: return negotiate(server, m);
+    case COMMAND_DMA_MAP: return vfio_user_dma_map(server, m);
+    case COMMAND_DMA_UNMAP: return vfio_user_dma_unmap(server, m);
+    case COMMAND_GET_INFO: return get_info(server, m);
+    case COMMAND_GET_REGION_INFO: return vfio_user_region_info(server, m);
+    case COMMAND_GET_IRQ_INFO: return vfio_user_irq_info(server, m);
+    case COMMAND_SET_IRQS: return vfio_user_set_irqs(server, m);
+    case COMMAND_REGION_READ: return vfio_user_region_read(server, m);
+    case COMMAND_REGION_WRITE: return vfio_user_region_write(server, m);
+    case COMMAND_REGION_WRITE_MULTI: return vfio_user_region_write_multi(server, m);
+    case COMMAND_RESET: return reset(server, m);
+    default: return EINVAL;
+    }
+}

@@ -1,0 +1,50 @@
+"""What a worker thread sleeps on: its own event and doorbells, together."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Mapping
+
+from hdvlab.hdv import Doorbell
+
+
+class Wake:
+    """An event that any thread sets, beside doorbells that the guest rings. One thread waits."""
+
+    def __init__(self) -> None:
+        self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._doorbells: Mapping[int, Doorbell] = {}
+        self._numbers: dict[int, int] = {}
+        self._poll = select.poll()
+        self._poll.register(self._event, select.POLLIN)
+
+    def set(self) -> None:
+        """Let :meth:`wait` return."""
+        os.eventfd_write(self._event, 1)
+
+    def listen(self, doorbells: Mapping[int, Doorbell]) -> None:
+        """Wait for these doorbells too, by number; those of before are closed. By the waiting thread only."""
+        for doorbell in self._doorbells.values():
+            self._poll.unregister(doorbell.fileno())
+            doorbell.close()
+            del self._numbers[doorbell.fileno()]
+        self._doorbells = doorbells
+        for number, doorbell in doorbells.items():
+            self._numbers[doorbell.fileno()] = number
+            self._poll.register(doorbell.fileno(), select.POLLIN)
+
+    def wait(self) -> list[int]:
+        """Sleep until something happens; the numbers of the doorbells that rang."""
+        rang = []
+        for file, _ in self._poll.poll():
+            number = self._numbers.get(file)
+            if number is None:
+                os.eventfd_read(self._event)
+            elif self._doorbells[number].wait(0):
+                rang.append(number)
+        return rang
+
+    def __del__(self) -> None:
+        if hasattr(self, "_event"):
+            os.close(self._event)
