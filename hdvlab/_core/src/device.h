@@ -23,6 +23,7 @@ struct doorbell {
     uint32_t flags; /* HDV_DOORBELL_FLAGS, or DOORBELL_PAGE alone */
     uint64_t offset, value;
     HANDLE event;
+    int64_t row; /* of the write that rang it last; -1 = none has */
 };
 
 struct section {

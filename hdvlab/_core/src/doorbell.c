@@ -44,7 +44,8 @@ static HRESULT add(struct device *device, uint32_t bar, uint64_t offset, uint64_
     struct doorbell *doorbell = calloc(1, sizeof *doorbell);
     hr = doorbell ? platform_event_copy(event_handle, &event) : E_OUTOFMEMORY;
     if (hr == S_OK) {
-        *doorbell = (struct doorbell){.bar = bar, .flags = flags, .offset = offset, .value = value, .event = event};
+        *doorbell = (struct doorbell){.bar = bar, .flags = flags, .offset = offset, .value = value, .event = event,
+                                      .row = -1};
         pthread_mutex_lock(&device->tables_lock);
         for (struct doorbell *d = device->doorbells; d && hr == S_OK; d = d->next)
             if (same(d, bar, offset, value, flags))
@@ -172,11 +173,32 @@ int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t b
         }
     }
     if (best) { /* the row first: what the signal leads to stands behind it */
-        tap_served(device, access, HDVLAB_DOORBELL, bar, offset, size, value, S_OK);
+        struct tapped tapped = tap_open(device, access, HDVLAB_DOORBELL, (int)bar, offset, size, value);
+        best->row = tapped.row;
+        tap_close(&tapped, value, S_OK);
         platform_event_signal(best->event);
     }
     pthread_mutex_unlock(&device->tables_lock);
     return best != NULL;
+}
+
+HRESULT hdvlab_doorbell_row(HDV_DEVICE handle, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags,
+                            int64_t *row) {
+    if (!row)
+        return E_POINTER;
+    struct device *device = handle_acquire(handle, HANDLE_DEVICE);
+    if (!device)
+        return E_HANDLE;
+    HRESULT hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
+    pthread_mutex_lock(&device->tables_lock);
+    for (struct doorbell *d = device->doorbells; d && hr != S_OK; d = d->next)
+        if (same(d, bar, offset, value, (uint32_t)flags)) {
+            *row = d->row;
+            hr = S_OK;
+        }
+    pthread_mutex_unlock(&device->tables_lock);
+    handle_release(handle);
+    return hr;
 }
 
 void doorbells_drop(struct device *device) {

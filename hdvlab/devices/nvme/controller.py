@@ -155,7 +155,7 @@ class Controller:
         else:
             self._move(queue, value, cause)
 
-    def look(self, index: int, cause: int = -1) -> None:
+    def look(self, index: int, cause: int) -> None:
         """A doorbell whose value is in guest memory was rung."""
         queue = self.cqs.get(index >> 1) if index & 1 else self.sqs.get(index >> 1)
         if queue is not None and queue.shadow and (isinstance(queue, SubmissionQueue) or queue.waiting):
