@@ -195,6 +195,7 @@ HRESULT hdvlab_vfio_user_listen(void *, uint32_t, const char *, const HDVLAB_VFI
 HRESULT hdvlab_vfio_user_attach(void *, uint32_t, int, const HDVLAB_VFIO_USER_OPTIONS *);
 HRESULT hdvlab_vfio_user_end(void *, uint32_t);
 HRESULT hdvlab_vfio_user_state(void *, uint32_t, HDVLAB_VFIO_USER_STATE *);
+HRESULT hdvlab_vfio_user_hung_thread(void *, uint32_t, uint64_t *);
 HRESULT hdvlab_vfio_user_wait(void *, uint32_t, uint64_t, uint32_t, HDVLAB_VFIO_USER_STATE *);
 HRESULT hdvlab_device_set_line(void *, int32_t);
 HRESULT hdvlab_device_on_reset(void *, HRESULT (*)(void *));
@@ -262,6 +263,7 @@ typedef struct {
     HRESULT (*bar_read)(void *, uint32_t, uint64_t, uint32_t, uint64_t *);
     HRESULT (*bar_write)(void *, uint32_t, uint64_t, uint32_t, uint64_t);
     HRESULT (*config_written)(void *, uint32_t, uint32_t);
+    HRESULT (*reset)(void *);
     ...;
 } HDVLAB_DEVICE_CALLBACKS;
 
@@ -334,6 +336,7 @@ extern "Python" {
     HRESULT hdvlab_py_set_configuration(void *, uint32_t, const uint16_t *const *);
     HRESULT hdvlab_py_start(void *);
     void hdvlab_py_stop(void *);
+    HRESULT hdvlab_py_reset(void *);
     HRESULT hdvlab_py_register_read(void *, uint32_t, uint64_t, uint64_t *);
     HRESULT hdvlab_py_register_write(void *, uint32_t, uint64_t, uint64_t);
     HRESULT hdvlab_py_bar_read(void *, uint32_t, uint64_t, uint32_t, uint64_t *);

@@ -157,6 +157,8 @@ GOOD: dict[str, Callable[[], Any]] = {
     "HDVLAB_MESSAGE *": lambda: ffi.new("HDVLAB_MESSAGE *"),
     "HDVLAB_DEVICE_DETAILS *": lambda: ffi.new("HDVLAB_DEVICE_DETAILS *"),
     "HDVLAB_DEVICE_PEEK": lambda: ffi.cast("HDVLAB_DEVICE_PEEK", 0x1000),  # never called: what is before it fails
+    "HDVLAB_VFIO_USER_STATE *": lambda: ffi.new("HDVLAB_VFIO_USER_STATE *"),
+    "HRESULT (*": lambda: ffi.NULL,
     "HDVLAB_TRACE_STATE *": lambda: ffi.new("HDVLAB_TRACE_STATE *"),
     "const HDVLAB_DEVICE_DESCRIPTION *": lambda: ffi.new("HDVLAB_DEVICE_DESCRIPTION *"),
     "const HDVLAB_DEVICE_CALLBACKS *": lambda: ffi.new("HDVLAB_DEVICE_CALLBACKS *"),

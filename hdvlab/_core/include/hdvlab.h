@@ -234,6 +234,8 @@ typedef struct {
     HRESULT why;          /* of the last connection's end: S_OK = the VM closed it, HCS_E_PROTOCOL_ERROR = cut off */
 } HDVLAB_VFIO_USER_STATE;
 HRESULT hdvlab_vfio_user_state(HCS_SYSTEM system, uint32_t slot, HDVLAB_VFIO_USER_STATE *state);
+/* The thread (pthread_t) that is in a callback whose answer was given in its place: 0 when there is none. */
+HRESULT hdvlab_vfio_user_hung_thread(HCS_SYSTEM system, uint32_t slot, uint64_t *thread);
 /* Waits until `changes` is another than known_changes. ERROR_TIMEOUT after timeout_ms (UINT32_MAX = never). */
 HRESULT hdvlab_vfio_user_wait(HCS_SYSTEM system, uint32_t slot, uint64_t known_changes, uint32_t timeout_ms,
                               HDVLAB_VFIO_USER_STATE *state);
@@ -378,6 +380,7 @@ typedef struct {
     HRESULT (*bar_read)(void *context, uint32_t bar, uint64_t offset, uint32_t size, uint64_t *value);
     HRESULT (*bar_write)(void *context, uint32_t bar, uint64_t offset, uint32_t size, uint64_t value);
     HRESULT (*config_written)(void *context, uint32_t offset, uint32_t value);
+    HRESULT (*reset)(void *context); /* of the machine; NULL: stop, all registers to their reset values, start */
 } HDVLAB_DEVICE_CALLBACKS;
 
 typedef struct {

@@ -4,6 +4,8 @@
 #include "platform.h"
 #include "system.h"
 
+#define LOOK_NS 100000000 /* how often whoever waits without end looks whether there is hope */
+
 __thread struct thread_context thread_context = {.cause = -1};
 
 int64_t hdvlab_cause(void) { return thread_context.cause; }
@@ -16,7 +18,9 @@ HRESULT device_enter(struct device *device, uint32_t wait_ms) {
         return HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     int64_t deadline = device->concurrent && wait_ms ? monotonic_ns() + (int64_t)wait_ms * 1000000 : 0;
     if (!wait_ms) {
-        pthread_mutex_lock(&device->lock);
+        while (pthread_mutex_trylock(&device->lock) && platform_lock_until(&device->lock, monotonic_ns() + LOOK_NS))
+            if (atomic_load(&device->hung))
+                return HRESULT_FROM_WIN32(ERROR_BUSY);
     } else if (pthread_mutex_trylock(&device->lock)) {
         if (platform_lock_until(&device->lock, deadline ? deadline : monotonic_ns() + (int64_t)wait_ms * 1000000))
             return HRESULT_FROM_WIN32(ERROR_BUSY);

@@ -65,7 +65,8 @@ static HRESULT start(struct device *device) {
     struct tapped tapped = step_open(device, HDVLAB_START, 0);
     atomic_store(&device->state, DEVICE_STARTING);
     HRESULT hr = tap_close(&tapped, 0, device->interface.Start(device->context));
-    atomic_store(&device->state, SUCCEEDED(hr) ? DEVICE_RUNNING : DEVICE_STOPPED);
+    int before = DEVICE_STARTING; /* else it was given up meanwhile */
+    atomic_compare_exchange_strong(&device->state, &before, SUCCEEDED(hr) ? DEVICE_RUNNING : DEVICE_STOPPED);
     return hr;
 }
 
@@ -102,9 +103,12 @@ HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *co
 
 /* What nobody has touched is as its start left it: VMs reset before their guest runs, and some twice. */
 void device_reset(struct device *device, const HDVLAB_ACCESS *access) {
-    HRESULT hr = device_enter(device, 0);
-    if (FAILED(hr))
+    HRESULT hr = device_enter(device, access->wait_ms);
+    if (FAILED(hr)) {
+        tap_served(device, access, HDVLAB_RESET, HDV_PCI_BAR_COUNT, 0, 0, 0,
+                   hr == HRESULT_FROM_WIN32(ERROR_BUSY) ? HRESULT_FROM_WIN32(ERROR_TIMEOUT) : hr);
         return;
+    }
     int touched = atomic_exchange(&device->touched, 0);
     HRESULT (*own)(void *) = atomic_load(&device->on_reset);
     struct tapped tapped = tap_open(device, access, HDVLAB_RESET, -1, 0, 0, (uint64_t)touched);
@@ -173,10 +177,35 @@ void device_stop(struct device *device) {
     device_leave(device);
 }
 
+/* A callback of it has not returned, and may never: it is not asked any more, and loses what reaches the guest. */
+static void abandon(struct device *device) {
+    if (atomic_exchange(&device->state, DEVICE_TORN_DOWN) == DEVICE_TORN_DOWN)
+        return;
+    struct tapped tapped = step_open(device, HDVLAB_TEARDOWN, 0);
+    tap_close(&tapped, 0, HRESULT_FROM_WIN32(ERROR_TIMEOUT));
+    atomic_store(&device->owes_teardown, 1);
+    doorbells_drop(device);
+    sections_drop(device);
+    apertures_drop(device);
+}
+
+void device_came_back(struct device *device) {
+    atomic_store(&device->hung, 0);
+    if (!atomic_exchange(&device->owes_teardown, 0) || FAILED(device_enter(device, 0)))
+        return;
+    struct tapped tapped = step_open(device, HDVLAB_TEARDOWN, 0);
+    device->interface.Teardown(device->context);
+    tap_close(&tapped, 0, S_OK);
+    device_leave(device);
+}
+
 void device_tear_down(struct device *device) {
     device_stop(device);
-    if (FAILED(device_enter(device, 0)))
+    if (FAILED(device_enter(device, 0))) {
+        if (atomic_load(&device->hung))
+            abandon(device);
         return;
+    }
     if (atomic_exchange(&device->state, DEVICE_TORN_DOWN) != DEVICE_TORN_DOWN) {
         struct tapped tapped = step_open(device, HDVLAB_TEARDOWN, 0);
         device->interface.Teardown(device->context);

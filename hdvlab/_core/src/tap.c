@@ -29,6 +29,9 @@ static int is_held(const struct device *device, const HDVLAB_ACCESS *access) {
 HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access, int may_share, struct inside *inside,
                              uint32_t kind, int bar, uint64_t address, uint32_t size, uint64_t value) {
     HRESULT hr;
+    if (__builtin_expect(atomic_load_explicit(&device->hung, memory_order_relaxed), 0))
+        return tap_served(device, access, kind, bar < 0 ? HDV_PCI_BAR_COUNT : (uint32_t)bar, address, size, value,
+                          HRESULT_FROM_WIN32(ERROR_TIMEOUT));
     for (;;) {
         inside->device = NULL;
         hr = may_share && device->concurrent ? device_enter_shared(device, access->wait_ms, inside)

@@ -4,6 +4,7 @@
 
 #include "device.h"
 #include "system.h"
+#include "watch.h"
 
 #define NO_BAR HDV_PCI_BAR_COUNT
 
@@ -20,6 +21,11 @@ struct tapped {
     int64_t row, began_ns, outer_cause;
 };
 
+/* What a row says in the end when the device did not answer: a read gave ones, everything else what it began with. */
+static inline uint64_t what_is_left(uint32_t kind, uint32_t size, uint64_t value) {
+    return kind == HDVLAB_MMIO_READ || kind == HDVLAB_CONFIG_READ ? ones(size) : value;
+}
+
 /* Opens a row; what the callback does from here on is caused by it. */
 static inline struct tapped tap_open(struct device *device, const HDVLAB_ACCESS *access, uint32_t kind, int bar,
                               uint64_t address, uint32_t size, uint64_t value) {
@@ -29,7 +35,8 @@ static inline struct tapped tap_open(struct device *device, const HDVLAB_ACCESS 
                     .cause = thread_context.cause};
     tapped.row = trace_begin(tapped.trace, &r, &tapped.began_ns);
     thread_context.cause = tapped.row;
-    thread_context.depth++;
+    if (!thread_context.depth++ && thread_context.watch)
+        watch_begin(thread_context.watch, device, tapped.trace, tapped.row, tapped.began_ns, what_is_left(kind, size, value));
     return tapped;
 }
 
@@ -38,8 +45,9 @@ static inline HRESULT tap_close_with(const struct tapped *tapped, uint64_t value
     /* These two say that there is no answer yet; a device that returns one of them has given its answer. */
     if (status == E_PENDING || status == HRESULT_FROM_WIN32(ERROR_BUSY))
         status = E_UNEXPECTED;
-    thread_context.depth--;
     thread_context.cause = tapped->outer_cause;
+    if (!--thread_context.depth && thread_context.watch && !watch_end(thread_context.watch))
+        return status; /* too late: the guest has its answer, and the row */
     trace_complete(tapped->trace, tapped->row, tapped->began_ns, value, payload, status);
     return status;
 }

@@ -82,13 +82,15 @@ HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, 
 }
 
 HRESULT device_config_dump(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
-                           uint32_t bytes, uint8_t *data) {
+                           uint32_t bytes, uint8_t *copy) {
     struct inside inside;
     HRESULT hr = enter_running(device, access, 1, &inside, HDVLAB_CONFIG_READ, -1, offset, bytes, UINT64_MAX);
     if (FAILED(hr))
         return hr;
     struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_READ, -1, offset, bytes, 0);
     uint64_t value = 0;
+    uint8_t data[CONFIG_SPACE_BYTES]; /* the caller's may be another thread's when a callback returns late */
+    memset(data, 0xFF, sizeof data);
     for (uint32_t at = offset & ~3u; at < offset + bytes && SUCCEEDED(hr); at += 4) {
         uint32_t dword, host_mask;
         hr = merged_dword(device, slot, at, &dword, &host_mask);
@@ -99,6 +101,8 @@ HRESULT device_config_dump(struct device *device, const HDVLAB_ACCESS *access, u
     memcpy(&value, data, bytes < 8 ? bytes : 8);
     int64_t payload = bytes > 8 && tapped.row >= 0 ? trace_payload(tapped.trace, data, bytes) : -1;
     hr = tap_close_with(&tapped, value, payload, hr);
+    if (SUCCEEDED(hr) && !(thread_context.watch && watch_is_taken(thread_context.watch)))
+        memcpy(copy, data, bytes);
     leave(device, &inside);
     return hr;
 }
@@ -133,7 +137,8 @@ HRESULT device_config_peek(struct device *device, uint32_t slot, uint8_t *config
     HRESULT hr = device_enter(device, 1000);
     if (FAILED(hr))
         return hr;
-    thread_context.depth++; /* a callback like any other, but for the row */
+    if (!thread_context.depth++ && thread_context.watch) /* a callback like any other, but for the row */
+        watch_begin(thread_context.watch, device, NULL, -1, 0, 0);
     if (atomic_load(&device->state) != DEVICE_RUNNING)
         hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE); /* after Teardown there is nobody to ask */
     for (uint32_t offset = 0; offset < CONFIG_SPACE_BYTES && SUCCEEDED(hr); offset += 4) {
@@ -141,7 +146,8 @@ HRESULT device_config_peek(struct device *device, uint32_t slot, uint8_t *config
         hr = merged_dword(device, slot, offset, &dword, &host_mask);
         memcpy(config + offset, &dword, 4);
     }
-    thread_context.depth--;
+    if (!--thread_context.depth && thread_context.watch)
+        (void)watch_end(thread_context.watch);
     device_leave(device);
     return hr;
 }

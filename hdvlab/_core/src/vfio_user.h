@@ -4,6 +4,7 @@
 #define HDVLAB_VFIO_USER_H
 
 #include "system.h"
+#include "watch.h"
 
 #define HEADER_BYTES 16u
 #define DATA_MAX (1u << 20)               /* bytes of one region access or DMA message */
@@ -46,6 +47,9 @@ struct message {
     int fds_lost;    /* more came than there is room for */
     uint8_t *payload; /* header.bytes - HEADER_BYTES of it; aligned to 8 */
     uint8_t *reply;   /* HEADER_BYTES are left free before it */
+    uint64_t done;  /* bytes of the access that have been served, and of the piece that is being */
+    uint32_t piece, entry; /* entry: of REGION_WRITE_MULTI */
+    int is_resumed; /* by another thread: what was being served when the first one was replaced is not done again */
     uint32_t reply_bytes;
     uint32_t reply_fd_count;
     int reply_fd[FDS_MAX]; /* not ours to close */
@@ -76,16 +80,30 @@ struct lines {
     uint64_t pending[MSIX_VECTORS / 64]; /* messages that came while the vector had no event */
 };
 
+/* A thread that serves a connection, until it ends or is replaced. */
+struct worker {
+    struct watch watch; /* first */
+    struct server *server;
+    pthread_t thread;
+    struct device *stuck_device; /* with a reference, once replaced */
+    struct worker *next;
+    uint64_t seen_turn; /* whoever watches: when it first saw this turn */
+    int64_t seen_ns;
+};
+
 struct server {
     struct vfio_user *machine;
     uint32_t slot, references; /* under the machine's servers_lock */
     HDVLAB_VFIO_USER_OPTIONS options;
     char *path; /* NULL: none was made */
+    int is_attached; /* the socket was given; nobody has served it yet */
     int listener, socket, wake; /* -1 = none; wake is an eventfd that is readable once it is to end */
     _Atomic int is_ending;
-    pthread_t thread;
     pthread_mutex_t send_lock; /* one message at a time; socket is closed under it */
-    pthread_mutex_t lock;      /* state */
+    pthread_mutex_t lock;      /* state and the workers */
+    struct worker *worker;     /* who serves */
+    struct worker *stuck;      /* who have been replaced */
+    int is_served;             /* there is a worker */
     pthread_cond_t changed;
     HDVLAB_VFIO_USER_STATE state;
     _Atomic uint64_t messages;
@@ -102,16 +120,32 @@ struct vfio_user {
     struct system system; /* first: the generic code sees this one */
     pthread_mutex_t servers_lock;
     struct server *server[HDVLAB_SLOT_COUNT];
+    pthread_mutex_t watch_lock;
+    pthread_cond_t watch_wake;
+    pthread_t watch_thread;
+    int has_watch, watch_quit;
+    _Atomic int is_watch_asleep;
 };
 
 /* vfio_user_linux.c */
 struct server *vfio_user_server_of(struct system *system, const struct device *device); /* with a reference, or NULL */
 struct server *vfio_user_any_server(struct vfio_user *machine); /* one that has a VM */
 void vfio_user_let_go(struct server *server);
-void vfio_user_changed(struct server *server);
+void vfio_user_changed(struct server *server); /* under its lock */
+struct server *vfio_user_acquire(struct vfio_user *machine, uint32_t slot);
 
-/* vfio_user_connection_linux.c: serves until the server ends. */
-void *vfio_user_serve(void *server);
+
+/* vfio_user_watch_linux.c */
+int vfio_user_watch_start(struct vfio_user *machine);
+void vfio_user_watch_stop(struct vfio_user *machine);
+int vfio_user_start_worker(struct server *server);
+void vfio_user_retire_stuck(struct worker *worker);
+/* After everything that may have called a device: the connection is another thread's now. What a function learns so is
+ * ESTALE, and is handed up untouched. */
+static inline int vfio_user_is_replaced(void) { return thread_context.watch && watch_is_taken(thread_context.watch); }
+
+/* vfio_user_connection_linux.c: a worker serves until its server ends. */
+void *vfio_user_serve(void *worker);
 /* Sends a command that wants no reply. 0, or why not. */
 int vfio_user_tell(struct server *server, uint16_t command, const void *payload, uint32_t bytes);
 
@@ -136,6 +170,7 @@ void vfio_user_memory_drop(struct server *server);
 
 /* vfio_user_interrupt_linux.c */
 void vfio_user_lines_init(struct lines *lines);
+void vfio_user_lines_reset(struct lines *lines);
 void vfio_user_lines_close(struct lines *lines);
 int vfio_user_irq_info(struct server *server, struct message *message);
 int vfio_user_set_irqs(struct server *server, struct message *message);

@@ -160,11 +160,33 @@ static int receive(struct server *server, void *to, uint64_t bytes, struct messa
 
 /* ---- the connection ------------------------------------------------------------------------------------------------- */
 
+/* Does what the message says and replies; goes on where another thread was replaced. */
+static int answer(struct server *server) {
+    struct message *m = &server->message;
+    int is_long = m->header.bytes > MESSAGE_MAX, error = 0;
+    int refusal = is_long || m->header.bytes < HEADER_BYTES || (m->header.flags & TYPE_MASK) != TYPE_COMMAND ||
+                          m->fds_lost
+                      ? EINVAL
+                      : vfio_user_dispatch(server, m);
+    if (refusal == ESTALE)
+        return ESTALE;
+    m->is_resumed = 0;
+    close_fds(m);
+    if (is_long || !(m->header.flags & FLAG_NO_REPLY))
+        error = send_reply(server, m, refusal);
+    if (is_long || (refusal && !server->is_negotiated))
+        return EPROTO;
+    return error;
+}
+
 /* One message in, its reply out. 0, or why the connection ends: EPROTO = the peer is cut off. */
 static int serve_message(struct server *server) {
     struct message *m = &server->message;
-    m->fd_count = m->reply_bytes = m->reply_fd_count = 0;
+    if (m->is_resumed)
+        return answer(server);
+    m->fd_count = m->reply_bytes = m->reply_fd_count = m->piece = m->entry = 0;
     m->fds_lost = 0;
+    m->done = 0;
     int error = receive(server, &m->header, HEADER_BYTES, m);
     uint64_t bytes = m->header.bytes < HEADER_BYTES ? 0 : m->header.bytes - HEADER_BYTES;
     int is_long = !error && m->header.bytes > MESSAGE_MAX;
@@ -175,16 +197,7 @@ static int serve_message(struct server *server) {
         return error;
     }
     atomic_fetch_add_explicit(&server->messages, 1, memory_order_relaxed);
-    int refusal = is_long || m->header.bytes < HEADER_BYTES || (m->header.flags & TYPE_MASK) != TYPE_COMMAND ||
-                          m->fds_lost
-                      ? EINVAL
-                      : vfio_user_dispatch(server, m);
-    close_fds(m);
-    if (is_long || !(m->header.flags & FLAG_NO_REPLY))
-        error = send_reply(server, m, refusal);
-    if (is_long || (refusal && !server->is_negotiated))
-        return EPROTO;
-    return error;
+    return answer(server);
 }
 
 static void note(struct server *server, const char *text) {
@@ -248,22 +261,48 @@ static int accept_one(struct server *server) {
     return -1;
 }
 
-void *vfio_user_serve(void *argument) {
-    struct server *server = argument;
-    int attached = server->socket;
-    while (!atomic_load(&server->is_ending)) {
-        int fd = attached >= 0 ? attached : server->listener >= 0 ? accept_one(server) : -1;
-        if (fd < 0)
-            break;
-        attached = -1;
-        pthread_mutex_lock(&server->send_lock);
-        server->socket = fd;
-        pthread_mutex_unlock(&server->send_lock);
-        begin(server);
+/* Serves who is connected, then who connects. */
+static int serve(struct server *server) {
+    int attached = server->is_attached ? server->socket : -1;
+    int is_taken_over = server->message.is_resumed;
+    while (is_taken_over || !atomic_load(&server->is_ending)) {
+        if (!is_taken_over) {
+            int fd = attached >= 0 ? attached : server->listener >= 0 ? accept_one(server) : -1;
+            if (fd < 0)
+                break;
+            attached = -1;
+            server->is_attached = 0;
+            pthread_mutex_lock(&server->send_lock);
+            server->socket = fd;
+            pthread_mutex_unlock(&server->send_lock);
+            begin(server);
+        }
+        is_taken_over = 0;
         int error;
         while (!(error = serve_message(server)))
             ;
+        if (error == ESTALE)
+            return ESTALE;
         finish(server, error);
     }
+    return 0;
+}
+
+void *vfio_user_serve(void *argument) {
+    struct worker *worker = argument;
+    struct server *server = worker->server;
+    thread_context.watch = &worker->watch;
+    if (serve(server) == ESTALE) {
+        vfio_user_retire_stuck(worker);
+        return NULL;
+    }
+    thread_context.watch = NULL;
+    vfio_user_let_go(server); /* not the last: whoever ends the server waits for what follows, and then frees it */
+    pthread_mutex_lock(&server->lock);
+    server->worker = NULL;
+    server->is_served = 0;
+    free(worker);
+    vfio_user_changed(server);
+    pthread_mutex_unlock(&server->lock);
     return NULL;
 }

@@ -42,6 +42,15 @@ void vfio_user_lines_close(struct lines *lines) {
     pthread_mutex_unlock(&lines->lock);
 }
 
+/* The device is as after power-on, and what the guest wrote into its capabilities is gone. */
+void vfio_user_lines_reset(struct lines *lines) {
+    pthread_mutex_lock(&lines->lock);
+    memset(lines->msi, 0, sizeof lines->msi);
+    memset(lines->shown, 0, sizeof lines->shown);
+    memset(lines->pending, 0, sizeof lines->pending);
+    pthread_mutex_unlock(&lines->lock);
+}
+
 /* Under the lock. A full counter is a signal that is there already; whoever shares it may have it blocking. */
 static void signal_event(int fd) {
     uint64_t one = 1;
@@ -68,6 +77,8 @@ int vfio_user_irq_info(struct server *server, struct message *m) {
     if (r.argsz < sizeof r || r.index >= IRQ_COUNT)
         return EINVAL;
     vfio_user_learn(server);
+    if (vfio_user_is_replaced())
+        return ESTALE;
     r.argsz = sizeof r;
     r.count = count_of(server, r.index);
     r.flags = INFO_EVENTFD | (r.index == IRQ_INTX ? INFO_MASKABLE | INFO_AUTOMASKED : 0);
@@ -160,7 +171,11 @@ int vfio_user_set_irqs(struct server *server, struct message *m) {
     if (m->header.bytes - HEADER_BYTES < sizeof r)
         return EINVAL;
     memcpy(&r, m->payload, sizeof r);
+    if (m->is_resumed && m->entry)
+        return 0; /* what was left to do is the device's own table */
     vfio_user_learn(server);
+    if (vfio_user_is_replaced())
+        return ESTALE;
     int refusal = check(server, m, &r);
     for (uint32_t i = 0; i < m->fd_count && !refusal; i++)
         if (!is_event(m->fd[i]))
@@ -200,11 +215,12 @@ int vfio_user_set_irqs(struct server *server, struct message *m) {
         look_at_line(lines, device);
     pthread_mutex_unlock(&lines->lock);
     show_mode(server);
+    m->entry = 1;
     if (r.index == IRQ_MSIX && r.flags & TRIGGER && (r.flags & DATA_EVENTFD || !r.count) && device)
         vfio_user_show_table(server, device, r.count ? r.start : 0, r.count ? r.count : count_of(server, IRQ_MSIX));
     if (device)
         handle_release(device->handle);
-    return 0;
+    return vfio_user_is_replaced() ? ESTALE : 0;
 }
 
 /* The device's own table, as under a machine that lets it reach the device: an entry is unmasked when its vector has an
@@ -218,14 +234,13 @@ void vfio_user_show_table(struct server *server, struct device *device, uint32_t
         int is_open = server->lines.fd[IRQ_MSIX][n] >= 0, was_open = server->lines.shown[n / 64] & bit ? 1 : 0;
         server->lines.shown[n / 64] = is_open ? server->lines.shown[n / 64] | bit : server->lines.shown[n / 64] & ~bit;
         pthread_mutex_unlock(&server->lines.lock);
+        const uint32_t words[4] = {(uint32_t)INTERRUPT_WINDOW, 0, COOKIE_DATA | n, is_open ? 0 : 1};
         if (is_open == was_open)
             continue;
-        if (is_open) {
-            device_mmio_write(device, &access, c->table_bar, entry, 4, INTERRUPT_WINDOW);
-            device_mmio_write(device, &access, c->table_bar, entry + 4, 4, 0);
-            device_mmio_write(device, &access, c->table_bar, entry + 8, 4, COOKIE_DATA | n);
-        }
-        device_mmio_write(device, &access, c->table_bar, entry + 12, 4, is_open ? 0 : 1);
+        for (uint32_t i = is_open ? 0 : 3; i < 4 && !vfio_user_is_replaced(); i++)
+            device_mmio_write(device, &access, c->table_bar, entry + 4 * i, 4, words[i]);
+        if (vfio_user_is_replaced())
+            return;
     }
 }
 

@@ -40,7 +40,7 @@ static void free_server(struct server *server) {
     free(server);
 }
 
-static struct server *acquire_server(struct vfio_user *machine, uint32_t slot) {
+struct server *vfio_user_acquire(struct vfio_user *machine, uint32_t slot) {
     pthread_mutex_lock(&machine->servers_lock);
     struct server *server = slot < HDVLAB_SLOT_COUNT ? machine->server[slot] : NULL;
     if (server)
@@ -61,13 +61,13 @@ void vfio_user_let_go(struct server *server) {
 struct server *vfio_user_server_of(struct system *system, const struct device *device) {
     for (uint32_t i = 0; device && i < HDVLAB_SLOT_COUNT; i++)
         if (atomic_load_explicit(&system->slots[i].device, memory_order_relaxed) == device->handle)
-            return acquire_server((struct vfio_user *)system, i);
+            return vfio_user_acquire((struct vfio_user *)system, i);
     return NULL;
 }
 
 struct server *vfio_user_any_server(struct vfio_user *machine) {
     for (uint32_t i = 0; i < HDVLAB_SLOT_COUNT; i++) {
-        struct server *server = acquire_server(machine, i);
+        struct server *server = vfio_user_acquire(machine, i);
         if (server && server->socket >= 0)
             return server;
         if (server)
@@ -77,17 +77,24 @@ struct server *vfio_user_any_server(struct vfio_user *machine) {
 }
 
 static void end_server(struct vfio_user *machine, uint32_t slot) {
-    pthread_mutex_lock(&machine->servers_lock);
-    struct server *server = machine->server[slot];
-    machine->server[slot] = NULL;
-    pthread_mutex_unlock(&machine->servers_lock);
+    struct server *server = vfio_user_acquire(machine, slot);
     if (!server)
         return;
     uint64_t one = 1;
     atomic_store(&server->is_ending, 1);
     (void)!write(server->wake, &one, sizeof one);
-    if (server->thread && !pthread_equal(server->thread, pthread_self()))
-        pthread_join(server->thread, NULL);
+    pthread_mutex_lock(&server->lock);
+    vfio_user_changed(server);
+    while (server->is_served) /* a callback that hangs is replaced in its time, by who finds the server in the table */
+        pthread_cond_wait(&server->changed, &server->lock);
+    pthread_mutex_unlock(&server->lock);
+    pthread_mutex_lock(&machine->servers_lock);
+    int was_there = machine->server[slot] == server; /* else another thread ended it too */
+    if (was_there)
+        machine->server[slot] = NULL;
+    pthread_mutex_unlock(&machine->servers_lock);
+    if (was_there)
+        vfio_user_let_go(server);
     vfio_user_let_go(server);
 }
 
@@ -95,6 +102,7 @@ static void destroy(struct system *system) {
     struct vfio_user *machine = (struct vfio_user *)system;
     for (uint32_t i = 0; i < HDVLAB_SLOT_COUNT; i++)
         end_server(machine, i);
+    vfio_user_watch_stop(machine);
     system_destroy(system);
     pthread_mutex_destroy(&machine->servers_lock);
     free(machine);
@@ -105,9 +113,8 @@ static void remap(struct system *system) { (void)system; /* the VM's decoding is
 /* Nobody waits in the guest here. When the machine stops, its VM finds its devices dead. */
 static void cancel(struct system *system) {
     struct vfio_user *machine = (struct vfio_user *)system;
-    if (atomic_load(&system->state) == SYSTEM_STOPPED || atomic_load(&system->state) == SYSTEM_BUSY)
-        for (uint32_t i = 0; i < HDVLAB_SLOT_COUNT; i++)
-            end_server(machine, i);
+    for (uint32_t i = 0; i < HDVLAB_SLOT_COUNT; i++)
+        end_server(machine, i);
 }
 
 static void config_bits(struct system *system, uint32_t slot, const struct device *device, uint32_t dword,
@@ -173,7 +180,10 @@ HRESULT hdvlab_vfio_user_create(BOOL record_sections, HDVLAB_TRACE trace, HCS_SY
         return E_OUTOFMEMORY;
     pthread_mutex_init(&machine->servers_lock, NULL);
     machine->system.record_sections = record_sections != 0;
+    int failed = vfio_user_watch_start(machine);
     HRESULT hr = system_init(&machine->system, &vfio_user_ops, trace);
+    if (hr == S_OK && failed)
+        hr = E_OUTOFMEMORY;
     if (hr == S_OK && !(machine->system.handle = handle_create(HANDLE_SYSTEM, machine, destroy_object)))
         hr = E_OUTOFMEMORY;
     if (hr == S_OK)
@@ -277,6 +287,7 @@ static HRESULT start_server(HCS_SYSTEM handle, uint32_t slot, int listener, int 
     server->references = 1;
     server->listener = listener;
     server->socket = socket;
+    server->is_attached = socket >= 0;
     server->options = (HDVLAB_VFIO_USER_OPTIONS){.size = sizeof server->options, .poll_us = UINT32_MAX};
     if (options)
         server->options = *options;
@@ -299,17 +310,26 @@ static HRESULT start_server(HCS_SYSTEM handle, uint32_t slot, int listener, int 
         pthread_mutex_lock(&machine->servers_lock);
         if (machine->server[slot])
             hr = HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
-        else if (platform_thread_start(&server->thread, vfio_user_serve, server))
-            hr = E_OUTOFMEMORY;
         else
             machine->server[slot] = server;
         pthread_mutex_unlock(&machine->servers_lock);
     }
-    if (hr != S_OK)
+    if (hr == S_OK) {
+        pthread_mutex_lock(&server->lock);
+        int error = vfio_user_start_worker(server);
+        pthread_mutex_unlock(&server->lock);
+        if (error) {
+            end_server(machine, slot);
+            hr = E_OUTOFMEMORY;
+        }
+    } else {
         free_server(server);
+    }
     handle_release(handle);
     return hr;
 }
+
+static void forget_finished(struct vfio_user *machine, uint32_t slot);
 
 static HRESULT may_serve(HCS_SYSTEM handle, uint32_t slot, const HDVLAB_VFIO_USER_OPTIONS *options) {
     HRESULT hr;
@@ -319,6 +339,10 @@ static HRESULT may_serve(HCS_SYSTEM handle, uint32_t slot, const HDVLAB_VFIO_USE
     if (slot >= HDVLAB_SLOT_COUNT || (options && (options->size != sizeof *options ||
                                                   options->flags & ~HDVLAB_VFIO_USER_HIDE_CAPABILITIES)))
         hr = E_INVALIDARG;
+    else
+        forget_finished(machine, slot);
+    if (FAILED(hr))
+        ;
     else if (!has_device(machine, slot))
         hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
     else if (machine->server[slot])
@@ -355,6 +379,19 @@ HRESULT hdvlab_vfio_user_attach(HCS_SYSTEM handle, uint32_t slot, int socket, co
     return hr;
 }
 
+/* A server over a socket that was given is through with its one connection. */
+static void forget_finished(struct vfio_user *machine, uint32_t slot) {
+    struct server *server = vfio_user_acquire(machine, slot);
+    if (!server)
+        return;
+    pthread_mutex_lock(&server->lock);
+    int is_finished = !server->is_served;
+    pthread_mutex_unlock(&server->lock);
+    vfio_user_let_go(server);
+    if (is_finished)
+        end_server(machine, slot);
+}
+
 HRESULT hdvlab_vfio_user_end(HCS_SYSTEM handle, uint32_t slot) {
     HRESULT hr;
     struct vfio_user *machine = acquire(handle, &hr);
@@ -382,7 +419,7 @@ HRESULT hdvlab_vfio_user_wait(HCS_SYSTEM handle, uint32_t slot, uint64_t known_c
     if (!machine)
         return hr;
     *state = (HDVLAB_VFIO_USER_STATE){0};
-    struct server *server = acquire_server(machine, slot);
+    struct server *server = vfio_user_acquire(machine, slot);
     if (!server) {
         hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
     } else {
@@ -397,6 +434,28 @@ HRESULT hdvlab_vfio_user_wait(HCS_SYSTEM handle, uint32_t slot, uint64_t known_c
         if (late)
             hr = HRESULT_FROM_WIN32(ERROR_TIMEOUT);
         vfio_user_let_go(server);
+    }
+    handle_release(handle);
+    return hr;
+}
+
+HRESULT hdvlab_vfio_user_hung_thread(HCS_SYSTEM handle, uint32_t slot, uint64_t *thread) {
+    if (!thread)
+        return E_POINTER;
+    HRESULT hr;
+    struct vfio_user *machine = acquire(handle, &hr);
+    if (!machine)
+        return hr;
+    *thread = 0;
+    struct server *server = vfio_user_acquire(machine, slot);
+    if (server) {
+        pthread_mutex_lock(&server->lock);
+        if (server->stuck)
+            *thread = (uint64_t)server->stuck->thread;
+        pthread_mutex_unlock(&server->lock);
+        vfio_user_let_go(server);
+    } else {
+        hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
     }
     handle_release(handle);
     return hr;

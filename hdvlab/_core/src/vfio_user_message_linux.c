@@ -49,14 +49,21 @@ static int reset(struct server *server, struct message *m) {
         return EINVAL;
     struct system *system = &server->machine->system;
     struct device *device = system_slot_device(system, server->slot);
-    HDVLAB_ACCESS access = {.origin = atomic_load(&server->is_guests) ? HDVLAB_GUEST : HDVLAB_MACHINE};
-    atomic_store(&server->is_guests, 1);
+    uint32_t budget = server->options.budget_ms;
+    HDVLAB_ACCESS access = {.wait_ms = budget == UINT32_MAX ? 0 : budget, .origin = atomic_load(&server->is_guests) ? HDVLAB_GUEST : HDVLAB_MACHINE};
     if (device) {
-        device_reset(device, &access);
+        if (!m->is_resumed)
+            device_reset(device, &access);
+        if (vfio_user_is_replaced()) {
+            handle_release(device->handle);
+            return ESTALE;
+        }
         for (int i = 0; i < HDV_PCI_BAR_COUNT; i++)
             atomic_store(&system->slots[server->slot].bar[i], 0);
         handle_release(device->handle);
     }
+    atomic_store(&server->is_guests, 1);
+    vfio_user_lines_reset(&server->lines);
     pthread_mutex_lock(&server->lock);
     server->state.resets++;
     vfio_user_changed(server);

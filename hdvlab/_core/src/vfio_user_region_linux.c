@@ -40,10 +40,10 @@ void vfio_user_learn(struct server *server) {
     if (c->is_known)
         return;
     struct device *device = system_slot_device(&server->machine->system, server->slot);
-    HRESULT hr = device ? device_config_peek(device, server->slot, config) : E_FAIL;
+    HRESULT hr = device && !atomic_load(&device->hung) ? device_config_peek(device, server->slot, config) : E_FAIL;
     if (device)
         handle_release(device->handle);
-    if (FAILED(hr))
+    if (FAILED(hr) || vfio_user_is_replaced())
         return;
     c->is_known = 1;
     c->pin = config[0x3D];
@@ -82,6 +82,8 @@ int vfio_user_region_info(struct server *server, struct message *m) {
     r = (struct region_info){.argsz = sizeof r, .index = r.index, .size = region_bytes(server, device, r.index)};
     if (device)
         handle_release(device->handle);
+    if (vfio_user_is_replaced())
+        return ESTALE;
     r.flags = r.size ? REGION_READABLE | REGION_WRITABLE : 0;
     memcpy(m->reply, &r, sizeof r);
     m->reply_bytes = sizeof r;
@@ -99,7 +101,8 @@ static uint32_t piece_at(uint64_t offset, uint64_t left, uint32_t most) {
 }
 
 static HDVLAB_ACCESS access_of(const struct server *server) {
-    return (HDVLAB_ACCESS){.origin = atomic_load_explicit(&server->is_guests, memory_order_relaxed) ? HDVLAB_GUEST
+    uint32_t budget = server->options.budget_ms;
+    return (HDVLAB_ACCESS){.wait_ms = budget == UINT32_MAX ? 0 : budget, .origin = atomic_load_explicit(&server->is_guests, memory_order_relaxed) ? HDVLAB_GUEST
                                                                                                    : HDVLAB_MACHINE};
 }
 
@@ -117,18 +120,27 @@ static HRESULT access_piece(struct server *server, struct device *device, int wr
                      : device_mmio_read(device, &access, region, offset, size, value);
     }
     uint32_t narrow = (uint32_t)*value;
-    HRESULT hr;
     if (write) {
         if (!is_own_dword(offset))
             atomic_store_explicit(&device->touched, 1, memory_order_relaxed);
         vfio_user_learn(server);
+        if (vfio_user_is_replaced())
+            return E_ABORT;
         vfio_user_msi_written(server, (uint32_t)offset, size, narrow);
-        hr = device_config_write(device, &access, server->slot, (uint32_t)offset, size, narrow);
-    } else {
-        hr = device_config_read(device, &access, server->slot, (uint32_t)offset, size, &narrow);
-        *value = narrow;
+        return device_config_write(device, &access, server->slot, (uint32_t)offset, size, narrow);
     }
+    HRESULT hr = device_config_read(device, &access, server->slot, (uint32_t)offset, size, &narrow);
+    *value = narrow;
     return hr;
+}
+
+/* The device was in somebody's hands for all of the budget: no callback was called, and the row says so. */
+static void note_busy(struct server *server, struct device *device, const HDVLAB_ACCESS *access, uint32_t kind,
+                      uint32_t region, uint64_t offset, uint32_t size, uint64_t value) {
+    tap_served(device, access, kind, region, offset, size, value, HRESULT_FROM_WIN32(ERROR_TIMEOUT));
+    pthread_mutex_lock(&server->lock);
+    server->state.timeouts++;
+    pthread_mutex_unlock(&server->lock);
 }
 
 static int is_inside(struct server *server, const struct device *device, const struct region_access *r) {
@@ -136,16 +148,45 @@ static int is_inside(struct server *server, const struct device *device, const s
     return r->offset <= bytes && r->count <= bytes - r->offset;
 }
 
+/* Piece by piece. ESTALE: this thread was replaced, and `m` is another's. */
+static int serve_pieces(struct server *server, struct device *device, struct message *m, const struct region_access *r,
+                        int write, uint32_t kind, uint8_t *data) {
+    HDVLAB_ACCESS access = access_of(server);
+    for (; m->done < r->count; m->done += m->piece) {
+        uint64_t value = 0;
+        uint32_t piece = piece_at(r->offset + m->done, r->count - m->done, r->region == REGION_CONFIG ? 4 : 8);
+        m->piece = piece;
+        if (write)
+            memcpy(&value, data + m->done, piece);
+        HRESULT hr = access_piece(server, device, write, r->region, r->offset + m->done, piece, &value);
+        if (vfio_user_is_replaced())
+            return ESTALE;
+        if (hr == HRESULT_FROM_WIN32(ERROR_BUSY))
+            note_busy(server, device, &access, kind, r->region, r->offset + m->done, piece, write ? value : ones(piece));
+        if (!write)
+            memcpy(data + m->done, &value, piece);
+    }
+    return 0;
+}
+
 /* One access as a client asks for it; what cannot be served reads as ones. `data` goes the way of the access. */
-static void serve_access(struct server *server, const struct region_access *r, int write, uint8_t *data) {
+static int serve_access(struct server *server, struct message *m, const struct region_access *r, int write,
+                        uint8_t *data) {
+    int stale = 0;
+    if (m->is_resumed) { /* the piece that was being served has its answer: ones */
+        m->is_resumed = 0;
+        m->done += m->piece;
+    } else {
+        m->done = m->piece = 0;
+        if (!write)
+            memset(data, 0xFF, r->count);
+    }
     struct device *device = system_slot_device(&server->machine->system, server->slot);
     HDVLAB_ACCESS access = access_of(server);
     uint32_t kind = r->region == REGION_CONFIG ? (write ? HDVLAB_CONFIG_WRITE : HDVLAB_CONFIG_READ)
                                                : (write ? HDVLAB_MMIO_WRITE : HDVLAB_MMIO_READ);
-    if (!write)
-        memset(data, 0xFF, r->count);
-    if (!r->count) {
-        /* nothing */
+    if (m->done >= r->count) {
+        /* nothing, or nothing any more */
     } else if (!device) {
         tap_unclaimed(server->machine->system.trace, &access, kind, r->offset, r->count, UINT64_MAX,
                       HRESULT_FROM_WIN32(ERROR_NOT_FOUND));
@@ -156,21 +197,17 @@ static void serve_access(struct server *server, const struct region_access *r, i
         tap_served(device, &access, kind, r->region < HDV_PCI_BAR_COUNT ? r->region : HDV_PCI_BAR_COUNT, r->offset,
                    r->count, value, E_INVALIDARG);
     } else if (r->region == REGION_CONFIG && !write && r->count > 4) {
-        device_config_dump(device, &access, server->slot, (uint32_t)r->offset, r->count, data);
+        m->piece = r->count;
+        HRESULT hr = device_config_dump(device, &access, server->slot, (uint32_t)r->offset, r->count, data);
+        stale = vfio_user_is_replaced() ? ESTALE : 0;
+        if (!stale && hr == HRESULT_FROM_WIN32(ERROR_BUSY))
+            note_busy(server, device, &access, kind, HDV_PCI_BAR_COUNT, r->offset, r->count, UINT64_MAX);
     } else {
-        uint32_t piece;
-        for (uint64_t done = 0; done < r->count; done += piece) {
-            uint64_t value = 0;
-            piece = piece_at(r->offset + done, r->count - done, r->region == REGION_CONFIG ? 4 : 8);
-            if (write)
-                memcpy(&value, data + done, piece);
-            access_piece(server, device, write, r->region, r->offset + done, piece, &value);
-            if (!write)
-                memcpy(data + done, &value, piece);
-        }
+        stale = serve_pieces(server, device, m, r, write, kind, data);
     }
     if (device)
         handle_release(device->handle);
+    return stale;
 }
 
 int vfio_user_region_read(struct server *server, struct message *m) {
@@ -180,7 +217,8 @@ int vfio_user_region_read(struct server *server, struct message *m) {
     memcpy(&r, m->payload, sizeof r);
     if (r.count > DATA_MAX || r.region >= REGION_COUNT)
         return EINVAL;
-    serve_access(server, &r, 0, m->reply + sizeof r);
+    if (serve_access(server, m, &r, 0, m->reply + sizeof r))
+        return ESTALE;
     memcpy(m->reply, &r, sizeof r);
     m->reply_bytes = (uint32_t)sizeof r + r.count;
     return 0;
@@ -193,7 +231,8 @@ int vfio_user_region_write(struct server *server, struct message *m) {
     memcpy(&r, m->payload, sizeof r);
     if (r.count != m->header.bytes - HEADER_BYTES - sizeof r || r.region >= REGION_COUNT)
         return EINVAL;
-    serve_access(server, &r, 1, m->payload + sizeof r);
+    if (serve_access(server, m, &r, 1, m->payload + sizeof r))
+        return ESTALE;
     memcpy(m->reply, &r, sizeof r);
     m->reply_bytes = sizeof r;
     return 0;
@@ -207,11 +246,12 @@ int vfio_user_region_write_multi(struct server *server, struct message *m) {
     memcpy(&count, m->payload, sizeof count);
     if (count > (bytes - sizeof count) / sizeof one || count * sizeof one != bytes - sizeof count)
         return EINVAL;
-    for (uint64_t i = 0; i < count; i++) {
-        memcpy(&one, m->payload + sizeof count + i * sizeof one, sizeof one);
+    for (; m->entry < count; m->entry++) {
+        memcpy(&one, m->payload + sizeof count + m->entry * sizeof one, sizeof one);
         if (one.access.count > sizeof one.data || one.access.region >= REGION_COUNT)
             return EINVAL;
-        serve_access(server, &one.access, 1, one.data);
+        if (serve_access(server, m, &one.access, 1, one.data))
+            return ESTALE;
     }
     memcpy(m->reply, &count, sizeof count);
     m->reply_bytes = sizeof count;

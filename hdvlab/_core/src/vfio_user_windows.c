@@ -27,6 +27,11 @@ HRESULT hdvlab_vfio_user_state(HCS_SYSTEM system, uint32_t slot, HDVLAB_VFIO_USE
     return state ? E_NOTIMPL : E_POINTER;
 }
 
+HRESULT hdvlab_vfio_user_hung_thread(HCS_SYSTEM system, uint32_t slot, uint64_t *thread) {
+    (void)system, (void)slot;
+    return thread ? E_NOTIMPL : E_POINTER;
+}
+
 HRESULT hdvlab_vfio_user_wait(HCS_SYSTEM system, uint32_t slot, uint64_t known_changes, uint32_t timeout_ms,
                               HDVLAB_VFIO_USER_STATE *state) {
     (void)system, (void)slot, (void)known_changes, (void)timeout_ms;
