@@ -237,9 +237,9 @@ typedef struct {
 } HDVLAB_DEVICE_DETAILS;
 HRESULT hdvlab_device_details(void *, HDVLAB_DEVICE_DETAILS *);
 HRESULT hdvlab_device_peek(void *, HDVLAB_DEVICE_PEEK, uint32_t, uint64_t, uint32_t, uint64_t *);
+HRESULT hdvlab_doorbell_row(void *, uint32_t, uint64_t, uint64_t, uint64_t, int64_t *);
 int64_t hdvlab_cause(void);
 void hdvlab_set_cause(int64_t);
-HRESULT hdvlab_doorbell_row(void *, uint32_t, uint64_t, uint64_t, uint64_t, int64_t *);
 
 // register files
 enum { HDVLAB_REGISTER_ON_READ, HDVLAB_REGISTER_ON_WRITE, HDVLAB_REGISTER_NARROW_LOW, ... };
@@ -263,7 +263,6 @@ typedef struct {
     HRESULT (*bar_read)(void *, uint32_t, uint64_t, uint32_t, uint64_t *);
     HRESULT (*bar_write)(void *, uint32_t, uint64_t, uint32_t, uint64_t);
     HRESULT (*config_written)(void *, uint32_t, uint32_t);
-    HRESULT (*reset)(void *);
     ...;
 } HDVLAB_DEVICE_CALLBACKS;
 
@@ -282,6 +281,7 @@ typedef struct {
 HRESULT hdvlab_register_file_create(const HDVLAB_DEVICE_DESCRIPTION *, const HDVLAB_DEVICE_CALLBACKS *, void *, void **);
 HRESULT hdvlab_register_file_close(void *);
 HRESULT hdvlab_register_file_reset(void *);
+HRESULT hdvlab_register_file_redescribe(void *, const HDVLAB_DEVICE_DESCRIPTION *, const HDVLAB_DEVICE_CALLBACKS *, const uint64_t *);
 HRESULT hdvlab_register_file_values(void *, uint64_t **);
 HRESULT hdvlab_register_file_config(void *, uint8_t **);
 HRESULT hdvlab_register_file_peek(void *, uint32_t, uint64_t, uint32_t, uint64_t *);
@@ -336,7 +336,6 @@ extern "Python" {
     HRESULT hdvlab_py_set_configuration(void *, uint32_t, const uint16_t *const *);
     HRESULT hdvlab_py_start(void *);
     void hdvlab_py_stop(void *);
-    HRESULT hdvlab_py_reset(void *);
     HRESULT hdvlab_py_register_read(void *, uint32_t, uint64_t, uint64_t *);
     HRESULT hdvlab_py_register_write(void *, uint32_t, uint64_t, uint64_t);
     HRESULT hdvlab_py_bar_read(void *, uint32_t, uint64_t, uint32_t, uint64_t *);

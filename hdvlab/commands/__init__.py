@@ -23,16 +23,20 @@ if TYPE_CHECKING:
     from hdvlab.commands.recording import find_driver, guest, record, run
     from hdvlab.commands.rows import mark, trace
     from hdvlab.commands.state import overview, status
+    from hdvlab.commands.virtual_machine import boot, existing_vm_lab, guest_program, sh, vm
 
 __all__ = [
+    "boot",
     "c",
     "close_lab",
     "config",
     "current_lab",
     "existing_lab",
+    "existing_vm_lab",
     "faults",
     "find_driver",
     "guest",
+    "guest_program",
     "load",
     "load_device",
     "lspci",
@@ -49,17 +53,20 @@ __all__ = [
     "regs",
     "run",
     "save",
+    "sh",
     "start",
     "status",
     "stop",
     "trace",
     "unplug",
     "use_lab",
+    "vm",
     "write",
 ]
 
 _HOMES = {
     "access": ("peek", "poke", "read", "write"),
+    "virtual_machine": ("boot", "existing_vm_lab", "guest_program", "sh", "vm"),
     "building": ("config",),
     "c_device": ("c", "load_device"),
     "files": ("load", "open_file", "save"),

@@ -16,11 +16,11 @@ from hdvlab.errors import UsageError
 
 if TYPE_CHECKING:
     from hdvlab.device import Device, Pluggable
-    from hdvlab.lab import Lab, Plugged
+    from hdvlab.lab import AnyLab, Plugged
 
 
 def plug(
-    lab: Lab,
+    lab: AnyLab,
     device: str | Pluggable | type[Device],
     *,
     name: str | None = None,
@@ -63,7 +63,7 @@ def check_settings(config: Sequence[str]) -> None:
             raise UsageError(f"--config {setting}: write key=value")
 
 
-def unplug(lab: Lab, device: str) -> Text:
+def unplug(lab: AnyLab, device: str) -> Text:
     """Take a device out of its slot."""
     if not list(lab):
         raise UsageError(f"no device {device} is plugged in; nothing is plugged in")
