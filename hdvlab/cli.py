@@ -106,7 +106,27 @@ def _config(**options: bool) -> int:
     return 0
 
 
-_COMMANDS: dict[str, Callable[..., int]] = {"trace": _trace, "plot": _plot, "convert": _convert, "config": _config}
+def _host(**options: Any) -> int:
+    result = commands.host(**options)
+    print(repr(result))
+    if not options["stop"]:
+        result.close()  # type: ignore[union-attr]  # a lab then
+    return 0
+
+
+def _hosts() -> int:
+    print(repr(commands.hosts()))
+    return 0
+
+
+_COMMANDS: dict[str, Callable[..., int]] = {
+    "trace": _trace,
+    "plot": _plot,
+    "convert": _convert,
+    "config": _config,
+    "host": _host,
+    "hosts": _hosts,
+}
 
 
 def _failed(words: list[str], error: HdvError) -> int:

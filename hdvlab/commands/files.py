@@ -20,7 +20,9 @@ _TABLES = (".csv", ".tsv", ".txt", ".json", ".xlsx")
 _ENDINGS = (".gz", ".txt", ".log", ".parquet", ".mmiotrace", ".hdv")
 
 
-def save(source: AnyLab | Trace, path: str, *, run: str | None = None, namespace: Mapping[str, Any] | None = None) -> Text:
+def save(
+    source: AnyLab | Trace, path: str, *, run: str | None = None, namespace: Mapping[str, Any] | None = None
+) -> Text:
     """Write the trace to a directory, or to one file if the path ends in ``.parquet``.
 
     Parameters

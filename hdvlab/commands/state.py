@@ -121,7 +121,7 @@ def status(lab: AnyLab | None) -> Status:
     )
 
 
-def _machine(lab: Lab) -> str:
+def _machine(lab: AnyLab) -> str:
     if lab.has_vm:
         return repr(lab.vm)[1:-1] if lab.vm_booted else "VM, not booted: %hdv boot"
     ram = f", {lab.machine.ram_size >> 20} MiB RAM" if lab.running else ""

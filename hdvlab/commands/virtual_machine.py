@@ -13,13 +13,13 @@ from hdvlab.commands.text import Text, count
 from hdvlab.errors import StateError, UsageError
 
 if TYPE_CHECKING:
-    from hdvlab.lab import Lab
+    from hdvlab.lab import AnyLab
     from hdvlab.lab.shell import ShellRun
     from hdvlab.systems.qemu.setup import Progress
 
 
 def boot(
-    lab: Lab | None,
+    lab: AnyLab | None,
     devices: Sequence[Any] = (),
     *,
     ram: int = 256 << 20,
@@ -83,7 +83,7 @@ def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text).expanduser()
 
 
-def existing_vm_lab() -> Lab:
+def existing_vm_lab() -> AnyLab:
     """The lab of ``%hdv``, which must have a VM."""
     lab = existing_lab()
     if lab is None or not lab.has_vm:
@@ -92,7 +92,7 @@ def existing_vm_lab() -> Lab:
 
 
 def sh(
-    lab: Lab,
+    lab: AnyLab,
     command: str,
     *,
     name: str = "",
@@ -115,7 +115,7 @@ def print_output(data: bytes) -> None:
     sys.stdout.flush()
 
 
-def vm(lab: Lab, action: str = "status", words: Sequence[str] = ()) -> Text:
+def vm(lab: AnyLab, action: str = "status", words: Sequence[str] = ()) -> Text:
     """Look at the VM, or move it.
 
     Parameters
@@ -138,7 +138,7 @@ def vm(lab: Lab, action: str = "status", words: Sequence[str] = ()) -> Text:
     return take(lab, *words)
 
 
-def _status(lab: Lab) -> Text:
+def _status(lab: AnyLab) -> Text:
     lines = [repr(lab.vm)[1:-1]]
     lines += [f"{one.name:<10} {one.address}  {lab.served(one)}" for one in lab]
     if lab.vm.running and (last := lab.vm.console_tail(1)):
@@ -146,43 +146,43 @@ def _status(lab: Lab) -> Text:
     return Text("\n".join(lines))
 
 
-def _pause(lab: Lab) -> Text:
+def _pause(lab: AnyLab) -> Text:
     lab.vm.pause()
     return Text("the VM is paused; %hdv vm resume lets it go on")
 
 
-def _resume(lab: Lab) -> Text:
+def _resume(lab: AnyLab) -> Text:
     lab.vm.resume()
     return Text("the VM goes on")
 
 
-def _reset(lab: Lab) -> Text:
+def _reset(lab: AnyLab) -> Text:
     lab.vm.reset()
     seconds = lab.vm.wait_booted()
     return Text(f"Linux is up again after {seconds:.1f} s")
 
 
-def _off(lab: Lab) -> Text:
+def _off(lab: AnyLab) -> Text:
     lab.vm.power_off()
     return Text("the VM is off; its devices are on, %hdv boot starts it again")
 
 
-def _kill(lab: Lab) -> Text:
+def _kill(lab: AnyLab) -> Text:
     lab.vm.kill()
     return Text("the VM is gone; its devices are on, %hdv boot starts another")
 
 
-def _console(lab: Lab, lines: str = "40") -> Text:
+def _console(lab: AnyLab, lines: str = "40") -> Text:
     if not lines.isdigit():
         raise UsageError(f"vm console {lines}: say how many lines, such as 100")
     return Text(lab.vm.console_tail(int(lines)) or "the console has said nothing yet")
 
 
-def _put(lab: Lab, file: str, path: str) -> Text:
+def _put(lab: AnyLab, file: str, path: str) -> Text:
     return Text(f"{count(lab.vm.put(file, path), 'byte')} are in the guest's {path}")
 
 
-def _get(lab: Lab, path: str, file: str = "") -> Text:
+def _get(lab: AnyLab, path: str, file: str = "") -> Text:
     data = lab.vm.get(path)
     if not file:
         return Text(data.decode(errors="backslashreplace"))

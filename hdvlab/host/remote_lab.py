@@ -8,6 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,12 @@ from hdvlab.guest import Function, Guest, Program
 from hdvlab.host.connection import Connection
 from hdvlab.host.hosted import HostedDevice, HostedMachine, HostedMemory, HostedVectors, list_faults
 from hdvlab.host.hosted_program import HostedProgram
+from hdvlab.host.hosted_vm import HostedVm
 from hdvlab.host.record import Record
 from hdvlab.host.source import describe_code
+from hdvlab.host.wire import packed, unpacked
 from hdvlab.lab import Plugged, Run
+from hdvlab.lab.shell import ShellRun
 from hdvlab.trace.mapped import MappedTrace
 from hdvlab.trace.open import open_trace
 from hdvlab.trace.schema import Origin
@@ -28,6 +32,8 @@ from hdvlab.trace.trace import Trace
 
 if TYPE_CHECKING:
     from hdvlab.hdv import Broker
+    from hdvlab.systems.qemu.command_line import VmOptions
+    from hdvlab.systems.qemu.setup import Progress
 
 
 class RemoteLab:
@@ -292,6 +298,85 @@ class RemoteLab:
     def _keep(self, run: Run, name: str) -> None:
         if name and self.attached:
             self.connection.call("keep_run", name=name, start=run.start, stop=run.stop)
+
+    # ---- the VM ------------------------------------------------------------------------------------------------
+
+    def boot(
+        self, options: VmOptions | None = None, *, wait: bool = True, progress: Progress | None = None
+    ) -> HostedVm:
+        """Start the host's VM with what is plugged in; see :meth:`hdvlab.Lab.boot`."""
+        from dataclasses import asdict
+
+        from hdvlab.systems.qemu.command_line import VmOptions
+        from hdvlab.systems.qemu.vm import installation
+
+        if not self.has_vm:
+            raise UsageError(
+                f"host {self.name} has an embedded machine; hdvlab.host.start(NAME, machine='vm') has a VM"
+            )
+        installation(progress)
+        given = asdict(options or VmOptions())
+        for name in ("kernel", "initramfs", "disk"):
+            if given[name] is not None:
+                given[name] = str(Path(given[name]).absolute())
+        self.connection.call("boot", options=given, wait=wait)
+        return HostedVm(self.connection)
+
+    @property
+    def has_vm(self) -> bool:
+        """Whether the host's machine is a VM, on or off."""
+        return self.host.machine == "vm"
+
+    @property
+    def vm_booted(self) -> bool:
+        """Whether a VM was booted since the devices are on; it may have ended."""
+        return self.has_vm and self.attached and bool(self.connection.call("vm_state")["booted"])
+
+    @property
+    def vm_running(self) -> bool:
+        """Whether a VM runs."""
+        return self.has_vm and self.attached and bool(self.connection.call("vm_state")["running"])
+
+    @property
+    def vm(self) -> HostedVm:
+        """The VM.
+
+        Raises
+        ------
+        StateError
+            None was booted.
+        """
+        if not self.vm_booted:
+            raise StateError("there is no VM; boot one: lab.boot() or %hdv boot")
+        return HostedVm(self.connection)
+
+    def served(self, one: Plugged) -> str:
+        """How a device stands with the VM, in a few words."""
+        return str(self.connection.call("served", name=one.name))
+
+    def sh(
+        self,
+        command: str,
+        *,
+        name: str = "",
+        stdin: bytes = b"",
+        timeout: float | None = None,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> ShellRun:
+        """Run a shell command in the VM's guest; see :meth:`hdvlab.Lab.sh`. It goes on when this process dies."""
+        run = ShellRun(self, name or "sh", command)
+        if name:
+            self.runs[name] = run
+        try:
+            told = self.connection.call(
+                "sh", on_progress=on_output, command=command, name=name, stdin=packed(stdin), timeout=timeout
+            )
+            run.start, run.stop = told["start"], told["stop"]
+            run.status, run.output = told["status"], unpacked(told["output"])
+        finally:
+            run.end()
+            self.warn_of_loss()
+        return run
 
     # ---- the trace ---------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hdvlab.device import Device, Fault, Pluggable
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from hdvlab.guest import Guest
     from hdvlab.hdv import Broker
     from hdvlab.lab.plugged import Plugged
+    from hdvlab.lab.shell import ShellRun
+    from hdvlab.systems.qemu.command_line import VmOptions
+    from hdvlab.systems.qemu.setup import Progress
 
 
 class Machine(Protocol):
@@ -34,6 +38,28 @@ class Machine(Protocol):
         """Access one device past the bus: value and HRESULT."""
 
 
+class AnyVm(Protocol):
+    """:class:`hdvlab.systems.qemu.vm.Vm`, and one in a device host; see there."""
+
+    @property
+    def running(self) -> bool: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def boot_seconds(self) -> float | None: ...
+    def wait_booted(self, timeout: float = 120.0) -> float: ...
+    def why_silent(self) -> str: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def reset(self) -> None: ...
+    def power_off(self) -> None: ...
+    def kill(self) -> None: ...
+    def put(self, source: bytes | str | PathLike[str], path: str, mode: int | None = None) -> int: ...
+    def get(self, path: str) -> bytes: ...
+    def console(self) -> str: ...
+    def console_tail(self, lines: int = 20) -> str: ...
+
+
 class AnyLab(Protocol):
     """:class:`hdvlab.Lab` and :class:`hdvlab.host.RemoteLab`; see there."""
 
@@ -50,6 +76,28 @@ class AnyLab(Protocol):
     @property
     def faults(self) -> list[Fault]: ...
 
+    @property
+    def has_vm(self) -> bool: ...
+    @property
+    def vm_booted(self) -> bool: ...
+    @property
+    def vm_running(self) -> bool: ...
+    @property
+    def vm(self) -> AnyVm: ...
+
+    def boot(
+        self, options: VmOptions | None = None, *, wait: bool = True, progress: Progress | None = None
+    ) -> AnyVm: ...
+    def served(self, one: Plugged) -> str: ...
+    def sh(
+        self,
+        command: str,
+        *,
+        name: str = "",
+        stdin: bytes = b"",
+        timeout: float | None = None,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> ShellRun: ...
     def plug(
         self,
         device: Pluggable | type[Device],

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from hdvlab.lab.run import Run
-
-if TYPE_CHECKING:
-    from hdvlab.lab.lab import Lab
+from hdvlab.lab.run import Recorded, Run
 
 
 class ShellRun(Run):
@@ -23,7 +18,7 @@ class ShellRun(Run):
         What it wrote to standard output and standard error, in order.
     """
 
-    def __init__(self, lab: Lab, name: str, command: str) -> None:
+    def __init__(self, lab: Recorded, name: str, command: str) -> None:
         super().__init__(lab, name)
         self.command = command
         self.status: int | None = None

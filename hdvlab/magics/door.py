@@ -9,6 +9,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_loca
 from IPython.display import display
 
 from hdvlab import commands
+from hdvlab.commands.device_host import make_way
 from hdvlab.commands.nearest import nearest
 from hdvlab.commands.parser import BY_NAME, HelpWanted, help_text, verb_parser, verbs
 from hdvlab.commands.plugging import look_up
@@ -20,7 +21,7 @@ from hdvlab.magics.mistake import in_one_line, in_own_frames, misspelt, warnings
 
 if TYPE_CHECKING:
     from hdvlab.guest import Guest
-    from hdvlab.lab import Lab, Run
+    from hdvlab.lab import AnyLab, Run
 
 #: Verbs that look at the person's variables.
 _WITH_NAMESPACE = ("plug", "trace", "plot", "save")
@@ -78,7 +79,11 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         return commands.status(commands.existing_lab())
 
     def _close(self, namespace: Mapping[str, Any]) -> Any:
+        from hdvlab.host import RemoteLab
+
         lab = commands.existing_lab()
+        if isinstance(lab, RemoteLab):
+            return commands.detach()
         commands.close_lab()
         if lab is None:
             return Text("there is no lab")
@@ -90,14 +95,32 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             commands.new_lab(ram=ram, trace=trace, clock=clock or "auto")
         return commands.start(commands.current_lab())
 
-    def _lab(self, namespace: Mapping[str, Any], lab: str | None) -> Lab:
+    def _host(self, namespace: Mapping[str, Any], name: str, stop: bool, **options: Any) -> Any:
+        if stop:
+            return commands.host(name, stop=True)
+        make_way()
+        lab: Any = commands.host(name, **options)
+        return commands.use_lab(lab)
+
+    def _hosts(self, namespace: Mapping[str, Any]) -> Any:
+        return commands.hosts()
+
+    def _attach(self, namespace: Mapping[str, Any], name: str) -> Any:
+        return commands.attach(name)
+
+    def _detach(self, namespace: Mapping[str, Any]) -> Any:
+        return commands.detach()
+
+    def _lab(self, namespace: Mapping[str, Any], lab: str | None) -> AnyLab:
         if lab is None:
             return commands.current_lab()
+        from hdvlab.host import RemoteLab
         from hdvlab.lab import Lab
 
         found = look_up(lab, namespace)
-        if not isinstance(found, Lab):
-            known = [name for name, value in namespace.items() if isinstance(value, Lab) and name[0] != "_"]
+        if not isinstance(found, Lab | RemoteLab):
+            labs = [name for name, value in namespace.items() if isinstance(value, Lab | RemoteLab)]
+            known = [name for name in labs if name[0] != "_"]
             raise UsageError(f"{lab} is no Lab; {nearest(lab, known) if known else 'lab = hdvlab.Lab() makes one'}")
         return commands.use_lab(found)
 
@@ -164,7 +187,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             self.shell.user_ns[options.out] = run
         return run
 
-    def _watched(self, lab: Lab, what: str, file: str, program: Callable[[], Run]) -> Run:
+    def _watched(self, lab: AnyLab, what: str, file: str, program: Callable[[], Run]) -> Run:
         """Run a person's program: stopping it is one line, its errors show its own frames, those of ``file``."""
         try:
             return program()
@@ -175,7 +198,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         except Exception as error:
             raise in_own_frames(self.shell, error, file) from None
 
-    def _record(self, lab: Lab, cell: Cell, name: str) -> Run:
+    def _record(self, lab: AnyLab, cell: Cell, name: str) -> Run:
         def body() -> None:
             value = cell.run()
             if value is not None and not cell.is_silent:
@@ -183,7 +206,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
 
         return commands.record(lab, body, name=name)
 
-    def _guest(self, lab: Lab, cell: Cell, name: str) -> Run:
+    def _guest(self, lab: AnyLab, cell: Cell, name: str) -> Run:
         def guest(machine: Guest) -> Any:
             names = {"guest": machine, **machine.functions}
             with bound(self.shell.user_ns, names):
