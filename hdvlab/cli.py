@@ -116,12 +116,27 @@ def _vm(action: str, mirror: str | None, cache: str | None) -> int:
     return 0
 
 
+def _host(**options: Any) -> int:
+    result = commands.host(**options)
+    print(repr(result))
+    if not options["stop"]:
+        result.close()  # type: ignore[union-attr]  # a lab then
+    return 0
+
+
+def _hosts() -> int:
+    print(repr(commands.hosts()))
+    return 0
+
+
 _COMMANDS: dict[str, Callable[..., int]] = {
     "trace": _trace,
     "plot": _plot,
     "convert": _convert,
     "config": _config,
     "vm": _vm,
+    "host": _host,
+    "hosts": _hosts,
 }
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hdvlab.commands.access import peek, poke, read, write
     from hdvlab.commands.building import config
     from hdvlab.commands.c_device import c, load_device
+    from hdvlab.commands.device_host import attach, detach, host, hosts
     from hdvlab.commands.files import load, open_file, save
     from hdvlab.commands.look import faults, lspci, regs
     from hdvlab.commands.obtaining import vm_parts, vm_setup
@@ -27,17 +28,21 @@ if TYPE_CHECKING:
     from hdvlab.commands.virtual_machine import boot, existing_vm_lab, guest_program, sh, vm
 
 __all__ = [
+    "attach",
     "boot",
     "c",
     "close_lab",
     "config",
     "current_lab",
+    "detach",
     "existing_lab",
     "existing_vm_lab",
     "faults",
     "find_driver",
     "guest",
     "guest_program",
+    "host",
+    "hosts",
     "load",
     "load_device",
     "lspci",
@@ -72,6 +77,7 @@ _HOMES = {
     "virtual_machine": ("boot", "existing_vm_lab", "guest_program", "sh", "vm"),
     "building": ("config",),
     "c_device": ("c", "load_device"),
+    "device_host": ("attach", "detach", "host", "hosts"),
     "files": ("load", "open_file", "save"),
     "look": ("faults", "lspci", "regs"),
     "obtaining": ("vm_parts", "vm_setup"),

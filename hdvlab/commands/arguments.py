@@ -118,6 +118,20 @@ def start(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--clock", choices=("auto", "tsc", "monotonic", "manual"), default=None, help="clock of a new lab")
 
 
+def host(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "name", metavar="NAME", complete="host", help="how it is called")
+    _add(parser, "--stop", action="store_true", help="end it: power off, end the recording; its trace stays")
+    _add(parser, "--machine", choices=("embedded", "vm"), default="embedded", help="embedded, or vm for a Linux VM")
+    _add(parser, "--ram", type=parse_size, metavar="SIZE", help="guest RAM of an embedded machine: 64M")
+    _add(parser, "--trace", metavar="DIRECTORY", complete="path", help="where it records")
+    _add(parser, "--lease", type=float, default=600.0, metavar="SECONDS",
+         help="how long it goes on while nobody is attached; 600, 0 = for ever")  # fmt: skip
+
+
+def attach(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "name", metavar="NAME", complete="host", help="a host; of a dead one you get the trace")
+
+
 def lab(parser: argparse.ArgumentParser) -> None:
     _add(parser, "lab", metavar="NAME", nargs="?", complete="lab", help="a variable that holds a Lab")
 
