@@ -115,6 +115,7 @@ struct server {
     struct lines lines;
     struct message message;
     uint16_t next_id;
+    int is_quick; /* messages come close together */
 };
 
 struct vfio_user {
