@@ -196,6 +196,9 @@ static int answer(struct server *server) {
     close_fds(m);
     if (is_long || !(m->header.flags & FLAG_NO_REPLY))
         error = send_reply(server, m, refusal);
+    for (uint32_t i = 0; i < m->reply_fd_count; i++)
+        close(m->reply_fd[i]);
+    m->reply_fd_count = 0;
     if (is_long || (refusal && !server->is_negotiated))
         return EPROTO;
     return error;

@@ -132,6 +132,7 @@ int vfio_user_dispatch(struct server *server, struct message *m) {
     case COMMAND_DMA_UNMAP: return vfio_user_dma_unmap(server, m);
     case COMMAND_GET_INFO: return get_info(server, m);
     case COMMAND_GET_REGION_INFO: return vfio_user_region_info(server, m);
+    case COMMAND_GET_REGION_IO_FDS: return vfio_user_io_fds(server, m);
     case COMMAND_GET_IRQ_INFO: return vfio_user_irq_info(server, m);
     case COMMAND_SET_IRQS: return vfio_user_set_irqs(server, m);
     case COMMAND_REGION_READ: return vfio_user_region_read(server, m);
