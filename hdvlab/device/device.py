@@ -501,7 +501,9 @@ class Device:
             self._work.stop()
             self._last_work, self._work = self._work, Work(self._work.device, self.on_failure)
         if self.interrupt_pin:
-            self.set_interrupt_line(False)
+            hresult = lib.hdvlab_device_set_line(self._instance, False)
+            if hresult != HResult.E_NOTIMPL.signed:  # a machine without lines has none to lower
+                check(hresult, "reset")
         self.reset()
 
     def on_teardown(self) -> None:
