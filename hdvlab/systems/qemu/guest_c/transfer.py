@@ -99,7 +99,7 @@ def _bring_difference(guest: Runner, base: str, content: bytes, digest: str, tim
         f"truncate -s {len(content)} {new}",
         _finish(digest),
     ]
-    return guest.run("\n".join([*script, _finish(digest)]), stdin=_packed(bytes(changed)), timeout=timeout).status == 0
+    return guest.run("\n".join(script), stdin=_packed(bytes(changed)), timeout=timeout).status == 0
 
 
 def _packed(data: bytes) -> bytes:
