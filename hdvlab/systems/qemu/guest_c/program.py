@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from hdvlab.device.compiler import find_compiler
@@ -21,7 +23,7 @@ LIBRARY = Path(__file__).resolve().parent / "library"
 _OPTIONS = ("-Wall", "-s", "-pthread")
 #: The cell comes last in the program, with room behind it: when it changes, nothing before it moves, and the guest gets
 #: the difference only.
-_LAST = ("-fno-reorder-functions", "-Wno-ignored-optimization-argument", "-Wl,--build-id=none,-z,max-page-size=0x10000")
+_LAST = ("-Wl,--build-id=none,-z,max-page-size=0x10000",)
 _LIBC = ("-Wl,--start-group", "-lc", "-lgcc", "-lgcc_eh", "-Wl,--end-group")
 #: Programs that the cache keeps.
 _KEPT = 50
@@ -84,12 +86,19 @@ def compile_guest_program(
             (Path(work) / f"{name}.c").write_text(source, encoding="utf-8")
             sources = [*(str(one) for one in sorted(LIBRARY.glob("*.c"))), *_LIBC, f"{name}.c"]
             made = Path(work) / "program"
-            more = [*_OPTIONS, *_LAST, f"-I{LIBRARY}", *flags]
+            more = [*_OPTIONS, *_LAST, *_in_order(compiler), f"-I{LIBRARY}", *flags]
             (Path(work) / "warnings").write_text(compile_static(compiler, sources, made, Path(work), more))
             (Path(work) / "warnings").replace(said)
             made.replace(target)  # whole or not at all, also when two compile at once
         _thin_out(folder)
     return GuestProgram(target, said.read_text())
+
+
+@lru_cache
+def _in_order(compiler: str) -> tuple[str, ...]:
+    """What keeps ``main`` with the rest of the cell: gcc puts it first in the program, clang does not."""
+    said = subprocess.run([compiler, "--version"], capture_output=True, text=True, errors="replace", check=False)
+    return () if "clang" in said.stdout else ("-fno-reorder-functions",)
 
 
 def run_guest_program(
