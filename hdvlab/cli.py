@@ -106,7 +106,23 @@ def _config(**options: bool) -> int:
     return 0
 
 
-_COMMANDS: dict[str, Callable[..., int]] = {"trace": _trace, "plot": _plot, "convert": _convert, "config": _config}
+def _vm(action: str, mirror: str | None, cache: str | None) -> int:
+    if action == "setup":
+        print(commands.vm_setup(mirror=mirror, cache=cache))
+        return 0
+    if mirror is not None:
+        raise UsageError("--mirror is for setup: hdvlab vm setup --mirror URL")
+    print(commands.vm_parts(cache=cache))
+    return 0
+
+
+_COMMANDS: dict[str, Callable[..., int]] = {
+    "trace": _trace,
+    "plot": _plot,
+    "convert": _convert,
+    "config": _config,
+    "vm": _vm,
+}
 
 
 def _failed(words: list[str], error: HdvError) -> int:

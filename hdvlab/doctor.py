@@ -47,6 +47,7 @@ def examine() -> list[Finding]:
         _space(),
         *_packages(),
         _kernel(),
+        *_vm(),
         _hyperv(),
     ]
 
@@ -156,6 +157,20 @@ def _kernel() -> Finding:
             return Finding("Jupyter kernel", "ok", f"{name}, {spec['resource_dir']}")
     found = "none of this Python" + (f", only {', '.join(specs)}" if specs else "")
     return Finding("Jupyter kernel", "absent", found, advice)
+
+
+def _vm() -> Iterator[Finding]:
+    """The parts of a VM; machines in this process need none of them."""
+    try:
+        from hdvlab.systems.qemu.setup import part_states
+    except ImportError as error:
+        yield Finding("virtual machine", "note", f"not looked for: {error}", "see the lines above")
+        return
+    for part in part_states():
+        if part.problem:
+            yield Finding(part.what, "absent", part.problem, "for %hdv boot: hdvlab vm setup, which boot does too")
+        else:
+            yield Finding(part.what, "ok", f"{part.version}, {part.place}")
 
 
 def _hyperv() -> Finding:

@@ -114,7 +114,7 @@ enum {
     HDVLAB_SET_CONFIGURATION, HDVLAB_GET_DETAILS, HDVLAB_START, HDVLAB_STOP, HDVLAB_TEARDOWN, HDVLAB_RESET,
     HDVLAB_PAUSE, HDVLAB_RESUME, HDVLAB_MARK, HDVLAB_FAULT, HDVLAB_LOST, HDVLAB_KIND_COUNT, ...
 };
-enum { HDVLAB_GUEST, HDVLAB_USER, HDVLAB_DEVICE, HDVLAB_REPLAY, HDVLAB_INJECTED, ... };
+enum { HDVLAB_GUEST, HDVLAB_USER, HDVLAB_DEVICE, HDVLAB_REPLAY, HDVLAB_INJECTED, HDVLAB_MACHINE, ... };
 
 typedef struct {
     uint64_t reserved, capacity, lost, backward, payload_reserved, payload_bytes, payload_max, max_rows, chunk_rows;
@@ -237,6 +237,7 @@ typedef struct {
 } HDVLAB_DEVICE_DETAILS;
 HRESULT hdvlab_device_details(void *, HDVLAB_DEVICE_DETAILS *);
 HRESULT hdvlab_device_peek(void *, HDVLAB_DEVICE_PEEK, uint32_t, uint64_t, uint32_t, uint64_t *);
+HRESULT hdvlab_doorbell_row(void *, uint32_t, uint64_t, uint64_t, uint64_t, int64_t *);
 int64_t hdvlab_cause(void);
 void hdvlab_set_cause(int64_t);
 HRESULT hdvlab_doorbell_row(void *, uint32_t, uint64_t, uint64_t, uint64_t, int64_t *);
@@ -282,6 +283,7 @@ typedef struct {
 HRESULT hdvlab_register_file_create(const HDVLAB_DEVICE_DESCRIPTION *, const HDVLAB_DEVICE_CALLBACKS *, void *, void **);
 HRESULT hdvlab_register_file_close(void *);
 HRESULT hdvlab_register_file_reset(void *);
+HRESULT hdvlab_register_file_redescribe(void *, const HDVLAB_DEVICE_DESCRIPTION *, const HDVLAB_DEVICE_CALLBACKS *, const uint64_t *);
 HRESULT hdvlab_register_file_values(void *, uint64_t **);
 HRESULT hdvlab_register_file_config(void *, uint8_t **);
 HRESULT hdvlab_register_file_peek(void *, uint32_t, uint64_t, uint32_t, uint64_t *);

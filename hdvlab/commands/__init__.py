@@ -17,22 +17,27 @@ if TYPE_CHECKING:
     from hdvlab.commands.c_device import c, load_device
     from hdvlab.commands.files import load, open_file, save
     from hdvlab.commands.look import faults, lspci, regs
+    from hdvlab.commands.obtaining import vm_parts, vm_setup
     from hdvlab.commands.picture import plot
     from hdvlab.commands.plugging import plug, unplug
     from hdvlab.commands.power import start, stop
     from hdvlab.commands.recording import find_driver, guest, record, run
     from hdvlab.commands.rows import mark, trace
     from hdvlab.commands.state import overview, status
+    from hdvlab.commands.virtual_machine import boot, existing_vm_lab, guest_program, sh, vm
 
 __all__ = [
+    "boot",
     "c",
     "close_lab",
     "config",
     "current_lab",
     "existing_lab",
+    "existing_vm_lab",
     "faults",
     "find_driver",
     "guest",
+    "guest_program",
     "load",
     "load_device",
     "lspci",
@@ -49,21 +54,27 @@ __all__ = [
     "regs",
     "run",
     "save",
+    "sh",
     "start",
     "status",
     "stop",
     "trace",
     "unplug",
     "use_lab",
+    "vm",
+    "vm_parts",
+    "vm_setup",
     "write",
 ]
 
 _HOMES = {
     "access": ("peek", "poke", "read", "write"),
+    "virtual_machine": ("boot", "existing_vm_lab", "guest_program", "sh", "vm"),
     "building": ("config",),
     "c_device": ("c", "load_device"),
     "files": ("load", "open_file", "save"),
     "look": ("faults", "lspci", "regs"),
+    "obtaining": ("vm_parts", "vm_setup"),
     "picture": ("plot",),
     "plugging": ("plug", "unplug"),
     "power": ("start", "stop"),

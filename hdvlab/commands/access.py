@@ -19,7 +19,7 @@ from hdvlab.guest import Function, GuestRegister
 from hdvlab.trace.tables import SourceLine
 
 if TYPE_CHECKING:
-    from hdvlab.lab import Lab, Plugged
+    from hdvlab.lab import AnyLab, Plugged
 
 #: Frames of these stand between a person and an access.
 _PACKAGES = ("hdvlab", "IPython", "ipykernel")
@@ -64,7 +64,7 @@ class Pokes(tuple[Poked, ...]):
         return "\n".join(map(repr, self))
 
 
-def _peek(lab: Lab, place: Location) -> Value:
+def _peek(lab: AnyLab, place: Location) -> Value:
     if place.bar is None:
         config = lab.machine.config_peek(place.plugged.slot)
         _check_config(place)
@@ -81,7 +81,7 @@ def _check_config(place: Location) -> None:
         raise UsageError(f"{place.name}: config space is accessed 1, 2 or 4 bytes at a time, within one dword")
 
 
-def peek(lab: Lab, location: str, *, size: int | None = None) -> Value:
+def peek(lab: AnyLab, location: str, *, size: int | None = None) -> Value:
     """Look at a register, a field, or a place, without touching it: no handler runs, and no row is left.
 
     Parameters
@@ -103,7 +103,7 @@ def _check_no_value(verb: str, location: str) -> None:
         raise UsageError(f"{verb} takes no value; write %hdv {verb} {name}, or %hdv write {name} {value or 1}")
 
 
-def poke(lab: Lab, settings: str | Sequence[str], *, size: int | None = None) -> Poked | Pokes:
+def poke(lab: AnyLab, settings: str | Sequence[str], *, size: int | None = None) -> Poked | Pokes:
     """Set a register, a field, or a place, past the bus: the device handles it, whatever its command register says.
 
     The row's origin is ``user``. Setting a field keeps the other bits.
@@ -130,7 +130,7 @@ def poke(lab: Lab, settings: str | Sequence[str], *, size: int | None = None) ->
     return done[0] if len(done) == 1 else Pokes(done)
 
 
-def _poke(lab: Lab, pair: str, size: int | None) -> Poked:
+def _poke(lab: AnyLab, pair: str, size: int | None) -> Poked:
     name, equals, text = pair.partition("=")
     if not equals or not name or not text:
         raise UsageError(f"{pair}: write it as {name or 'CTRL'}=1, without another word between")
@@ -152,7 +152,7 @@ def _poke(lab: Lab, pair: str, size: int | None) -> Poked:
     return Poked(place.name, old, _seen(lab, place))
 
 
-def _seen(lab: Lab, place: Location) -> Value | None:
+def _seen(lab: AnyLab, place: Location) -> Value | None:
     try:
         return _peek(lab, place)
     except CannotPeekError:
@@ -164,7 +164,7 @@ def _as_typed(line: str) -> str:
     return _CALL.sub(lambda match: f"%hdv {ast.literal_eval(match[1])}", line)
 
 
-def _persons(lab: Lab, plugged: Plugged) -> Function:
+def _persons(lab: AnyLab, plugged: Plugged) -> Function:
     """The person's view of a device; its rows name the person's line, not the ones of this package."""
     theirs = plugged.on()
     number = theirs.source_of
@@ -180,7 +180,7 @@ def _persons(lab: Lab, plugged: Plugged) -> Function:
         if (typed := _as_typed(text)) == text:
             return number(outside)
         try:
-            return lab.trace.add_source(SourceLine(code.co_filename, line, code.co_qualname, typed))
+            return lab.add_source(SourceLine(code.co_filename, line, code.co_qualname, typed))
         except TraceError:
             return number(outside)  # which counts what cannot be written down
 
@@ -190,7 +190,7 @@ def _persons(lab: Lab, plugged: Plugged) -> Function:
     return mine
 
 
-def read(lab: Lab, location: str, *, size: int | None = None) -> Value:
+def read(lab: AnyLab, location: str, *, size: int | None = None) -> Value:
     """Read over the bus, as a driver would: read side effects happen, and a row with origin ``user`` is left.
 
     Warns
@@ -212,7 +212,7 @@ def read(lab: Lab, location: str, *, size: int | None = None) -> Value:
     return Value(value, place.describe(value))
 
 
-def write(lab: Lab, location: str, value: str | int | None = None, *, size: int | None = None) -> None:
+def write(lab: AnyLab, location: str, value: str | int | None = None, *, size: int | None = None) -> None:
     """Write over the bus, as a driver would; a field by one read and one write of its register.
 
     Parameters

@@ -60,6 +60,54 @@ def config(parser: argparse.ArgumentParser) -> None:
         _add(parser, name, action="store_true", help=what)
 
 
+def boot(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "--device", action="append", default=[], dest="devices", metavar="NAME", complete="pluggable",
+         help="a device for the VM, as for plug; several are fine; what is plugged in when none is given")  # fmt: skip
+    _add(parser, "--config", action="append", default=[], metavar="KEY=VALUE", help="a setting for the devices")
+    _add(parser, "--ram", type=parse_size, default=256 << 20, metavar="SIZE", help="guest RAM; 256M when not given")
+    _add(parser, "--cpus", type=parse_count, default=1, metavar="N", help="virtual CPUs; 1 when not given")
+    _add(parser, "--kvm", action="store_true", help="run the guest's code on this computer's CPU, not emulated (TCG)")
+    _add(parser, "--kernel", metavar="FILE", complete="path", help="a Linux kernel of yours")
+    _add(parser, "--initramfs", metavar="FILE", complete="path", help="an initramfs of yours")
+    _add(parser, "--disk", metavar="FILE", complete="path", help="a disk image, which the guest may write")
+    _add(parser, "--append", default="", metavar="WORDS", help="more words for the kernel's command line")
+    _add(parser, "--module", action="append", default=[], dest="modules", metavar="NAME", help="a module to load")
+    _add(parser, "--no-posted-writes", action="store_false", dest="posted_writes",
+         help="the guest waits for each write to a memory BAR, which then takes ten times as long; "
+         "a breakpoint stops it there")  # fmt: skip
+    _add(parser, "--hide-capabilities", action="store_true",
+         help="QEMU manages no capability: MSI-X tables are the device's own, as under Hyper-V")  # fmt: skip
+    _add(parser, "--name", help="what its device host is called, for attach; vm1, vm2, ... when not given")
+    _add(parser, "--here", action="store_true", help="devices run in this kernel: no device host")
+
+
+def vm(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "action", nargs="?", default="status", metavar="ACTION", complete="vm",
+         help="status, pause, resume, reset, off, kill, console [LINES], put FILE PATH, get PATH [FILE]")  # fmt: skip
+    _add(parser, "words", nargs="*", default=[], metavar="...", help="what the action takes")
+
+
+def vm_shell(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "action", nargs="?", default="status", choices=("status", "setup"), metavar="ACTION",
+         help="status: what is here of QEMU, kernel and busybox; setup: bring what is missing")  # fmt: skip
+    _add(parser, "--mirror", metavar="URL", help="setup: a Debian mirror; that of this system's apt when not given")
+    _add(parser, "--cache", metavar="DIR", complete="path",
+         help="where they are kept; $HDVLAB_CACHE or ~/.cache/hdvlab when not given")  # fmt: skip
+    parser.description = "What a virtual machine is made of: QEMU, a Linux kernel, busybox and tools for the guest."
+
+
+def sh(parser: argparse.ArgumentParser) -> None:
+    _run_name(parser)
+    _add(parser, "--out", metavar="VARIABLE", help="assign the run to this variable: its output, status and rows")
+    _add(parser, "--timeout", type=float, metavar="SECONDS", help="kill it after this long")
+    _add(parser, "command", nargs=argparse.REMAINDER, default=[], metavar="COMMAND",
+         help="%%hdv sh uname -a; or the cell below %%%%hdv sh")  # fmt: skip
+    parser.description = (
+        "Run a shell command, or the cell as a script, in the VM's guest. Its output appears as it comes; what is\n"
+        "returned has the output, the exit status and the rows of that time. The stop button ends it in the guest."
+    )
+
+
 def unplug(parser: argparse.ArgumentParser) -> None:
     _add(parser, "device", metavar="DEVICE", complete="device", help="name of a plugged-in device")
 
@@ -138,10 +186,16 @@ def _run_name(parser: argparse.ArgumentParser) -> None:
 def guest(parser: argparse.ArgumentParser) -> None:
     _run_name(parser)
     _add(parser, "--out", metavar="VARIABLE", help="assign the Run to this variable")
+    _add(parser, "--cc", metavar="CC", help="in a VM: the compiler; $CC, cc, gcc or clang when not given")
+    _add(parser, "--flag", action="append", default=[], dest="flags", metavar="FLAG", help="in a VM: for the compiler")
+    _add(parser, "--timeout", type=float, metavar="SECONDS", help="in a VM: kill it after this long")
+    _add(parser, "arguments", nargs="*", default=[], metavar="ARGUMENT", help="in a VM: the program's arguments")
     parser.description = (
-        "Run the cell as the guest. In it, guest is the machine from inside, and each device has its name:\n"
-        "edu.bar0.STATUS.read(), guest.dma_alloc(4096), guest.wait_interrupt(edu). Your variables are there, and\n"
-        "what you assign stays. Rows know the line that made them (column source). The stop button stops the guest."
+        "Run the cell as the guest. With the embedded machine it is Python: guest is the machine from inside, and\n"
+        "each device has its name: edu.bar0.STATUS.read(), guest.dma_alloc(4096), guest.wait_interrupt(edu). Your\n"
+        "variables are there, and what you assign stays. Rows know the line that made them (column source).\n"
+        "With a VM it is a program in C with a main, which is compiled here and runs there; hdvlab_guest.h says what\n"
+        "it can do. The stop button stops the guest's program."
     )
 
 
@@ -161,7 +215,8 @@ def _rows(parser: argparse.ArgumentParser) -> None:
     _add(
         parser, "--register", metavar="REGISTER", complete="register", help="accesses to CTRL, blink.CTRL or bar0+0x10"
     )
-    _add(parser, "--origin", metavar="ORIGIN", complete="origin", help="guest, user, device, replay, injected or machine")
+    _add(parser, "--origin", metavar="ORIGIN", complete="origin",
+         help="guest, user, device, replay, injected or machine")  # fmt: skip
     _add(parser, "--since", metavar="MARK", complete="mark", help="from the last mark with this text on, or from a row")
     _add(parser, "--failed", action="store_true", help="only faults and failed accesses")
     _add(parser, "--raw", action="store_true", help="the columns as recorded, without names")

@@ -12,7 +12,7 @@ from hdvlab.errors import UsageError
 if TYPE_CHECKING:
     from hdvlab.device import CompiledDevice
     from hdvlab.device.compiler import Compiled
-    from hdvlab.lab import Lab, Plugged
+    from hdvlab.lab import AnyLab, Plugged
 
 
 def is_c_device(path: Path) -> bool:
@@ -47,7 +47,7 @@ def _made(compiled: Compiled) -> CompiledDevice:
 
 
 def load_device(
-    lab: Lab, path: str | Path, *, name: str | None = None, slot: int | None = None, config: Sequence[str] = ()
+    lab: AnyLab, path: str | Path, *, name: str | None = None, slot: int | None = None, config: Sequence[str] = ()
 ) -> Plugged:
     """Plug in a device that was compiled against ``hdvlab_device.h``, or a source of one, which is compiled first.
 
@@ -74,7 +74,7 @@ def load_device(
 
 
 def c(
-    lab: Lab,
+    lab: AnyLab,
     source: str,
     *,
     name: str | None = None,

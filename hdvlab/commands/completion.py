@@ -14,13 +14,13 @@ from hdvlab.errors import HdvError
 from hdvlab.trace.schema import Origin
 
 if TYPE_CHECKING:
-    from hdvlab.lab import Lab
+    from hdvlab.lab import AnyLab
 
 
 _HOLDS_ROWS = ("Run", "Trace", "TraceSlice", "MappedTrace", "Recorder")
 
 
-def complete(words: list[str], lab: Lab | None, namespace: Mapping[str, Any], door: Door = "magic") -> list[str]:
+def complete(words: list[str], lab: AnyLab | None, namespace: Mapping[str, Any], door: Door = "magic") -> list[str]:
     """Completions for the last of ``words``, which may be empty.
 
     Parameters
@@ -76,7 +76,7 @@ def _positional(
     return None
 
 
-def _offers(action: argparse.Action, lab: Lab | None, namespace: Mapping[str, Any], typed: str) -> Iterable[str]:
+def _offers(action: argparse.Action, lab: AnyLab | None, namespace: Mapping[str, Any], typed: str) -> Iterable[str]:
     if action.choices is not None:
         return [str(choice) for choice in action.choices]
     kind = getattr(action, "complete", "")
@@ -98,7 +98,7 @@ def _offers(action: argparse.Action, lab: Lab | None, namespace: Mapping[str, An
     return [] if lab is None else _from_lab(kind, lab, typed)
 
 
-def _from_lab(kind: str, lab: Lab, typed: str) -> Iterable[str]:
+def _from_lab(kind: str, lab: AnyLab, typed: str) -> Iterable[str]:
     if kind == "device":
         return [one.name for one in lab]
     if kind == "traced":

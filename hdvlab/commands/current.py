@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 from hdvlab.errors import StateError
 
 if TYPE_CHECKING:
-    from hdvlab.lab import Lab
+    from hdvlab.lab import AnyLab
 
-_current: Lab | None = None
+_current: AnyLab | None = None
 _closes_at_exit = False
 
 
-def current_lab() -> Lab:
+def current_lab() -> AnyLab:
     """The lab of ``%hdv``; made now if there is none."""
     return existing_lab() or new_lab()
 
 
-def existing_lab() -> Lab | None:
+def existing_lab() -> AnyLab | None:
     """The lab of ``%hdv`` if there is one."""
     return _current
 
 
-def new_lab(*, ram: int | None = None, trace: str | None = None, clock: str = "auto") -> Lab:
+def new_lab(*, ram: int | None = None, trace: str | None = None, clock: str = "auto") -> AnyLab:
     """Make the lab of ``%hdv``; see :class:`hdvlab.Lab` for what the parameters mean.
 
     Raises
@@ -40,7 +40,7 @@ def new_lab(*, ram: int | None = None, trace: str | None = None, clock: str = "a
     return use_lab(Lab(ram=DEFAULT_RAM if ram is None else ram, trace=trace, clock=clock))
 
 
-def use_lab(lab: Lab) -> Lab:
+def use_lab(lab: AnyLab) -> AnyLab:
     """Let ``%hdv`` work on this lab from now on. The one before it stays as it is; closing it is its owner's."""
     global _current, _closes_at_exit
     _current = lab

@@ -13,14 +13,16 @@ from hdvlab.commands.text import Text, count
 from hdvlab.errors import TraceError, UsageError
 
 if TYPE_CHECKING:
-    from hdvlab.lab import Lab, Plugged
+    from hdvlab.lab import AnyLab, Plugged
     from hdvlab.trace.trace import Trace
 
 _TABLES = (".csv", ".tsv", ".txt", ".json", ".xlsx")
 _ENDINGS = (".gz", ".txt", ".log", ".parquet", ".mmiotrace", ".hdv")
 
 
-def save(source: Lab | Trace, path: str, *, run: str | None = None, namespace: Mapping[str, Any] | None = None) -> Text:
+def save(
+    source: AnyLab | Trace, path: str, *, run: str | None = None, namespace: Mapping[str, Any] | None = None
+) -> Text:
     """Write the trace to a directory, or to one file if the path ends in ``.parquet``.
 
     Parameters
@@ -78,7 +80,7 @@ def open_file(path: str) -> Trace:
 
 
 def load(
-    lab: Lab, path: str, *, name: str | None = None, slot: int | None = None, config: Sequence[str] = ()
+    lab: AnyLab, path: str, *, name: str | None = None, slot: int | None = None, config: Sequence[str] = ()
 ) -> Trace | Plugged:
     """Plug in a compiled device, or read a trace and keep it under a name, for ``--run NAME``.
 

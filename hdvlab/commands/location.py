@@ -22,7 +22,7 @@ from hdvlab.errors import UsageError
 from hdvlab.registers import Field, Register
 
 if TYPE_CHECKING:
-    from hdvlab.lab import Lab, Plugged
+    from hdvlab.lab import AnyLab, Plugged
 
 _PLACE = re.compile(r"(?:(?P<device>\w+)\.)?(?P<space>bar\d|config)\s*\+\s*(?P<offset>\w+)", re.IGNORECASE)
 
@@ -78,7 +78,7 @@ class Location:
         return value
 
 
-def find(lab: Lab, text: str, size: int | None = None) -> Location:
+def find(lab: AnyLab, text: str, size: int | None = None) -> Location:
     """The place that ``text`` means.
 
     Parameters
@@ -108,7 +108,7 @@ def find(lab: Lab, text: str, size: int | None = None) -> Location:
     return _sized(wanted[0][1], size)
 
 
-def _find_place(lab: Lab, match: re.Match[str], size: int | None) -> Location:
+def _find_place(lab: AnyLab, match: re.Match[str], size: int | None) -> Location:
     owners = [one.name for one in lab]
     name = match["device"]
     if name is None and len(owners) > 1:
@@ -137,14 +137,14 @@ def _sized(place: Location, size: int | None) -> Location:
     return Location(place.plugged, place.bar, place.offset, size, place.register)
 
 
-def _registers(lab: Lab) -> Iterator[Location]:
+def _registers(lab: AnyLab) -> Iterator[Location]:
     for plugged in lab:
         for bar, registers in plugged.maps.items():
             for register in registers:
                 yield Location(plugged, bar, register.offset, register.size, register)
 
 
-def spellings(lab: Lab) -> Iterator[tuple[str, Location]]:
+def spellings(lab: AnyLab) -> Iterator[tuple[str, Location]]:
     """Every way to write a register or field of the plugged-in devices."""
     for place in _registers(lab):
         register = place.register
@@ -159,14 +159,14 @@ def spellings(lab: Lab) -> Iterator[tuple[str, Location]]:
                 yield f"{before}bar{place.bar}.{one.name}", one
 
 
-def _full_name(lab: Lab, place: Location) -> str:
+def _full_name(lab: AnyLab, place: Location) -> str:
     inside = [other for other in _registers(lab) if other.plugged is place.plugged]
     twins = [other for other in inside if other.register is not None and other.register.name == place.register.name]  # type: ignore[union-attr]
     bar = f"bar{place.bar}." if len(twins) > 1 else ""
     return f"{place.plugged.name}.{bar}{place.name}"
 
 
-def completions(lab: Lab, full: bool = False) -> Iterable[str]:
+def completions(lab: AnyLab, full: bool = False) -> Iterable[str]:
     """What TAB offers: short names where they are unambiguous, then BARs and config space.
 
     With the device before them where there are several devices, or where ``full`` names are wanted.
@@ -181,7 +181,7 @@ def completions(lab: Lab, full: bool = False) -> Iterable[str]:
         yield f"{before}config+0x"
 
 
-def _unknown(lab: Lab, text: str) -> str:
+def _unknown(lab: AnyLab, text: str) -> str:
     known = list(completions(lab, full=True))
     device, dot, rest = text.partition(".")
     if re.fullmatch(r"(\w+\.)?(bar\d|config)", text, re.IGNORECASE):

@@ -10,10 +10,10 @@ from hdvlab.errors import UsageError
 
 if TYPE_CHECKING:
     from hdvlab.commands.register_frame import RegisterFrame
-    from hdvlab.lab import Lab, Plugged
+    from hdvlab.lab import AnyLab, Plugged
 
 
-def _chosen(lab: Lab, device: str | None) -> list[Plugged]:
+def _chosen(lab: AnyLab, device: str | None) -> list[Plugged]:
     devices = sorted(lab, key=lambda one: one.slot)
     if device is None:
         return devices
@@ -25,7 +25,7 @@ def _chosen(lab: Lab, device: str | None) -> list[Plugged]:
     return chosen
 
 
-def lspci(lab: Lab, device: str | None = None, *, verbose: int = 0, hex_level: int = 0) -> Text:
+def lspci(lab: AnyLab, device: str | None = None, *, verbose: int = 0, hex_level: int = 0) -> Text:
     """What ``lspci`` prints in the guest: the devices, or one of them. Looking leaves no rows.
 
     Parameters
@@ -44,7 +44,7 @@ def lspci(lab: Lab, device: str | None = None, *, verbose: int = 0, hex_level: i
     return Text(between.join(listings) or "nothing is plugged in")
 
 
-def regs(lab: Lab, device: str | None = None) -> RegisterFrame:
+def regs(lab: AnyLab, device: str | None = None) -> RegisterFrame:
     """The registers and their stored values, of all devices or of one. Looking changes nothing and leaves no rows.
 
     Returns
@@ -58,7 +58,7 @@ def regs(lab: Lab, device: str | None = None) -> RegisterFrame:
     return df_registers(_chosen(lab, device))
 
 
-def faults(lab: Lab) -> Text:
+def faults(lab: AnyLab) -> Text:
     """What failed in the devices' code, each with its traceback."""
     told = [f"{fault}\n{fault.text}" for fault in lab.faults]
     return Text("\n".join(told) or "no device has failed")

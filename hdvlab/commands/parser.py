@@ -98,7 +98,8 @@ class Verb:
     """One verb: its name is that of a function of :mod:`hdvlab.commands`.
 
     ``magic`` is its arguments in a notebook, ``shell`` those on the command line, None where it is not there.
-    ``cell`` verbs take the cell as their body. ``lab`` says whether it makes the lab of ``%hdv`` if there is none.
+    ``cell`` verbs take the cell as their body; ``line`` says that they may have it in their line instead. ``lab`` says
+    whether it makes the lab of ``%hdv`` if there is none.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Verb:
     magic: Callable[[argparse.ArgumentParser], None] | None = None
     shell: Callable[[argparse.ArgumentParser], None] | None = None
     cell: bool = False
+    line: bool = False
     lab: bool = True
     example: str = ""
 
@@ -113,6 +115,12 @@ class Verb:
 VERBS: tuple[Verb, ...] = (
     Verb("plug", "put a device into the machine", arguments.plug, example="plug Blink --slot 4"),
     Verb("unplug", "take a device out", arguments.unplug, example="unplug blink"),
+    Verb("boot", "start a real Linux VM with devices in it", arguments.boot, lab=False, example="boot --device Blink"),
+    Verb("vm", "look at the VM; pause, resume, reset, off, kill, console, put, get", arguments.vm, arguments.vm_shell,
+         lab=False,
+         example="vm console 100"),
+    Verb("sh", "run a shell command, or the cell, in the VM", arguments.sh, cell=True, line=True, lab=False,
+         example="sh -o run1"),
     Verb("start", "power on", arguments.start, lab=False, example="start --ram 128M"),
     Verb("stop", "power off; the trace stays", arguments.nothing),
     Verb("close", "power off, end the recording; the next command begins anew", arguments.nothing, lab=False),

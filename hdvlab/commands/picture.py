@@ -14,7 +14,7 @@ from hdvlab.errors import TraceError, UsageError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from hdvlab.lab import Lab
+    from hdvlab.lab import AnyLab
     from hdvlab.trace.trace import Trace
 
 #: What each picture shows.
@@ -38,7 +38,7 @@ _PLACE = re.compile(r"(?:(\w+)\.)?bar(\d)\+(\w+)", re.IGNORECASE)
 
 
 def plot(
-    source: Lab | Trace,
+    source: AnyLab | Trace,
     kind: str,
     registers: Sequence[str] = (),
     *,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from hdvlab.commands.text import Text, count
 
 if TYPE_CHECKING:
-    from hdvlab.lab import Lab
+    from hdvlab.lab import AnyLab
 
 
-def start(lab: Lab) -> Text:
+def start(lab: AnyLab) -> Text:
     """Power on: registers have their reset values, and firmware places the BARs."""
     if lab.running:
         return Text("the machine is on already")
@@ -18,7 +18,7 @@ def start(lab: Lab) -> Text:
     return Text(f"the machine is on, with {', '.join(one.name for one in lab) or 'nothing plugged in'}")
 
 
-def stop(lab: Lab) -> Text:
+def stop(lab: AnyLab) -> Text:
     """Power off: guest programs are stopped, then every device gets Stop and Teardown. The trace stays."""
     if not lab.running:
         return Text("the machine is off already")

@@ -12,23 +12,23 @@ from hdvlab.errors import UsageError
 
 if TYPE_CHECKING:
     from hdvlab.guest import Guest
-    from hdvlab.lab import Lab, Run
+    from hdvlab.lab import AnyLab, Run
 
 
-def record(lab: Lab, body: Callable[[], Any], *, name: str = "") -> Run:
+def record(lab: AnyLab, body: Callable[[], Any], *, name: str = "") -> Run:
     """Call ``body()``; the run is what happened meanwhile, kept under ``name`` if one is given."""
     with lab.record(name) as run:
         body()
     return run
 
 
-def guest(lab: Lab, body: Callable[[Guest], Any], *, name: str = "") -> Run:
+def guest(lab: AnyLab, body: Callable[[Guest], Any], *, name: str = "") -> Run:
     """Run ``body(guest)`` as the guest and wait for its end; Ctrl-C stops it."""
-    return lab.run(body, name=name)
+    return lab.run_cell(body, name=name)
 
 
 def run(
-    lab: Lab,
+    lab: AnyLab,
     driver: str | Callable[..., Any],
     arguments: Sequence[str] = (),
     *,

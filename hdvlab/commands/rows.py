@@ -19,7 +19,7 @@ from hdvlab.trace.tables import Tables
 from hdvlab.trace.trace import Trace
 
 if TYPE_CHECKING:
-    from hdvlab.lab import Lab
+    from hdvlab.lab import AnyLab
     from hdvlab.trace.frame import Rows
 
 Array = np.ndarray[Any, Any]
@@ -39,7 +39,7 @@ _ON_BAR = KIND_GROUPS["mmio"] | KIND_GROUPS["doorbell"]
 
 
 def trace(
-    source: Lab | Trace,
+    source: AnyLab | Trace,
     *,
     last: int | None = None,
     kind: Sequence[str] = (),
@@ -210,7 +210,7 @@ def _first_row(whole: Trace, since: str) -> int:
     raise UsageError(f"no mark {since!r}; {hint}")
 
 
-def mark(lab: Lab, text: str) -> Text:
+def mark(lab: AnyLab, text: str) -> Text:
     """Put a line of text into the trace; ``trace --since TEXT`` finds it, and timelines show it."""
     if not text.strip():
         raise UsageError("a mark needs a text: %hdv mark before the reset")

@@ -10,10 +10,10 @@ from hdvlab.errors import UsageError
 from hdvlab.trace.trace import Trace
 
 if TYPE_CHECKING:
-    from hdvlab.lab import Lab
+    from hdvlab.lab import AnyLab
 
 
-def trace_of(source: Lab | Trace, run: str | None = None, namespace: Mapping[str, Any] | None = None) -> Trace:
+def trace_of(source: AnyLab | Trace, run: str | None = None, namespace: Mapping[str, Any] | None = None) -> Trace:
     """The rows that ``run`` names, or all of them.
 
     A name means a named run or a loaded trace of the lab, else a variable in ``namespace`` that holds a Run or a Trace.

@@ -10,7 +10,7 @@ from hdvlab.commands.text import count
 from hdvlab.errors import HResult
 
 if TYPE_CHECKING:
-    from hdvlab.lab import Lab, Plugged
+    from hdvlab.lab import AnyLab, Plugged
 
 _NO_LAB = "no lab yet; %hdv plug edu starts one with a first device"
 
@@ -96,12 +96,11 @@ class Status:
         return text
 
 
-def status(lab: Lab | None) -> Status:
+def status(lab: AnyLab | None) -> Status:
     """How the lab stands: machine, devices with their BARs, trace, runs. Looking changes nothing."""
     if lab is None:
         return Status()
     state = lab.trace.state
-    ram = f", {lab.machine.ram_size >> 20} MiB RAM" if lab.running else ""
     if state.stopped:
         recording = f"recording has stopped ({HResult.symbol_of(state.stopped)})"
     else:
@@ -109,7 +108,7 @@ def status(lab: Lab | None) -> Status:
     attributes = lab.trace.frame().attrs
     return Status(
         exists=True,
-        machine=f"{'on' if lab.running else 'off'}, embedded{ram}",
+        machine=_machine(lab),
         devices=tuple(_device(one) for one in sorted(lab, key=lambda one: one.slot)),
         rows=len(lab.trace),
         pending=int(attributes.get("pending", 0)),
@@ -122,13 +121,20 @@ def status(lab: Lab | None) -> Status:
     )
 
 
+def _machine(lab: AnyLab) -> str:
+    if lab.has_vm:
+        return repr(lab.vm)[1:-1] if lab.vm_booted else "VM, not booted: %hdv boot"
+    ram = f", {lab.machine.ram_size >> 20} MiB RAM" if lab.running else ""
+    return f"{'on' if lab.running else 'off'}, embedded{ram}"
+
+
 def _device(one: Plugged) -> DeviceStatus:
     from hdvlab.device import RemoteDevice
 
     bars = []
     for index, bar in one.bars.items():
-        placed = one.function.bars.get(index) if one.function is not None else None
-        where = f"at {placed.address:#x}" if placed is not None else "not placed"
+        placed = one.place(index)
+        where = f"at {placed:#x}" if placed is not None else "not placed"
         bars.append(f"bar{index} {where}, {_size(bar.bar_size)}, {count(len(bar.map), 'register')}")
     device = one.device
     what = device.type_name
@@ -144,7 +150,7 @@ def _size(size: int) -> str:
     return f"{size} bytes"
 
 
-def overview(lab: Lab | None) -> Status:
+def overview(lab: AnyLab | None) -> Status:
     """The status, and every verb in a line."""
     from dataclasses import replace
 

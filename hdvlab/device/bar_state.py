@@ -54,6 +54,10 @@ class BarState:
     _values: Any
 
     def __init__(self, registers: RegisterMap, index: dict[str, int], values: Any, owner: Any) -> None:
+        self._describe(registers, index, values, owner)
+
+    def _describe(self, registers: RegisterMap, index: dict[str, int], values: Any, owner: Any) -> None:
+        """What it stands for from now on."""
         object.__setattr__(self, "_map", registers)
         object.__setattr__(self, "_index", index)
         object.__setattr__(self, "_values", values)

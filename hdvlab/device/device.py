@@ -65,6 +65,8 @@ class Device:
         In config space order; one MSI vector by default.
     concurrent : bool
         Whether guest accesses may run handlers in parallel. Default False.
+    guest_modules : sequence of str
+        Linux kernel modules that drive it, for a VM's guest to load; none where the kernel has the driver built in.
     interrupt_pin : int
         Legacy interrupt line: 0 = none (the default), 1 = INTA; see :meth:`set_interrupt_line`. Only VMs have lines.
     configuration : dict of str to str
@@ -83,6 +85,7 @@ class Device:
     sub_system_id: ClassVar[int] = 0
     capabilities: ClassVar[Sequence[Capability]] = (MsiCapability(),)
     concurrent: ClassVar[bool] = False
+    guest_modules: ClassVar[Sequence[str]] = ()
     interrupt_pin: ClassVar[int] = 0
 
     description: ClassVar[DeviceDescription]
@@ -143,10 +146,7 @@ class Device:
         self._values = values[0]
         for index, bar in cls.description.bars.items():
             vars(self)[f"bar{index}"] = BarState(bar.map, cls.description.index_of(index), self._values, self._file)
-        self._readers = {i: (getattr(self, h.name), h.arguments) for i, h in cls.description.readers.items()}
-        self._writers = {i: (getattr(self, h.name), h.arguments) for i, h in cls.description.writers.items()}
-        self._bar_readers = {i: getattr(self, h.name) for i, h in cls.description.bar_readers.items()}
-        self._bar_writers = {i: getattr(self, h.name) for i, h in cls.description.bar_writers.items()}
+        self.bind_handlers()
         return self
 
     # ---- what an author may override ---------------------------------------------------------------------------
@@ -462,6 +462,18 @@ class Device:
         outside = hresult == HResult.E_INVALIDARG.signed
         check(hresult, operation, "outside the BAR" if outside else "no register there")
         return int(value[0])
+
+    def bind_handlers(self) -> None:
+        """Find the handlers of its class; again when it has become one of another."""
+        description = self.description
+        self._readers = {i: (getattr(self, h.name), h.arguments) for i, h in description.readers.items()}
+        self._writers = {i: (getattr(self, h.name), h.arguments) for i, h in description.writers.items()}
+        self._bar_readers = {i: getattr(self, h.name) for i, h in description.bar_readers.items()}
+        self._bar_writers = {i: getattr(self, h.name) for i, h in description.bar_writers.items()}
+
+    def count_work(self) -> tuple[int, int]:
+        """Timers and threads that are under way."""
+        return (0, 0) if self._work is None else self._work.count()
 
     def join_work(self, timeout: float = 1.0) -> list[threading.Thread]:
         """Wait for the last power-on's timers and threads to end; those that have not."""

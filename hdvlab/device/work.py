@@ -104,6 +104,13 @@ class Work:
         self._start(thread)
         return thread
 
+    def count(self) -> tuple[int, int]:
+        """Timers and threads that are under way."""
+        with self._guard:
+            alive = [thread for thread in self._threads if thread.is_alive()]
+        timers = sum(isinstance(thread, threading.Timer) for thread in alive)
+        return timers, len(alive) - timers
+
     def stop(self) -> None:
         """Cancel timers, tell threads to end. Does not wait: the caller may hold the lock they wait for."""
         self.stopping.set()

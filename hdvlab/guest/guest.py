@@ -7,12 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from hdvlab.errors import AccessError, GuestInterrupted, GuestTimeoutError, StateError, UsageError
 from hdvlab.guest.bus import FIRST_VECTOR, VECTOR_COUNT, Bus
 from hdvlab.guest.function import Function
-from hdvlab.guest.memory import DmaBuffer, RamAllocator
+from hdvlab.guest.memory import DmaBuffer
 from hdvlab.trace.schema import Origin
 
 _SLICE = 0.2
@@ -48,6 +48,20 @@ class VectorAllocator:
             self._taken = {vector: other for vector, other in self._taken.items() if other is not owner}
 
 
+class Memory(Protocol):
+    """Who hands out guest RAM: :class:`RamAllocator`, or one that asks the machine's process."""
+
+    def take(self, size: int, owner: object) -> int: ...
+    def give_back(self, owner: object) -> None: ...
+
+
+class Vectors(Protocol):
+    """Who hands out interrupt vectors: :class:`VectorAllocator`, or one that asks the machine's process."""
+
+    def take(self, count: int, owner: object) -> list[int]: ...
+    def give_back(self, owner: object) -> None: ...
+
+
 class _CutOff:
     """The bus of a program that was stopped and went on: nothing works."""
 
@@ -64,9 +78,7 @@ class Guest:
     are freed when the program ends.
     """
 
-    def __init__(
-        self, bus: Bus, functions: Mapping[str, Function], ram: RamAllocator, vectors: VectorAllocator
-    ) -> None:
+    def __init__(self, bus: Bus, functions: Mapping[str, Function], ram: Memory, vectors: Vectors) -> None:
         self.bus = bus
         self.functions = dict(functions)
         self._ram = ram

@@ -46,6 +46,11 @@ def take_failure(hresult: int) -> str:
     return text if known == hresult else ""
 
 
+def note_failure(hresult: int, text: str) -> None:
+    """A device's code in another process raised this in an access of this thread; see :func:`take_failure`."""
+    _interrupted.failure = (hresult, text)
+
+
 def reraise_interrupt() -> None:
     """Raise what stopped a callback on this thread from outside (Ctrl-C, the end of a guest program), if anything did.
 

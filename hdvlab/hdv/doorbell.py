@@ -59,15 +59,29 @@ class Doorbell:
         return self._event
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait up to ``timeout`` seconds; returns how often it rang since the last wait, 0 on timeout or closing."""
+        """Wait up to ``timeout`` seconds; returns how often it rang since the last wait, 0 on timeout or closing.
+
+        When it rang, rows that this thread leads to from now on carry the write that rang last as their ``cause``.
+        """
         ready = select.poll()
         ready.register(self._event, select.POLLIN)
         if not self._open or not ready.poll(None if timeout is None else timeout * 1e3) or not self._open:
             return 0
         try:
-            return os.eventfd_read(self._event)
+            rung = os.eventfd_read(self._event)
         except BlockingIOError:  # another waiter was first
             return 0
+        row = self.row
+        if row >= 0 and lib.hdvlab_device_inside(self._key[0]) != 0:
+            lib.hdvlab_set_cause(row)
+        return rung
+
+    @property
+    def row(self) -> int:
+        """Row of the write that rang it last; -1 where none did yet, or the machine is in another process."""
+        row = ffi.new("int64_t *", -1)
+        known = lib.hdvlab_doorbell_row(*self._key, row) == 0
+        return int(row[0]) if known else -1
 
     @property
     def row(self) -> int:

@@ -12,23 +12,32 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
+from hdvlab._core import lib
 from hdvlab.device import Device, Fault, Pluggable, RemoteDevice
-from hdvlab.errors import HdvError, StateError, TraceError, TraceLossWarning, UsageError
-from hdvlab.guest import Guest, Program
+from hdvlab.device.reload import CannotReloadError, Changes, reload_device
+from hdvlab.errors import HdvError, StateError, TraceError, TraceLossWarning, UsageError, check
+from hdvlab.guest import Guest, Program, RamAllocator, VectorAllocator
 from hdvlab.hdv import Broker
 from hdvlab.lab.forgotten import make_room, when_forgotten
 from hdvlab.lab.plugged import Plugged
 from hdvlab.lab.power import Power
 from hdvlab.lab.run import Run
+from hdvlab.lab.shell import ShellRun
 from hdvlab.lab.teller import Teller
 from hdvlab.systems import EmbeddedMachine
 from hdvlab.systems.embedded import SLOT_COUNT
+from hdvlab.systems.qemu.command_line import VmOptions
+from hdvlab.systems.qemu.machine import VfioUserMachine
 from hdvlab.trace.recorder import Recorder
 from hdvlab.trace.schema import Kind
-from hdvlab.trace.tables import BarInfo, DeviceInfo
+from hdvlab.trace.tables import BarInfo, DeviceInfo, SourceLine
 from hdvlab.trace.trace import Trace
+
+if TYPE_CHECKING:
+    from hdvlab.systems.qemu.setup import Progress
+    from hdvlab.systems.qemu.vm import Vm
 
 DEFAULT_RAM = 64 << 20
 _MADE_OF = {"CompiledDevice": "'./device.so'", "RemoteDevice": "Blink"}
@@ -68,14 +77,19 @@ class Lab:
 
     Parameters
     ----------
+    machine : {"embedded", "vm"}
+        The machine of this process, or a Linux VM that :meth:`boot` starts.
     ram : int
-        Guest RAM in bytes, whole pages; 64 MiB by default.
+        Guest RAM of the embedded machine in bytes, whole pages; 64 MiB by default.
     trace : path, optional
         Directory to record into; a temporary one that goes with the lab when not given.
     clock : {"auto", "tsc", "monotonic", "manual"}
         What ``t_ns`` is taken from.
     record_sections : bool
         Also record accesses to section-backed pages.
+    budget : float, optional
+        Seconds that a VM's guest waits for one answer of a device; then it is answered all ones, the row says
+        ``ERROR_TIMEOUT``, and the device is told of as hung. None: for ever.
 
     Examples
     --------
@@ -88,13 +102,19 @@ class Lab:
     def __init__(
         self,
         *,
+        machine: Literal["embedded", "vm"] = "embedded",
         ram: int = DEFAULT_RAM,
         trace: str | os.PathLike[str] | None = None,
         clock: str = "auto",
         record_sections: bool = False,
+        budget: float | None = 2.0,
     ) -> None:
+        if machine not in ("embedded", "vm"):
+            raise UsageError(f"machine={machine!r}: it is 'embedded' or 'vm'")
         make_room()
         self.trace = Recorder.create(None if trace is None else Path(trace), clock=clock)
+        self._kind = machine
+        self._budget = budget
         self._ram = ram
         self._record_sections = record_sections
         self._plugged: dict[str, Plugged] = {}
@@ -189,6 +209,25 @@ class Lab:
             raise
         return one
 
+    @_alone
+    def reload(self, name: str, device: type[Device]) -> Changes:
+        """Let a plugged-in device go on with new code, its state kept; see :func:`hdvlab.device.reload.reload_device`.
+
+        Raises
+        ------
+        CannotReloadError
+            The machine would notice; nothing has changed.
+        """
+        one = self[name]
+        if not isinstance(one.device, Device):
+            raise CannotReloadError(f"{name} is no device in Python")
+        changes = reload_device(one.device, device)
+        one.index = self.trace.add_device(self._info(one.device, name, one.slot))
+        if one.handle is not None:
+            check(lib.hdvlab_device_set_index(one.handle, one.index), "set_index")
+        one.described_anew()
+        return changes
+
     def _refused_step(self, one: Plugged, since: int) -> str:
         """The callback of its power-on that a device answered with a failure; "" where none did, or no row is left."""
         columns = self.trace[since:].columns()
@@ -269,7 +308,7 @@ class Lab:
         return self._power is not None
 
     @property
-    def machine(self) -> EmbeddedMachine:
+    def machine(self) -> EmbeddedMachine | VfioUserMachine:
         """The machine that is on.
 
         Raises
@@ -292,8 +331,15 @@ class Lab:
         self._switch_on()
 
     def _switch_on(self) -> None:
-        machine = EmbeddedMachine(self._ram, self.trace.handle, self._record_sections)
-        power = Power(machine, self._teller.fault, self.trace.source_of)
+        power: Power
+        if self._kind == "vm":
+            from hdvlab.lab.vm_power import VmPower
+
+            served = VfioUserMachine(self.trace.handle, self._record_sections)
+            power = VmPower(served, self._teller.fault, self.trace.source_of, self.trace, self._budget)
+        else:
+            machine = EmbeddedMachine(self._ram, self.trace.handle, self._record_sections)
+            power = Power(machine, self._teller.fault, self.trace.source_of)
         try:
             self._switch.power = power  # from here on whoever comes next switches it off, wherever Ctrl-C comes
             power.on(list(self))
@@ -307,6 +353,7 @@ class Lab:
         """Power off: guest programs are stopped, then every device gets Stop and Teardown. The trace stays."""
         if self._power is None:
             raise StateError("the machine is off already")
+        self._power.quiesce()
         for program in self._programs:
             try:
                 program.stop()
@@ -346,6 +393,122 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    # ---- a VM --------------------------------------------------------------------------------------------------
+
+    @_alone
+    def boot(
+        self,
+        options: VmOptions | None = None,
+        *,
+        wait: bool = True,
+        progress: Progress | None = None,
+    ) -> Vm:
+        """Start the VM with what is plugged in; devices are powered on if they are off.
+
+        QEMU and a Linux kernel are obtained first where they are missing (``hdvlab vm setup``).
+
+        Parameters
+        ----------
+        options : VmOptions, optional
+            Memory, CPUs, kernel and so on.
+        wait : bool
+            Until the guest answers; else ``lab.vm.wait_booted()`` does.
+        progress : callable, optional
+            Told of what is obtained.
+
+        Raises
+        ------
+        StateError
+            A VM runs already.
+        BackendError
+            QEMU did not start, or cannot be obtained.
+        """
+        if self._kind != "vm":
+            raise UsageError("this lab's machine is the embedded one; lab = hdvlab.Lab(machine='vm') has a VM")
+        if self._power is None:
+            self._switch_on()
+        power: Any = self._power
+        vm: Vm = power.boot(list(self), options or VmOptions(), progress)
+        if wait:
+            vm.wait_booted()
+        return vm
+
+    @property
+    def has_vm(self) -> bool:
+        """Whether its machine is a VM, on or off."""
+        return self._kind == "vm"
+
+    @property
+    def vm_booted(self) -> bool:
+        """Whether a VM was booted since the devices are on; it may have ended."""
+        return getattr(self._power, "vm", None) is not None
+
+    @property
+    def vm_running(self) -> bool:
+        """Whether a VM runs."""
+        vm: Vm | None = getattr(self._power, "vm", None)
+        return vm is not None and vm.running
+
+    def served(self, one: Plugged) -> str:
+        """How a device stands with the VM, in a few words."""
+        machine = self.machine
+        if not isinstance(machine, VfioUserMachine):
+            return "in the embedded machine"
+        state = machine.state(one.slot)
+        hung = ", does not answer" if state.hung else ""
+        what = f", interrupts: {state.interrupt_mode}, {state.messages:,} messages" if state.is_connected else ""
+        return f"{state.state}{hung}{what}"
+
+    @property
+    def vm(self) -> Vm:
+        """The VM.
+
+        Raises
+        ------
+        StateError
+            None was booted.
+        """
+        vm: Vm | None = getattr(self._power, "vm", None)
+        if vm is None:
+            raise StateError("there is no VM; boot one: lab.boot() or %hdv boot")
+        return vm
+
+    def sh(
+        self,
+        command: str,
+        *,
+        name: str = "",
+        stdin: bytes = b"",
+        timeout: float | None = None,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> ShellRun:
+        """Run a shell command in the VM's guest; the run is its output, its status and the rows of that time.
+
+        Parameters
+        ----------
+        command : str
+            For ``/bin/sh``; several lines are a script.
+        name : str
+            Keep the run in :attr:`runs` under this name.
+        stdin : bytes
+            What it reads.
+        timeout : float, optional
+            Seconds; then it is killed and StateError raised.
+        on_output : callable, optional
+            Called with each piece of output as it comes.
+        """
+        vm = self.vm
+        run = ShellRun(self, name or "sh", command)
+        if name:
+            self.runs[name] = run
+        try:
+            done = vm.run(command, stdin=stdin, timeout=timeout, on_output=on_output)
+            run.status, run.output = done.status, done.output
+        finally:
+            run.end()
+            self.warn_of_loss()
+        return run
 
     # ---- devices in processes of their own -----------------------------------------------------------------------
 
@@ -432,7 +595,21 @@ class Lab:
         assert self._power is not None
         return self._power.guest(self)
 
+    def run_cell(self, body: Callable[[Guest], Any], *, name: str = "") -> Run:
+        """Run a cell's body as the guest, where the cell's names are: in this process."""
+        return self.run(body, name=name)
+
+    @property
+    def allocators(self) -> tuple[RamAllocator, VectorAllocator] | None:
+        """Who hands out guest RAM and interrupt vectors; None while the machine is off."""
+        power = self._power
+        return None if power is None else (power.ram, power.vectors)
+
     # ---- the trace ---------------------------------------------------------------------------------------------
+
+    def add_source(self, line: SourceLine) -> int:
+        """The number for ``pc`` of a source line; see :meth:`Recorder.add_source`."""
+        return self.trace.add_source(line)
 
     def mark(self, text: str) -> int:
         """Put a line of text into the trace; returns its row."""

@@ -20,7 +20,7 @@ from hdvlab.trace.schema import Origin
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hdvlab.lab.lab import Lab
+    from hdvlab.lab.interface import AnyLab
 
 
 class Plugged:
@@ -31,7 +31,7 @@ class Plugged:
     """
 
     def __init__(
-        self, lab: Lab, device: Pluggable, name: str, slot: int, configuration: Sequence[str], index: int
+        self, lab: AnyLab, device: Pluggable, name: str, slot: int, configuration: Sequence[str], index: int
     ) -> None:
         self._lab = lab
         self.device = device
@@ -90,6 +90,13 @@ class Plugged:
         self.function = function
         for index, bar in function.bars.items():
             vars(self)[f"bar{index}"] = bar
+
+    def described_anew(self) -> None:
+        """Its registers are others, its BARs the same."""
+        if self.function is not None:
+            self.function.maps = self.maps
+            for bar in list(self.function.bars.values()):
+                vars(self)[f"bar{bar.index}"] = self.function.map_bar(bar.index, bar.address, bar.size)
 
     def wait_idle(self, seconds: float = 5.0) -> None:
         """Wait, stoppable with Ctrl-C, until no access is being served and nobody holds the device's lock.
@@ -201,13 +208,20 @@ class Plugged:
 
     def lspci(self, verbose: int = 0, hex_level: int = 0) -> str:
         """What ``lspci`` would print, from config space as the machine answers it; looking leaves no rows."""
+        self.on()
         bars = [
-            BarDescription(index, bar.bar_size, bar.bits, bar.prefetchable, self.on().bars[index].address)
+            BarDescription(index, bar.bar_size, bar.bits, bar.prefetchable, self.place(index) or 0)
             for index, bar in self.bars.items()
         ]
-        return lspci(
-            self._lab.machine.config_peek(self.slot), self.address, verbose=verbose, hex_level=hex_level, bars=bars
-        )
+        config = self._lab.machine.config_peek(self.slot)
+        return lspci(config, self.address, verbose=verbose, hex_level=hex_level, bars=bars)
+
+    def place(self, bar: int) -> int | None:
+        """Guest-physical base of a BAR, from config space; None where it has none, or the machine is off."""
+        if self.function is None:
+            return None
+        config, where = self._lab.machine.config_peek(self.slot), 0x10 + 4 * bar
+        return int.from_bytes(config[where : where + self.bars[bar].bits // 8], "little") & ~0xF or None
 
     def __repr__(self) -> str:
         d = self.device

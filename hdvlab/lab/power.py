@@ -15,6 +15,7 @@ from hdvlab.hdv import Broker, DeviceHost
 from hdvlab.lab.plugged import Plugged
 from hdvlab.systems import EmbeddedMachine
 from hdvlab.systems.firmware import Placement, configure
+from hdvlab.systems.qemu.machine import VfioUserMachine
 from hdvlab.trace.schema import Origin
 
 
@@ -26,7 +27,7 @@ class Power:
 
     Parameters
     ----------
-    machine : EmbeddedMachine
+    machine : EmbeddedMachine or VfioUserMachine
         Created, not started.
     report : callable
         Told of each new fault of a device.
@@ -36,11 +37,11 @@ class Power:
 
     def __init__(
         self,
-        machine: EmbeddedMachine,
+        machine: EmbeddedMachine | VfioUserMachine,
         report: Callable[[Fault], None],
         source_of: Callable[[FrameType], int],
     ) -> None:
-        self.machine = machine
+        self.machine: EmbeddedMachine | VfioUserMachine = machine
         self._report = report
         self._source_of = source_of
         self._placement = Placement()
@@ -102,6 +103,9 @@ class Power:
         """What a driver function receives."""
         functions = {one.name: self.function(one, Origin.guest) for one in plugged}
         return Guest(self.machine, functions, self.ram, self.vectors)
+
+    def quiesce(self) -> None:
+        """What runs in the machine ends, before its devices do."""
 
     def off(self, plugged: Iterable[Plugged]) -> None:
         """Power off: Stop and Teardown for every device; the machine is gone afterwards. Again is nothing."""

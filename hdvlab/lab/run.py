@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from hdvlab.trace.mapped import MappedTrace
 from hdvlab.trace.schema import E_PENDING, Kind
 from hdvlab.trace.trace import Trace
 
 if TYPE_CHECKING:
-    from hdvlab.guest import Program
-    from hdvlab.lab.lab import Lab
     from hdvlab.trace.frame import Rows
 
 
 _LONGEST = 90  # of what a program returned, as text
+
+
+class Recorded(Protocol):
+    """Whoever has a trace that grows: a lab, wherever its machine is."""
+
+    @property
+    def trace(self) -> MappedTrace: ...
+
+
+class AnyProgram(Protocol):
+    """A guest program, in this process or in a device host; see :class:`hdvlab.guest.Program`."""
+
+    name: str
+    error: BaseException | None
+    seconds: float
+
+    @property
+    def value(self) -> Any: ...
+    @property
+    def running(self) -> bool: ...
+    def join(self, timeout: float | None = None) -> bool: ...
+    def stop(self) -> None: ...
+    def result(self) -> Any: ...
 
 
 class Run:
@@ -24,7 +46,7 @@ class Run:
     ``frame()`` and ``trace`` are its rows; ``value`` is what the program returned, if it was a program.
     """
 
-    def __init__(self, lab: Lab, name: str = "", program: Program | None = None) -> None:
+    def __init__(self, lab: Recorded, name: str = "", program: AnyProgram | None = None) -> None:
         self._lab = lab
         self.name = name
         self.program = program

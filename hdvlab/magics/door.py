@@ -20,7 +20,8 @@ from hdvlab.magics.mistake import in_one_line, in_own_frames, misspelt, warnings
 
 if TYPE_CHECKING:
     from hdvlab.guest import Guest
-    from hdvlab.lab import Lab, Plugged, Run
+    from hdvlab.lab import Run
+    from hdvlab.lab.interface import AnyLab
 
 #: Verbs that look at the person's variables.
 _WITH_NAMESPACE = ("plug", "trace", "plot", "save")
@@ -60,7 +61,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             raise HelpWanted(help_text())
         parser = verb_parser(name)
         options = vars(parser.parse_words(rest))
-        if BY_NAME[name].cell:
+        if BY_NAME[name].cell and not BY_NAME[name].line:
             raise UsageError(f"{name} is about a cell: write %%hdv {name} in its first line")
         with warnings_in_one_line():
             try:
@@ -90,7 +91,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             commands.new_lab(ram=ram, trace=trace, clock=clock or "auto")
         return commands.start(commands.current_lab())
 
-    def _lab(self, namespace: Mapping[str, Any], lab: str | None) -> Lab:
+    def _lab(self, namespace: Mapping[str, Any], lab: str | None) -> AnyLab:
         if lab is None:
             return commands.current_lab()
         from hdvlab.lab import Lab
@@ -106,12 +107,33 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         file = getattr(getattr(function, "__code__", None), "co_filename", "")
         return self._watched(lab, driver, file, lambda: commands.run(lab, function, namespace=namespace, **options))
 
+    def _boot(self, namespace: Mapping[str, Any], **options: Any) -> Any:
+        from hdvlab.systems.qemu.setup import TextBar
+
+        return commands.boot(commands.existing_lab(), namespace=namespace, progress=TextBar(), **options)
+
+    def _vm(self, namespace: Mapping[str, Any], action: str, words: list[str]) -> Any:
+        return commands.vm(commands.existing_vm_lab(), action, words)
+
+    def _sh(self, namespace: Mapping[str, Any], command: list[str], name: str, **options: Any) -> Any:
+        return self._shell(" ".join(command), name, **options)
+
+    def _shell(self, command: str, name: str, out: str | None, timeout: float | None) -> Any:
+        lab = commands.existing_vm_lab()
+        try:
+            run = commands.sh(lab, command, name=name, timeout=timeout)
+        except KeyboardInterrupt as error:
+            raise in_one_line(error, "stopped, here and in the guest; the VM goes on") from None
+        if out is not None:
+            self.shell.user_ns[out] = run
+        return run
+
     def _mark(self, namespace: Mapping[str, Any], text: list[str]) -> Any:
         return commands.mark(commands.current_lab(), " ".join(text))
 
     # ---- %%hdv -------------------------------------------------------------------------------------------------
 
-    def _cell(self, words: list[str], body: str) -> Run | Plugged | None:
+    def _cell(self, words: list[str], body: str) -> Any:
         known = verbs("cell")
         if not words:
             raise UsageError(f"%%hdv needs a verb: {' or '.join(known)}")
@@ -128,6 +150,12 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             return commands.c(commands.current_lab(), f"\n{body}", **vars(options))
         if options.out is not None and not options.out.isidentifier():
             raise UsageError(f"--out {options.out}: a variable's name is needed")
+        if name == "sh":
+            if options.command:
+                raise UsageError("%%hdv sh takes the cell as the script; %hdv sh COMMAND takes the line")
+            return self._shell(body, options.name, options.out, options.timeout)
+        if name == "guest" and self._is_for_vm(options):
+            return self._guest_program(f"\n{body}", options)
         try:
             cell = Cell(self.shell, body, name)
         except SyntaxError as error:
@@ -139,7 +167,27 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             self.shell.user_ns[options.out] = run
         return run
 
-    def _watched(self, lab: Lab, what: str, file: str, program: Callable[[], Run]) -> Run:
+    @staticmethod
+    def _is_for_vm(options: Any) -> bool:
+        """Whether a guest's cell is C, because the guest is a VM."""
+        lab = commands.existing_lab()
+        if lab is not None and lab.has_vm:
+            return True
+        if options.cc or options.flags or options.arguments or options.timeout:
+            raise UsageError("the embedded machine's guest is Python, which takes no such thing; %hdv boot starts a VM")
+        return False
+
+    def _guest_program(self, source: str, options: Any) -> Any:
+        given = {"name": options.name, "cc": options.cc, "flags": options.flags, "timeout": options.timeout}
+        try:
+            run = commands.guest_program(commands.existing_vm_lab(), source, options.arguments, **given)
+        except KeyboardInterrupt as error:
+            raise in_one_line(error, "stopped, here and in the guest; the VM goes on") from None
+        if options.out is not None:
+            self.shell.user_ns[options.out] = run
+        return run
+
+    def _watched(self, lab: AnyLab, what: str, file: str, program: Callable[[], Run]) -> Run:
         """Run a person's program: stopping it is one line, its errors show its own frames, those of ``file``."""
         try:
             return program()
@@ -150,7 +198,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         except Exception as error:
             raise in_own_frames(self.shell, error, file) from None
 
-    def _record(self, lab: Lab, cell: Cell, name: str) -> Run:
+    def _record(self, lab: AnyLab, cell: Cell, name: str) -> Run:
         def body() -> None:
             value = cell.run()
             if value is not None and not cell.is_silent:
@@ -158,7 +206,7 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
 
         return commands.record(lab, body, name=name)
 
-    def _guest(self, lab: Lab, cell: Cell, name: str) -> Run:
+    def _guest(self, lab: AnyLab, cell: Cell, name: str) -> Run:
         def guest(machine: Guest) -> Any:
             names = {"guest": machine, **machine.functions}
             with bound(self.shell.user_ns, names):

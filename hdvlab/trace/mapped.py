@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hdvlab.errors import TraceError
 from hdvlab.trace.damage import Chunk, Damage, df_chunks, verified
 from hdvlab.trace.loss import Loss
 from hdvlab.trace.native import NativeTrace, TraceState, advice
@@ -52,6 +54,33 @@ class MappedTrace(Trace):
         self._has_bad_codes = False
         self._pending = _PendingRows(native)
         weakref.finalize(self, native.close)
+
+    @property
+    def path(self) -> Path:
+        """The trace directory."""
+        return self._native.path
+
+    @property
+    def stopped(self) -> int:
+        """The HRESULT that stopped the recording, signed; 0 while it goes on."""
+        return self.state.stopped
+
+    def check(self) -> None:
+        """Raise if the recording has stopped.
+
+        Raises
+        ------
+        TraceError
+            It says why, how many rows are lost so far, and what to do.
+        """
+        state = self.state
+        if state.stopped:
+            raise TraceError(
+                f"recording has stopped after {len(self) - 1:,} rows and {state.lost:,} are lost since: "
+                f"{advice(state.stopped)}. What was recorded is whole; for more, start a new recording elsewhere.",
+                state.stopped,
+                f"record into {self.path}",
+            )
 
     @property
     def tables(self) -> Tables:

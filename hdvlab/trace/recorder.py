@@ -16,7 +16,7 @@ from typing import Any
 from hdvlab.errors import HResult, StateError, TraceError, UsageError
 from hdvlab.trace.mapped import MappedTrace
 from hdvlab.trace.metadata import new_metadata, write_metadata
-from hdvlab.trace.native import CLOCKS, NativeTrace, advice
+from hdvlab.trace.native import CLOCKS, NativeTrace
 from hdvlab.trace.schema import NO_DEVICE, NO_ROW, Kind
 from hdvlab.trace.tables import DeviceInfo, SourceLine, Tables
 from hdvlab.trace.tables_file import TablesWriter, device_line, source_line
@@ -104,36 +104,9 @@ class Recorder(MappedTrace):
         return recorder
 
     @property
-    def path(self) -> Path:
-        """The trace directory."""
-        return self._native.path
-
-    @property
     def handle(self) -> Any:
         """The library's handle (cffi ``void *``), for ``hdvlab_embedded_create``."""
         return self._native.handle
-
-    @property
-    def stopped(self) -> int:
-        """The HRESULT that stopped the recording, signed; 0 while it goes on."""
-        return self.state.stopped
-
-    def check(self) -> None:
-        """Raise if the recording has stopped.
-
-        Raises
-        ------
-        TraceError
-            It says why, how many rows are lost so far, and what to do.
-        """
-        state = self.state
-        if state.stopped:
-            raise TraceError(
-                f"recording has stopped after {len(self) - 1:,} rows and {state.lost:,} are lost since: "
-                f"{advice(state.stopped)}. What was recorded is whole; for more, start a new recording elsewhere.",
-                state.stopped,
-                f"record into {self.path}",
-            )
 
     def add_device(self, info: DeviceInfo) -> int:
         """The number that rows of a device carry; the same for the same description.

@@ -343,7 +343,11 @@ HRESULT hdvlab_device_peek(HDV_DEVICE device, HDVLAB_DEVICE_PEEK peek, uint32_t 
 HRESULT hdvlab_device_set_line(HDV_DEVICE device, BOOL asserted);
 /* What a machine's reset is for this device: called with the device entered, its row's kind is reset. Without one (NULL) a
  * reset is Stop and Start, for HDV has no callback of that name. */
-HRESULT hdvlab_device_on_reset(HDV_DEVICE device, HRESULT (*reset)(void *context));
+typedef HRESULT (*HDVLAB_DEVICE_RESET)(void *context);
+HRESULT hdvlab_device_on_reset(HDV_DEVICE device, HDVLAB_DEVICE_RESET reset);
+/* The row of the write that rang a doorbell last, -1 = none did yet: the cause of what its waiter does then. `bar` to `flags`
+ * as given to HdvRegisterDoorbell. ERROR_NOT_FOUND: no such doorbell in this process. */
+HRESULT hdvlab_doorbell_row(HDV_DEVICE device, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags, int64_t *row);
 /* The row being served on this thread, -1 = none. Work that goes on elsewhere takes it along. */
 int64_t hdvlab_cause(void);
 void hdvlab_set_cause(int64_t row);
@@ -410,7 +414,13 @@ HRESULT hdvlab_register_file_create(const HDVLAB_DEVICE_DESCRIPTION *description
                                     HDVLAB_REGISTER_FILE *file);
 HRESULT hdvlab_register_file_close(HDVLAB_REGISTER_FILE file);
 HRESULT hdvlab_register_file_reset(HDVLAB_REGISTER_FILE file);
-/* Stored values, register_count of them, in the order of the description. Good until the file is closed. */
+/* Other registers for the same device, while it runs: their values come along, callbacks are the new ones, and nothing of it
+ * is seen by the machine. The caller has the device (hdvlab_device_enter), else ERROR_INVALID_STATE. E_INVALIDARG: ids, BARs
+ * or config space are others; nothing has changed then. */
+HRESULT hdvlab_register_file_redescribe(HDVLAB_REGISTER_FILE file, const HDVLAB_DEVICE_DESCRIPTION *description,
+                                        const HDVLAB_DEVICE_CALLBACKS *callbacks, const uint64_t *values);
+/* Stored values, register_count of them, in the order of the description. Memory until the file is closed; those of
+ * registers that were redescribed count no more. */
 HRESULT hdvlab_register_file_values(HDVLAB_REGISTER_FILE file, uint64_t **values);
 HRESULT hdvlab_register_file_config(HDVLAB_REGISTER_FILE file, uint8_t **config); /* 4096 bytes, likewise */
 /* Reads a stored value without any side effect. */

@@ -45,7 +45,7 @@ static HRESULT add(struct device *device, uint32_t bar, uint64_t offset, uint64_
     hr = doorbell ? platform_event_copy(event_handle, &event) : E_OUTOFMEMORY;
     if (hr == S_OK) {
         *doorbell = (struct doorbell){.bar = bar, .flags = flags, .offset = offset, .value = value, .event = event,
-                                      .row = -1};
+                                       .row = -1};
         pthread_mutex_lock(&device->tables_lock);
         for (struct doorbell *d = device->doorbells; d && hr == S_OK; d = d->next)
             if (same(d, bar, offset, value, flags))
@@ -174,8 +174,8 @@ int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t b
     }
     if (best) { /* the row first: what the signal leads to stands behind it */
         struct tapped tapped = tap_open(device, access, HDVLAB_DOORBELL, (int)bar, offset, size, value);
-        best->row = tapped.row;
         tap_close(&tapped, value, S_OK);
+        best->row = tapped.row;
         platform_event_signal(best->event);
     }
     pthread_mutex_unlock(&device->tables_lock);
@@ -188,11 +188,12 @@ HRESULT hdvlab_doorbell_row(HDV_DEVICE handle, uint32_t bar, uint64_t offset, ui
         return E_POINTER;
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
-        return E_HANDLE;
+        return handle_refusal(handle);
     HRESULT hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
+    uint64_t wanted = flags & ANY_VALUE ? 0 : value;
     pthread_mutex_lock(&device->tables_lock);
-    for (struct doorbell *d = device->doorbells; d && hr != S_OK; d = d->next)
-        if (same(d, bar, offset, value, (uint32_t)flags)) {
+    for (struct doorbell *d = device->doorbells; d; d = d->next)
+        if (same(d, bar, offset, wanted, (uint32_t)flags)) {
             *row = d->row;
             hr = S_OK;
         }

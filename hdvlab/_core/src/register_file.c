@@ -8,8 +8,7 @@
 
 static void destroy(void *object) {
     struct register_file *file = object;
-    free(file->registers);
-    free((void *)file->values);
+    layout_destroy(atomic_load(&file->layout));
     free(file->config);
     free(file->config_reset);
     free(file->config_write_mask);
@@ -28,22 +27,13 @@ static void *copy_of(const void *from, size_t bytes) {
 }
 
 static void reset(struct register_file *file) {
-    for (uint32_t i = 0; i < file->count; i++)
-        atomic_store(&file->values[i], file->registers[i].reset);
+    layout_reset(atomic_load(&file->layout));
     memcpy(file->config, file->config_reset, CONFIG_BYTES);
     message_reset(file);
 }
 
 static int is_sound(const HDVLAB_DEVICE_DESCRIPTION *d) {
-    for (uint32_t i = 0; i < d->register_count; i++) {
-        const HDVLAB_REGISTER *r = &d->registers[i], *before = i ? r - 1 : NULL;
-        if (r->bar >= HDV_PCI_BAR_COUNT || (r->size != 1 && r->size != 2 && r->size != 4 && r->size != 8) ||
-            r->offset % r->size || d->bar_size[r->bar] < r->size || r->offset > d->bar_size[r->bar] - r->size)
-            return 0;
-        if (before && (before->bar > r->bar || (before->bar == r->bar && before->offset + before->size > r->offset)))
-            return 0;
-    }
-    return d->msi_offset <= CONFIG_BYTES - 24 && d->msix_offset <= CONFIG_BYTES - 12;
+    return layout_is_sound(d) && d->msi_offset <= CONFIG_BYTES - 24 && d->msix_offset <= CONFIG_BYTES - 12;
 }
 
 HRESULT hdvlab_register_file_create(const HDVLAB_DEVICE_DESCRIPTION *d, const HDVLAB_DEVICE_CALLBACKS *callbacks,
@@ -62,17 +52,15 @@ HRESULT hdvlab_register_file_create(const HDVLAB_DEVICE_DESCRIPTION *d, const HD
     file->pnp_id = d->pnp_id;
     memcpy(file->probed_bars, d->probed_bars, sizeof file->probed_bars);
     memcpy(file->bar_size, d->bar_size, sizeof file->bar_size);
-    memcpy(file->bar_flags, d->bar_flags, sizeof file->bar_flags);
-    file->count = d->register_count;
-    file->registers = copy_of(d->registers, d->register_count * sizeof *d->registers);
-    file->values = calloc(d->register_count + 1u, sizeof *file->values);
+    struct register_layout *layout = layout_create(d);
+    atomic_store(&file->layout, layout);
     file->config = copy_of(d->config, CONFIG_BYTES);
     file->config_reset = copy_of(d->config, CONFIG_BYTES);
     file->config_write_mask = copy_of(d->config_write_mask, CONFIG_BYTES);
     file->config_write_one_to_clear = copy_of(d->config_write_one_to_clear, CONFIG_BYTES);
     file->msi_offset = d->msi_offset;
     file->msix_offset = d->msix_offset;
-    HRESULT hr = file->registers && file->values && file->config && file->config_reset && file->config_write_mask &&
+    HRESULT hr = layout && file->config && file->config_reset && file->config_write_mask &&
                          file->config_write_one_to_clear
                      ? S_OK
                      : E_OUTOFMEMORY;
@@ -83,11 +71,6 @@ HRESULT hdvlab_register_file_create(const HDVLAB_DEVICE_DESCRIPTION *d, const HD
     if (FAILED(hr)) {
         destroy(file);
         return hr;
-    }
-    for (uint32_t bar = 0, i = 0; bar <= HDV_PCI_BAR_COUNT; bar++) {
-        while (i < file->count && file->registers[i].bar < bar)
-            i++;
-        file->first[bar] = i;
     }
     reset(file);
     *handle = file->handle;
@@ -109,13 +92,52 @@ HRESULT hdvlab_register_file_reset(HDVLAB_REGISTER_FILE handle) {
     return S_OK;
 }
 
+/* Whether a description differs in registers only: what the machine has seen of the device is the same. */
+static int is_same_device(const struct register_file *file, const HDVLAB_DEVICE_DESCRIPTION *d) {
+    return !memcmp(&file->pnp_id, &d->pnp_id, sizeof file->pnp_id) &&
+           !memcmp(file->probed_bars, d->probed_bars, sizeof file->probed_bars) &&
+           !memcmp(file->bar_size, d->bar_size, sizeof file->bar_size) &&
+           !memcmp(file->config_reset, d->config, CONFIG_BYTES) &&
+           !memcmp(file->config_write_mask, d->config_write_mask, CONFIG_BYTES) &&
+           !memcmp(file->config_write_one_to_clear, d->config_write_one_to_clear, CONFIG_BYTES) &&
+           file->msi_offset == d->msi_offset && file->msix_offset == d->msix_offset;
+}
+
+HRESULT hdvlab_register_file_redescribe(HDVLAB_REGISTER_FILE handle, const HDVLAB_DEVICE_DESCRIPTION *d,
+                                        const HDVLAB_DEVICE_CALLBACKS *callbacks, const uint64_t *values) {
+    if (!d || !callbacks || !d->config || !d->config_write_mask || !d->config_write_one_to_clear ||
+        (d->register_count && (!d->registers || !values)))
+        return E_POINTER;
+    struct register_file *file = acquire(handle);
+    if (!file)
+        return handle_refusal(handle);
+    HDV_DEVICE device = atomic_load(&file->device);
+    HRESULT hr = S_OK;
+    struct register_layout *layout = NULL;
+    if (device && hdvlab_device_inside(device) != S_OK)
+        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    else if (!is_sound(d) || !is_same_device(file, d))
+        hr = E_INVALIDARG;
+    else if (!(layout = layout_create(d)))
+        hr = E_OUTOFMEMORY;
+    if (SUCCEEDED(hr)) {
+        for (uint32_t i = 0; i < layout->count; i++)
+            atomic_store(&layout->values[i], values[i]);
+        layout->before = atomic_load(&file->layout);
+        file->call = *callbacks; /* no callback runs: the caller has the device */
+        atomic_store_explicit(&file->layout, layout, memory_order_release);
+    }
+    handle_release(handle);
+    return hr;
+}
+
 HRESULT hdvlab_register_file_values(HDVLAB_REGISTER_FILE handle, uint64_t **values) {
     if (!values)
         return E_POINTER;
     struct register_file *file = acquire(handle);
     if (!file)
         return handle_refusal(handle);
-    *values = (uint64_t *)file->values;
+    *values = (uint64_t *)atomic_load(&file->layout)->values;
     handle_release(handle);
     return S_OK;
 }

@@ -20,6 +20,17 @@ struct msix {
     uint8_t *table, *pba; /* 16 bytes a vector; one bit a vector, in whole qwords */
 };
 
+/* The registers as they are described now. One that was replaced stays until the file goes: whoever holds its values or
+ * looks something up in it on another thread finds them there. */
+struct register_layout {
+    uint32_t count;
+    uint32_t first[7]; /* registers of BAR b: first[b] to first[b + 1] */
+    uint32_t bar_flags[6];
+    HDVLAB_REGISTER *registers;
+    _Atomic uint64_t *values;
+    struct register_layout *before;
+};
+
 struct register_file {
     HDVLAB_REGISTER_FILE handle;
     void *context;
@@ -27,11 +38,7 @@ struct register_file {
     HDV_PCI_PNP_ID pnp_id;
     uint32_t probed_bars[6];
     uint64_t bar_size[6];
-    uint32_t bar_flags[6];
-    uint32_t count;
-    uint32_t first[7]; /* registers of BAR b: first[b] to first[b + 1] */
-    HDVLAB_REGISTER *registers;
-    _Atomic uint64_t *values;
+    _Atomic(struct register_layout *) layout;
     uint8_t *config, *config_reset, *config_write_mask, *config_write_one_to_clear;
     uint32_t msi_offset, msix_offset;
     pthread_mutex_t message_lock; /* pending bits and what they are decided by */
@@ -41,6 +48,14 @@ struct register_file {
     _Atomic(HDV_DEVICE) device;
 };
 
+/* register_layout.c */
+/* Whether the registers lie in their BARs, in order and apart from each other. */
+int layout_is_sound(const HDVLAB_DEVICE_DESCRIPTION *description);
+/* With the registers' reset values; NULL = no memory. */
+struct register_layout *layout_create(const HDVLAB_DEVICE_DESCRIPTION *description);
+/* With those that it has replaced. */
+void layout_destroy(struct register_layout *layout);
+void layout_reset(struct register_layout *layout);
 /* register_access.c */
 HRESULT register_file_read(struct register_file *file, uint32_t bar, uint64_t offset, uint32_t size, uint8_t *value,
                            int peek);

@@ -110,6 +110,7 @@ struct server {
     int is_negotiated;
     _Atomic int is_guests; /* the guest runs: there was a reset */
     struct memory_map *memory;
+    int is_remapped; /* something was unmapped since a message that is no DMA_MAP or DMA_UNMAP */
     struct capabilities capabilities;
     struct lines lines;
     struct message message;
@@ -167,6 +168,7 @@ HRESULT vfio_user_write_memory(struct system *system, struct device *requestor, 
                                const void *buffer);
 struct memory_map *vfio_user_memory_of(struct device *device); /* NULL: no VM is there */
 void vfio_user_memory_drop(struct server *server);
+void vfio_user_memory_settled(struct server *server);
 
 /* vfio_user_interrupt_linux.c */
 void vfio_user_lines_init(struct lines *lines);

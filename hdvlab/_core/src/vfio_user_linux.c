@@ -303,7 +303,7 @@ static HRESULT start_server(HCS_SYSTEM handle, uint32_t slot, int listener, int 
     server->message.reply = reply ? reply + HEADER_BYTES : NULL;
     server->message.payload = malloc(MESSAGE_MAX);
     if (server->wake < 0 || (path && !server->path) || !reply || !server->message.payload ||
-        FAILED(memory_map_create(&server->memory)))
+        FAILED(memory_map_create(1, &server->memory)))
         hr = E_OUTOFMEMORY;
     server->state.state = listener >= 0 ? HDVLAB_VFIO_USER_LISTENING : HDVLAB_VFIO_USER_CONNECTED;
     if (hr == S_OK) {
@@ -385,7 +385,7 @@ static void forget_finished(struct vfio_user *machine, uint32_t slot) {
     if (!server)
         return;
     pthread_mutex_lock(&server->lock);
-    int is_finished = !server->is_served;
+    int is_finished = server->state.state == HDVLAB_VFIO_USER_NONE;
     pthread_mutex_unlock(&server->lock);
     vfio_user_let_go(server);
     if (is_finished)

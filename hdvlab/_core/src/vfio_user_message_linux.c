@@ -74,6 +74,8 @@ static int reset(struct server *server, struct message *m) {
 int vfio_user_dispatch(struct server *server, struct message *m) {
     if (!server->is_negotiated && m->header.command != COMMAND_VERSION)
         return EINVAL;
+    if (server->is_remapped && m->header.command != COMMAND_DMA_MAP && m->header.command != COMMAND_DMA_UNMAP)
+        vfio_user_memory_settled(server);
     switch (m->header.command) {
     case COMMAND_VERSION: return negotiate(server, m);
     case COMMAND_DMA_MAP: return vfio_user_dma_map(server, m);

@@ -1,0 +1,281 @@
+"""A VM with the person's devices: ``boot``, and what is done with it: ``vm``, ``sh``."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hdvlab.commands.current import existing_lab, use_lab
+from hdvlab.commands.plugging import check_settings, find_device
+from hdvlab.commands.text import Text, count
+from hdvlab.errors import StateError, UsageError
+
+if TYPE_CHECKING:
+    from hdvlab.lab.interface import AnyLab
+    from hdvlab.lab.shell import ShellRun
+    from hdvlab.systems.qemu.setup import Progress
+
+
+def boot(
+    lab: AnyLab | None,
+    devices: Sequence[Any] = (),
+    *,
+    ram: int = 256 << 20,
+    cpus: int = 1,
+    kvm: bool = False,
+    kernel: str | None = None,
+    initramfs: str | None = None,
+    disk: str | None = None,
+    append: str = "",
+    modules: Sequence[str] = (),
+    posted_writes: bool = True,
+    hide_capabilities: bool = False,
+    config: Sequence[str] = (),
+    name: str | None = None,
+    here: bool = False,
+    namespace: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Text:
+    """Start a Linux VM with devices in it.
+
+    A lab with a VM that is off is booted again, with these devices beside its own; otherwise a new one is made and
+    becomes the lab of ``%hdv``: in a process of its own, a device host, that outlives this one.
+
+    Parameters
+    ----------
+    lab : Lab, optional
+        The lab of ``%hdv``, if there is one.
+    devices : sequence of str, Device or subclass
+        As for ``plug``. Where none is given: what is plugged in now.
+    ram, cpus, kvm, kernel, initramfs, disk, append, modules, posted_writes, hide_capabilities
+        See :class:`hdvlab.systems.qemu.command_line.VmOptions`.
+    config : sequence of str
+        ``key=value`` settings for the devices.
+    name : str, optional
+        What the device host is called, for ``attach``; the first free one of vm1, vm2, ... when not given.
+    here : bool
+        Let the devices run in this process: no device host. The VM ends with it.
+    namespace : mapping, optional
+        The person's variables.
+    """
+    from hdvlab.systems.qemu.command_line import VmOptions
+
+    check_settings(config)
+    options = VmOptions(
+        ram=ram, cpus=cpus, accelerator="kvm" if kvm else "tcg", kernel=_path(kernel), initramfs=_path(initramfs),
+        disk=_path(disk), append=append, modules=tuple(modules), posted_writes=posted_writes,
+        hide_capabilities=hide_capabilities,
+    )  # fmt: skip
+    chosen = [find_device(one, namespace or {}) if isinstance(one, str) else one for one in devices]
+    if lab is None or not lab.has_vm:
+        if not chosen and lab is not None:
+            chosen = [type(one.device) for one in lab]  # new ones: those that are there stay where they are
+        if not chosen:
+            raise UsageError("nothing to boot with; say which device: %hdv boot --device Blink (or edu, nvme)")
+        lab = use_lab(_new_lab(name, here))
+    elif lab.vm_running:
+        raise StateError("the VM is on already; %hdv vm reset starts its guest anew, %hdv vm off ends it")
+    for device in chosen:
+        lab.plug(device, configuration=config)
+    vm = lab.boot(options, progress=progress)
+    names = ", ".join(f"{one.name} at {one.address}" for one in lab) or "no devices"
+    host = getattr(lab, "name", "")
+    where = f"; its devices run in host {host}" if host else ""
+    return Text(f"Linux is up after {vm.boot_seconds or 0:.1f} s, with {names}{where}")
+
+
+def _new_lab(name: str | None, here: bool) -> AnyLab:
+    if here:
+        from hdvlab.lab import Lab
+
+        return Lab(machine="vm")
+    from hdvlab import host
+
+    taken = {one.name for one in host.hosts(dead=False)}
+    return host.start(name or next(f"vm{n}" for n in itertools.count(1) if f"vm{n}" not in taken), machine="vm")
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text).expanduser()
+
+
+def existing_vm_lab() -> AnyLab:
+    """The lab of ``%hdv``, which must have a VM."""
+    lab = existing_lab()
+    if lab is None or not lab.has_vm:
+        raise StateError("there is no VM; boot one: %hdv boot --device edu")
+    return lab
+
+
+def sh(
+    lab: AnyLab,
+    command: str,
+    *,
+    name: str = "",
+    timeout: float | None = None,
+    on_output: Callable[[bytes], None] | None = None,
+) -> ShellRun:
+    """Run a shell command, or a script of several lines, in the VM's guest.
+
+    Its output appears as it comes (``on_output``; printed when not given); the run has it too, with the exit status
+    and the rows of that time.
+    """
+    if not command.strip():
+        raise UsageError("sh: there is no command; %%hdv sh takes the cell as a script")
+    return lab.sh(command, name=name, timeout=timeout, on_output=on_output or print_output)
+
+
+def guest_program(
+    lab: AnyLab,
+    source: str,
+    arguments: Sequence[str] = (),
+    *,
+    name: str = "",
+    cc: str | None = None,
+    flags: Sequence[str] = (),
+    timeout: float | None = None,
+    on_output: Callable[[bytes], None] | None = None,
+) -> ShellRun:
+    """Compile a C source with a ``main`` and run it in the VM's guest, against the devices.
+
+    Parameters
+    ----------
+    lab : Lab
+        Whose VM.
+    source : str
+        It includes ``hdvlab_guest.h``, which says what there is: BARs, config space, DMA memory, interrupts.
+    arguments : sequence of str
+        Of its command line.
+    name : str
+        Keep the run under this name.
+    cc, flags
+        Compiler, and more for it.
+    timeout : float, optional
+        Seconds; then it is killed.
+    on_output : callable, optional
+        Takes the output as it comes; printed when not given.
+    """
+    from hdvlab.lab.shell import ShellRun
+    from hdvlab.systems.qemu.guest_c import compile_guest_program, run_guest_program
+
+    program = compile_guest_program(source, cc=cc, flags=flags)
+    if program.warnings:
+        print(program.warnings, file=sys.stderr)
+    vm = lab.vm
+    devices = {one.name: f"0000:{one.address}" for one in lab}
+    run = ShellRun(lab, name or "guest", program.path.name)
+    try:
+        with lab.record(name):
+            done = run_guest_program(
+                vm, program, arguments, devices=devices, timeout=timeout, on_output=on_output or print_output
+            )
+            run.status, run.output = done.status, done.output
+    finally:
+        run.end()
+        if name:
+            lab.runs[name] = run
+    return run
+
+
+def print_output(data: bytes) -> None:
+    """Show output of the guest as it comes."""
+    sys.stdout.write(data.decode(errors="backslashreplace"))
+    sys.stdout.flush()
+
+
+def vm(lab: AnyLab, action: str = "status", words: Sequence[str] = ()) -> Text:
+    """Look at the VM, or move it.
+
+    Parameters
+    ----------
+    lab : Lab
+        Whose VM.
+    action : str
+        ``status``; ``pause``, ``resume``, ``reset``, ``off`` (in good order), ``kill`` (the plug); ``console [LINES]``;
+        ``put FILE PATH``, ``get PATH [FILE]``.
+    words : sequence of str
+        What the action takes.
+    """
+    if action not in _ACTIONS:
+        from hdvlab.commands.nearest import nearest
+
+        raise UsageError(f"vm {action}; {nearest(action, _ACTIONS)}")
+    least, most, take = _ACTIONS[action]
+    if not least <= len(words) <= most:
+        raise UsageError(f"vm {action} takes {_USE[action] or 'nothing more'}")
+    return take(lab, *words)
+
+
+def _status(lab: AnyLab) -> Text:
+    lines = [repr(lab.vm)[1:-1]]
+    lines += [f"{one.name:<10} {one.address}  {lab.served(one)}" for one in lab]
+    if lab.vm.running and (last := lab.vm.console_tail(1)):
+        lines.append(f"console    {last}")
+    return Text("\n".join(lines))
+
+
+def _pause(lab: AnyLab) -> Text:
+    lab.vm.pause()
+    return Text("the VM is paused; %hdv vm resume lets it go on")
+
+
+def _resume(lab: AnyLab) -> Text:
+    lab.vm.resume()
+    return Text("the VM goes on")
+
+
+def _reset(lab: AnyLab) -> Text:
+    lab.vm.reset()
+    seconds = lab.vm.wait_booted()
+    return Text(f"Linux is up again after {seconds:.1f} s")
+
+
+def _off(lab: AnyLab) -> Text:
+    lab.vm.power_off()
+    return Text("the VM is off; its devices are on, %hdv boot starts it again")
+
+
+def _kill(lab: AnyLab) -> Text:
+    lab.vm.kill()
+    return Text("the VM is gone; its devices are on, %hdv boot starts another")
+
+
+def _console(lab: AnyLab, lines: str = "40") -> Text:
+    if not lines.isdigit():
+        raise UsageError(f"vm console {lines}: say how many lines, such as 100")
+    return Text(lab.vm.console_tail(int(lines)) or "the console has said nothing yet")
+
+
+def _put(lab: AnyLab, file: str, path: str) -> Text:
+    return Text(f"{count(lab.vm.put(file, path), 'byte')} are in the guest's {path}")
+
+
+def _get(lab: AnyLab, path: str, file: str = "") -> Text:
+    data = lab.vm.get(path)
+    if not file:
+        return Text(data.decode(errors="backslashreplace"))
+    target = Path(file).expanduser()
+    try:
+        target.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"{error.strerror}: {target}") from None
+    return Text(f"{count(len(data), 'byte')} are in {target}")
+
+
+_ACTIONS: dict[str, tuple[int, int, Callable[..., Text]]] = {
+    "status": (0, 0, _status),
+    "pause": (0, 0, _pause),
+    "resume": (0, 0, _resume),
+    "reset": (0, 0, _reset),
+    "off": (0, 0, _off),
+    "kill": (0, 0, _kill),
+    "console": (0, 1, _console),
+    "put": (2, 2, _put),
+    "get": (1, 2, _get),
+}
+_USE = dict.fromkeys(_ACTIONS, "") | {"console": "[LINES]", "put": "FILE PATH", "get": "PATH [FILE]"}
+ACTIONS = tuple(_ACTIONS)
+"""What ``vm`` takes."""

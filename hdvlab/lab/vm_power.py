@@ -1,0 +1,152 @@
+"""One power-on of a machine whose guest runs in a VM."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+
+from hdvlab.device import Device, Fault
+from hdvlab.errors import StateError, UsageError
+from hdvlab.guest import Guest
+from hdvlab.lab.plugged import Plugged
+from hdvlab.lab.power import Power
+from hdvlab.pci import BarDescription
+from hdvlab.systems.qemu.command_line import Place, VmOptions
+from hdvlab.systems.qemu.machine import VfioUserMachine
+from hdvlab.systems.qemu.setup import Progress
+from hdvlab.systems.qemu.vm import Vm, installation
+from hdvlab.trace.recorder import Recorder
+from hdvlab.trace.schema import E_PENDING, Origin
+
+#: A UNIX socket's path has 107 bytes at most; this is what our names in the directory take.
+_LONGEST = 107 - len("/console")
+
+
+def make_place() -> Place:
+    """A directory of its own for a VM's sockets, of mode 0700."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    parent = runtime if runtime and os.access(runtime, os.W_OK) and len(runtime) < 60 else None
+    place = Path(tempfile.mkdtemp(prefix="hdvlab-vm-", dir=parent))
+    if len(os.fsencode(place)) > _LONGEST:
+        place.rmdir()
+        raise UsageError(f"{place} is too long for sockets; set TMPDIR to a shorter path")
+    return Place(place)
+
+
+class VmPower(Power):
+    """Devices that are on and served to a VM, from the first plug to power-off; the VM comes with :meth:`boot`."""
+
+    machine: VfioUserMachine
+
+    def __init__(
+        self,
+        machine: VfioUserMachine,
+        report: Callable[[Fault], None],
+        source_of: Callable[[FrameType], int],
+        trace: Recorder,
+        budget: float | None,
+    ) -> None:
+        super().__init__(machine, report, source_of)
+        self._trace = trace
+        self._budget = budget
+        self.place = make_place()
+        self.vm: Vm | None = None
+        self._hides = False
+
+    def _enumerate(self, one: Plugged) -> None:
+        """Firmware is the VM's. A person's accesses go past its bus, through windows that only this side knows."""
+        mine = self.function(one, Origin.user)
+        mine.keeps = one
+        places = self._placement.of(one.slot)
+        for index, bar in one.bars.items():
+            base = places.place(BarDescription(index, bar.bar_size, bar.bits, bar.prefetchable))
+            self.machine.open_window(base, bar.bar_size, one.handle, index)
+            mine.map_bar(index, base, bar.bar_size)
+        one.power_on(mine)
+        self._listen(one)
+
+    def _listen(self, one: Plugged) -> None:
+        path, hides = self.place.device(one.slot), self._hides
+        self.machine.listen(one.slot, path, hide_capabilities=hides, budget=self._budget)
+
+    def unplug(self, one: Plugged) -> None:
+        """Before the boot; out of a running VM nothing can be taken."""
+        if self.vm is not None and self.vm.running:
+            raise StateError(f"{one.name} is in a VM that runs; %hdv vm off ends the VM first")
+        with contextlib.suppress(StateError):
+            self.machine.end(one.slot)
+        if one.handle is not None:
+            self.machine.close_windows(one.handle)
+        super().unplug(one)
+
+    def plug(self, one: Plugged) -> None:
+        """Before the boot."""
+        if self.vm is not None and self.vm.running:
+            raise StateError("the VM runs already; plug devices first, then boot: %hdv vm off, %hdv plug, %hdv boot")
+        super().plug(one)
+
+    def guest(self, plugged: Iterable[Plugged]) -> Guest:
+        """There is no guest of Python's here."""
+        raise StateError("the guest is a VM, where no Python runs; %%hdv sh runs a shell, %%hdv guest a program in C")
+
+    # ---- the VM ------------------------------------------------------------------------------------------------
+
+    def boot(self, plugged: Iterable[Plugged], options: VmOptions, progress: Progress | None) -> Vm:
+        """Start the VM with these devices. QEMU, kernel and initramfs are obtained or built where they are missing."""
+        if self.vm is not None and self.vm.running:
+            raise StateError("the VM is on already; %hdv vm reset starts its guest anew, %hdv vm off ends it")
+        plugged = list(plugged)
+        here = installation(progress)
+        modules: list[str] = []
+        for one in plugged:
+            if isinstance(one.device, Device):
+                modules.extend(one.device.guest_modules)
+        if self.vm is not None:
+            self.vm.kill()
+            self.vm = None
+        if options.hide_capabilities != self._hides:
+            self._hides = options.hide_capabilities
+            for one in plugged:
+                self.machine.end(one.slot)
+                self._listen(one)
+        vm = Vm(self.place, options, [one.slot for one in plugged], self._tell, self.held)
+        self.vm = vm  # before it runs: Ctrl-C from here on leaves what power-off ends
+        vm.start(here, modules)
+        return vm
+
+    def _tell(self, text: str) -> None:
+        with contextlib.suppress(Exception):  # the recording has ended, or is full
+            self._trace.mark(text)
+
+    def held(self) -> str:
+        """At which access a device holds the guest; "" where none does."""
+        rows = len(self._trace)
+        recent = self._trace[max(0, rows - 64) :].columns()
+        waiting = np.flatnonzero((recent["status"] == E_PENDING) & (recent["origin"] == Origin.guest))
+        if not len(waiting):
+            return ""
+        row = max(0, rows - 64) + int(waiting[0])
+        since = (time.time_ns() - self._trace.began_ns - int(recent["t_ns"][waiting[0]])) / 1e9
+        return f"the guest is held: row {row} has not been answered for {since:.1f} s" if since > 0.5 else ""
+
+    def quiesce(self) -> None:
+        """The VM goes first: devices that end under it would be dead to it."""
+        if self.vm is not None:
+            self.vm.kill()
+            self.vm = None
+
+    def end(self) -> None:
+        """Power off without what the lab knows of its devices."""
+        try:
+            self.quiesce()
+        finally:
+            super().end()
+            shutil.rmtree(self.place.directory, ignore_errors=True)

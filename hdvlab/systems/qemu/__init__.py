@@ -1,0 +1,1 @@
+"""QEMU as a system: a real Linux guest drives the devices, over vfio-user."""

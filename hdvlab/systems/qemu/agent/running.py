@@ -1,0 +1,191 @@
+"""What was asked of the agent and is not done yet."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hdvlab.errors import BackendError, GuestTimeoutError, HdvError, StateError
+from hdvlab.systems.qemu.agent.protocol import CHUNK, WINDOW, Frame, Kind, Outcome
+
+if TYPE_CHECKING:
+    from hdvlab.systems.qemu.agent.agent import Agent
+
+#: Seconds: how long the line is silent before the agent is asked whether it is there, and before it is asked why not.
+_ASK, _HELD = 1.0, 3.0
+#: Seconds that a command has to end after SIGINT, before SIGKILL; and to end after that.
+_GRACE = 2.0
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A shell command that ended.
+
+    Attributes
+    ----------
+    status : int
+        Exit status; 128 + number when a signal ended it, as a shell says it.
+    output : bytes
+        Standard output and standard error, in the order they were written.
+    """
+
+    status: int
+    output: bytes
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a request ended."""
+
+    outcome: int
+    value: int
+    text: str
+
+
+class Running:
+    """A request in flight. One thread at a time waits for it.
+
+    Attributes
+    ----------
+    what : str
+        What messages call it.
+    """
+
+    def __init__(self, agent: Agent, number: int, what: str, data: bytes) -> None:
+        self.what, self.number = what, number
+        self._agent = agent
+        self._data, self._at, self._credit, self._ended = data, 0, WINDOW, False
+        self._events: queue.SimpleQueue[Frame | HdvError] = queue.SimpleQueue()
+        self._output = bytearray()
+        self._done: Done | None = None
+        self._failed: HdvError | None = None
+
+    def put(self, event: Frame | HdvError) -> None:
+        """Take what came for it; on the reading thread."""
+        self._events.put(event)
+
+    def feed(self) -> None:
+        """Send as much of its data as the agent has given credit for."""
+        while self._at < len(self._data) and self._credit:
+            part = self._data[self._at : self._at + min(CHUNK, self._credit)]
+            self._agent.send(Kind.DATA, self.number, part)
+            self._at += len(part)
+            self._credit -= len(part)
+        if self._at == len(self._data) and not self._ended:
+            self._ended = True
+            self._agent.send(Kind.END, self.number)
+
+    def kill(self, number: int = signal.SIGINT) -> None:
+        """Send a signal to a command's process group, or give a transfer up."""
+        self._agent.send(Kind.SIGNAL, self.number, bytes([number]))
+
+    def wait(self, timeout: float | None = None, on_output: Callable[[bytes], None] | None = None) -> Completed:
+        """Wait for a command.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds; for ever when not given.
+        on_output : callable, optional
+            Takes the output as it comes.
+
+        Raises
+        ------
+        GuestTimeoutError
+            It took longer than ``timeout``, and was killed; or the guest does not answer at all.
+        StateError
+            The guest is held, was reset, or is gone.
+        """
+        done = self.finish(timeout, on_output)
+        if done.outcome == Outcome.FAILED:
+            raise BackendError(f"the guest could not run it: {done.text}", None, self.what)
+        return Completed(done.value + (128 if done.outcome == Outcome.SIGNALLED else 0), bytes(self._output))
+
+    @property
+    def output(self) -> bytes:
+        """What has come so far."""
+        return bytes(self._output)
+
+    def finish(self, timeout: float | None = None, on_output: Callable[[bytes], None] | None = None) -> Done:
+        """Wait for the end of any request; ``timeout`` in seconds. Ctrl-C ends it in the guest too."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            done = self._until(deadline, on_output)
+            if done is None:
+                assert timeout is not None
+                self._end(signal.SIGKILL, on_output)
+                why = self._agent.why_silent()
+                raise GuestTimeoutError(
+                    f"not done in {timeout:g} s, and ended" + (f" ({why})" if why else "; give it a longer timeout"),
+                    None,
+                    self.what,
+                )
+            return done
+        except KeyboardInterrupt:
+            if self._end(signal.SIGINT, on_output) is None:
+                self._end(signal.SIGKILL, on_output)
+            raise
+        finally:
+            if self._done is not None or self._failed is not None:
+                self._agent.forget(self)
+
+    def _end(self, number: int, on_output: Callable[[bytes], None] | None) -> Done | None:
+        self.kill(number)
+        with contextlib.suppress(HdvError):
+            return self._until(time.monotonic() + _GRACE, on_output)
+        return self._done
+
+    def _until(self, deadline: float | None, on_output: Callable[[bytes], None] | None) -> Done | None:
+        """Its end; None when that does not come before ``deadline``."""
+        began = asked = time.monotonic()
+        while self._done is None:
+            if self._failed is not None:
+                raise self._failed
+            now = time.monotonic()
+            left = _ASK if deadline is None else min(_ASK, deadline - now)
+            if left <= 0 and self._events.empty():
+                return None
+            self._check_alive(now, max(self._agent.heard, began))
+            if now - max(self._agent.heard, asked) > _ASK:
+                asked = now
+                self._agent.send(Kind.PING, 0)
+            try:
+                event = self._events.get(timeout=max(left, 0))
+            except queue.Empty:
+                continue
+            if isinstance(event, HdvError):
+                self._failed = type(event)(event.message, event.hresult, self.what)
+            elif event.kind == Kind.DATA:
+                self._output += event.payload
+                if on_output is not None:
+                    on_output(event.payload)
+            elif event.kind == Kind.CREDIT:
+                self._credit += struct.unpack("<I", event.payload)[0]
+                self.feed()
+            elif event.kind == Kind.DONE:
+                outcome, value = struct.unpack_from("<Bi", event.payload)
+                self._done = Done(outcome, value, event.payload[5:].decode("utf-8", "replace"))
+        return self._done
+
+    def _check_alive(self, now: float, heard: float) -> None:
+        silent = now - heard
+        if silent < min(_HELD, self._agent.silence):
+            return
+        why = self._agent.why_silent()
+        if why:
+            raise StateError(f"{why}; it goes on when the guest does", None, self.what)
+        if silent > self._agent.silence:
+            raise GuestTimeoutError(
+                f"the guest has not answered for {silent:.0f} s; look at its console, reset it or power it off",
+                None,
+                self.what,
+            )
+
+    def __repr__(self) -> str:
+        return f"<{self.what}, {'done' if self._done else 'failed' if self._failed else 'running'}>"

@@ -1,0 +1,98 @@
+"""QEMU as a process: started in a session of its own, watched, ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hdvlab.errors import BackendError
+
+_TAIL = 600  # characters of QEMU's own words in an error
+
+
+class QemuProcess:
+    """A running QEMU.
+
+    It has a session of its own, so that a Ctrl-C meant for a notebook does not reach it.
+
+    Parameters
+    ----------
+    command : sequence of str
+        Program and arguments.
+    environment : mapping of str to str
+        On top of this process's own.
+    log : path
+        Takes what it prints.
+    on_exit : callable
+        ``on_exit(status)``, once, on a thread of its own; a signal's number negated, as in :mod:`subprocess`.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        on_exit: Callable[[int], None] = lambda status: None,
+    ) -> None:
+        self.command = tuple(command)
+        self._log = log
+        self._on_exit = on_exit
+        try:
+            with open(log, "ab") as out:
+                self._process = subprocess.Popen(
+                    self.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    env={**os.environ, **environment},
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise BackendError(f"{error.strerror}: {self.command[0]}", operation="start QEMU") from None
+        self._watcher = threading.Thread(target=self._watch, name="hdvlab-qemu", daemon=True)
+        self._watcher.start()
+
+    def _watch(self) -> None:
+        self._on_exit(self._process.wait())
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, a signal's number negated; None while it runs."""
+        return self._process.poll()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds for its end; whether it has come."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+        return not self.running
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it is gone and :meth:`_watch` has told so. Again is nothing."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        if self._watcher is not threading.current_thread():
+            self._watcher.join()
+
+    def last_words(self) -> str:
+        """The end of what it printed."""
+        try:
+            text = self._log.read_text(errors="replace")
+        except OSError:
+            return ""
+        return text[-_TAIL:].strip()

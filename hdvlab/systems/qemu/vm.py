@@ -1,0 +1,352 @@
+"""A VM: from its start to its end, and what a person does with it meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hdvlab.errors import BackendError, HdvError, HResult, StateError, UsageError
+from hdvlab.systems.qemu.agent import Agent, Completed, Running, agent_binary
+from hdvlab.systems.qemu.command_line import Place, VmOptions, arguments
+from hdvlab.systems.qemu.monitor import Monitor
+from hdvlab.systems.qemu.process import QemuProcess
+from hdvlab.systems.qemu.setup import Installation, Progress, build_initramfs, find, set_up
+
+#: Longest time from QEMU's start to a guest that answers, seconds; a loaded machine without KVM takes its time.
+BOOT_TIMEOUT = 120.0
+_LOOK = 0.02
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+#: What guest programs need to reach devices from user space, and file systems.
+_MODULES = ("uio_pci_generic", "vfio-pci", "ext4")
+
+
+def installation(progress: Progress | None = None) -> Installation:
+    """QEMU, kernel and busybox, obtained now if they are not here."""
+    return find() or set_up(progress=progress)
+
+
+class Vm:
+    """One run of QEMU, from :meth:`start` on.
+
+    Parameters
+    ----------
+    place : Place
+        Its files. The devices' sockets are there already.
+    options : VmOptions
+        How it is to be.
+    slots : sequence of int
+        Slots whose devices it gets.
+    tell : callable
+        ``tell(text)``: what happens to it, for whoever keeps a record.
+    held : callable
+        Says at which access a device holds the guest, "" where none does.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        options: VmOptions,
+        slots: Sequence[int],
+        tell: Callable[[str], None] = lambda text: None,
+        held: Callable[[], str] = lambda: "",
+    ) -> None:
+        self.place = place
+        self.options = options
+        self._slots = tuple(slots)
+        self._tell = tell
+        self._held = held
+        self._process: QemuProcess | None = None
+        self._monitor: Monitor | None = None
+        self._agent: Agent | None = None
+        self._paused = False
+        self._guard = threading.RLock()
+        self._began = 0.0
+        self.boot_seconds: float | None = None
+        """From QEMU's start to a guest that answers."""
+        self.wanted_off = False
+
+    # ---- life --------------------------------------------------------------------------------------------------
+
+    def start(self, here: Installation, modules: Sequence[str] = ()) -> None:
+        """Start QEMU; the devices' sockets must listen. :meth:`wait_booted` waits for the guest.
+
+        Raises
+        ------
+        BackendError
+            QEMU ended at once; the message has its last words.
+        UsageError
+            A file that is to be given to it is not there.
+        """
+        options = self.options
+        for what, path in (("kernel", options.kernel), ("initramfs", options.initramfs), ("disk", options.disk)):
+            if path is not None and not path.is_file():
+                raise UsageError(f"no {what} {path}; give a file's path")
+        initramfs = options.initramfs
+        if initramfs is None and options.kernel is None:
+            chosen = list(dict.fromkeys([*_MODULES, *modules, *options.modules]))
+            initramfs = build_initramfs(here, modules=chosen, files={"/agent": agent_binary()})
+        words = arguments(options, self.place, options.kernel or here.kernel, initramfs, self._slots)
+        self._began = time.monotonic()
+        self._process = QemuProcess([*here.qemu, *words], here.environment, self.place.log, self._exited)
+        facts = {"pid": self._process.pid, "slots": self._slots, "command": self._process.command}
+        (self.place.directory / "vm.json").write_text(json.dumps(facts))
+        self._connect_monitor()
+
+    def _connect_monitor(self) -> None:
+        deadline = time.monotonic() + BOOT_TIMEOUT
+        while self._monitor is None:
+            try:
+                self._monitor = Monitor(self.place.monitor, self.why_silent, self._event)
+            except BackendError:
+                if not self.running or time.monotonic() > deadline:
+                    raise self._failure() from None
+                time.sleep(_LOOK)
+
+    def _failure(self) -> BackendError:
+        process = self._process
+        words = process.last_words() if process is not None else ""
+        ended = "did not come up" if process is None or process.running else f"ended with status {process.status}"
+        return BackendError(f"QEMU {ended}: {words or f'it printed nothing; its log is {self.place.log}'}")
+
+    def wait_booted(self, timeout: float = BOOT_TIMEOUT) -> float:
+        """Wait until the guest's agent answers; seconds since the start. Ctrl-C ends the wait, not the VM.
+
+        Raises
+        ------
+        BackendError
+            QEMU ended.
+        StateError
+            The guest did not come up within ``timeout`` seconds; the message has the console's last line.
+        """
+        deadline = time.monotonic() + timeout
+        while self.boot_seconds is None:
+            if not self.running:
+                raise self._failure()
+            if self._connected_agent(0.2) is not None:
+                self.boot_seconds = time.monotonic() - self._began
+                self._tell(f"the guest is up after {self.boot_seconds:.1f} s")
+            elif time.monotonic() > deadline:
+                reason = self._held() or f"its console's last line: {self.console_tail(1) or '(nothing)'}"
+                raise StateError(f"no guest within {timeout:g} s; {reason}", HResult.ERROR_TIMEOUT)
+        return self.boot_seconds
+
+    def wait_booted_for(self, timeout: float) -> float | None:
+        """As :meth:`wait_booted`, but None where the guest is not up after ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        while self.boot_seconds is None and time.monotonic() < deadline:
+            try:
+                return self.wait_booted(max(0.0, deadline - time.monotonic()))
+            except StateError:
+                continue
+        return self.boot_seconds
+
+    def _connected_agent(self, timeout: float) -> Agent | None:
+        with self._guard:
+            if self._agent is None:
+                agent = Agent(self.place.agent, why_silent=self.why_silent)
+                try:
+                    agent.connect(timeout)
+                except HdvError:  # not yet
+                    return None
+                self._agent = agent
+            return self._agent
+
+    def _exited(self, status: int) -> None:
+        words = "" if self._process is None else self._process.last_words().rpartition("\n")[2]
+        how = "powered off" if status == 0 else f"ended with status {status}" if status > 0 else f"killed ({-status})"
+        self._tell(f"the VM is off: {how}{f'; QEMU said: {words}' if words and status else ''}")
+
+    def _event(self, name: str, data: dict[str, Any]) -> None:
+        if name in ("STOP", "RESUME"):
+            self._paused = name == "STOP"
+            self._tell("the VM is paused" if self._paused else "the VM goes on")
+        elif name == "RESET":
+            self._tell(f"the VM was reset ({data.get('reason', 'by whom is not known')})")
+
+    @property
+    def running(self) -> bool:
+        """Whether QEMU runs."""
+        return self._process is not None and self._process.running
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process."""
+        return self._on().pid
+
+    def _on(self) -> QemuProcess:
+        if self._process is None or not self._process.running:
+            raise StateError("the VM is off; boot it: lab.boot() or %hdv boot")
+        return self._process
+
+    @property
+    def state(self) -> str:
+        """``"off"``, ``"booting"``, ``"running"``, ``"paused"`` or ``"held"`` (a device owes it an answer)."""
+        if not self.running:
+            return "off"
+        if self._held():
+            return "held"
+        return "paused" if self._paused else "running" if self.boot_seconds is not None else "booting"
+
+    def why_silent(self) -> str:
+        """Why the VM may not answer now; "" where there is no reason known."""
+        if not self.running:
+            return "the VM is off"
+        if held := self._held():
+            return held
+        return "the VM is paused; %hdv vm resume lets it go on" if self._paused else ""
+
+    # ---- power -------------------------------------------------------------------------------------------------
+
+    def _qmp(self, command: str, timeout: float = 5.0) -> Any:
+        self._on()
+        assert self._monitor is not None
+        return self._monitor.execute(command, timeout=timeout)
+
+    def pause(self) -> None:
+        """Stop the VM's CPUs; devices are not told."""
+        self._qmp("stop")
+
+    def resume(self) -> None:
+        """Let them go on."""
+        self._qmp("cont")
+
+    def reset(self) -> None:
+        """The reset button: the guest starts anew, devices are reset. Returns at once; :meth:`wait_booted` waits."""
+        with self._guard:
+            self.boot_seconds, self._began = None, time.monotonic()
+            self._drop_agent()
+        self._qmp("system_reset")
+
+    def power_off(self, timeout: float = 20.0) -> None:
+        """Have the guest power off in good order.
+
+        Raises
+        ------
+        StateError
+            It has not within ``timeout`` seconds; ``kill()`` always does.
+        """
+        process = self._on()
+        self.wanted_off = True
+        agent = self._connected_agent(0.5)
+        if agent is not None:  # its own command; the connection ends with it
+            with contextlib.suppress(StateError, BackendError, OSError):
+                agent.run("sync; poweroff -f", timeout=min(timeout, 5.0))
+        if not process.wait(0.5):
+            with contextlib.suppress(BackendError):
+                self._qmp("system_powerdown")
+        if not process.wait(timeout):
+            why = self.why_silent() or "the guest does not react to its power button"
+            raise StateError(f"the guest is not off after {timeout:g} s: {why}; %hdv vm kill pulls the plug")
+        self._close_connections()
+
+    def kill(self) -> None:
+        """Pull the plug: QEMU is gone on return. What the guest had not written is lost. Again is nothing."""
+        self.wanted_off = True
+        if self._process is not None:
+            self._process.kill()
+        self._close_connections()
+
+    def _drop_agent(self) -> None:
+        agent, self._agent = self._agent, None
+        if agent is not None:
+            agent.close()
+
+    def _close_connections(self) -> None:
+        with self._guard:
+            self._drop_agent()
+            monitor, self._monitor = self._monitor, None
+        if monitor is not None:
+            monitor.close()
+
+    # ---- inside ------------------------------------------------------------------------------------------------
+
+    @property
+    def agent(self) -> Agent:
+        """hdvlab's agent in the guest.
+
+        Raises
+        ------
+        StateError
+            The VM is off, paused, held at an access, or not up yet.
+        """
+        self._on()
+        agent = self._connected_agent(2.0)
+        if agent is None:
+            why = self.why_silent() or f"console: {self.console_tail(1) or '(nothing)'}"
+            raise StateError(f"the guest's agent does not answer; {why}", HResult.ERROR_TIMEOUT)
+        return agent
+
+    def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes = b"",
+        timeout: float | None = None,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> Completed:
+        """Run a shell command in the guest and wait for its end; Ctrl-C ends it there, too.
+
+        Returns
+        -------
+        Completed
+            ``status`` (0 to 255; a signal's number + 128) and ``output`` (bytes, standard output and error in order).
+        """
+        return self.start_command(command, stdin).wait(timeout, on_output)
+
+    def start_command(self, command: str, stdin: bytes = b"") -> Running:
+        """The same without waiting."""
+        if why := self.why_silent():
+            raise StateError(why)
+        return self.agent.start(command, stdin=stdin)
+
+    def put(self, source: bytes | str | os.PathLike[str], path: str, mode: int | None = None) -> int:
+        """Copy bytes, or a file of this computer, into the guest; how many bytes. A file keeps its mode."""
+        data, own_mode = file_to_put(source)
+        self.agent.put(data, path, own_mode if mode is None else mode)
+        return len(data)
+
+    def get(self, path: str) -> bytes:
+        """A file of the guest's."""
+        return self.agent.get(path)
+
+    def console(self) -> str:
+        """All that serial port 1 has said, as text."""
+        try:
+            return self.place.console_log.read_text(errors="replace")
+        except OSError:
+            return ""
+
+    def console_tail(self, lines: int = 20) -> str:
+        """The last lines of it."""
+        return console_end(self.console(), lines)
+
+    def __repr__(self) -> str:
+        o = self.options
+        what = f"{o.accelerator}, {o.ram >> 20} MiB, {o.cpus} CPU{'s' if o.cpus > 1 else ''}"
+        pid = f", QEMU {self._process.pid}" if self._process is not None and self.running else ""
+        return f"<VM: {self.state}, {what}{pid}>"
+
+
+def file_to_put(source: bytes | str | os.PathLike[str]) -> tuple[bytes, int]:
+    """What is to be copied into a guest, and the mode that it has."""
+    if isinstance(source, bytes):
+        return source, 0o644
+    file = Path(source).expanduser()
+    try:
+        return file.read_bytes(), file.stat().st_mode & 0o777
+    except OSError as error:
+        raise UsageError(f"{error.strerror}: {file}") from None
+
+
+def console_end(text: str, lines: int) -> str:
+    """The last lines of what a console said, without what only a terminal understands."""
+    plain = _ESCAPES.sub("", text.replace("\r", ""))
+    return "\n".join(plain.rstrip().splitlines()[-lines:])
