@@ -173,7 +173,7 @@ def test_offline_what_was_fetched_before_is_used(mirror: LocalMirror, cache: Pat
 def test_offline_with_nothing_fetched_the_error_says_what_to_do(mirror: LocalMirror, fresh: Path) -> None:
     mirror.close()
     with pytest.raises(BackendError, match=r"apt could not use .*when it is reachable.*--mirror URL"):
-        set_up(mirror=mirror.address, fresh=fresh)
+        set_up(mirror=mirror.address, cache=fresh)
 
 
 def test_a_damaged_tree_is_not_used_and_is_made_anew(mirror: LocalMirror, cache: Path) -> None:
@@ -197,10 +197,10 @@ def test_a_changed_byte_is_found_by_the_next_set_up(mirror: LocalMirror, cache: 
 def test_what_was_changed_on_its_way_is_refused(mirror: LocalMirror, fresh: Path, what: str) -> None:
     mirror.spoil = "by-hash" if what == "Packages" else what
     with pytest.raises(BackendError, match="apt could not use"):
-        set_up(mirror=mirror.address, fresh=fresh)
+        set_up(mirror=mirror.address, cache=fresh)
     assert find(fresh) is None
     mirror.spoil = ""
-    assert runs(set_up(mirror=mirror.address, fresh=fresh))
+    assert runs(set_up(mirror=mirror.address, cache=fresh))
 
 
 def test_the_proxy_of_the_systems_apt_is_used(
