@@ -12,6 +12,8 @@ from .served import MessageDevice, Vm, event
 def test_a_reset_is_stop_and_start_for_a_device_that_knows_no_other(
     vm: Vm, client: Client, device: CallbackDevice
 ) -> None:
+    client.store(0, 0, 1)
+    device.calls.clear()
     client.reset()
     assert device.names() == ["stop", "start"]
     assert vm.state().resets == 1
@@ -22,10 +24,13 @@ def test_a_device_may_have_a_reset_of_its_own(client: Client, device: CallbackDe
     resets = []
     callback = ffi.callback("int32_t(void *)", lambda context: resets.append(context) or 0)
     assert code(lib.hdvlab_device_on_reset(device.handle, callback)) == S_OK
-    client.reset()
-    client.reset()  # twice behind a root port
+    for _ in range(2):
+        client.enable()
+        client.store(0, 0, 1)
+        device.calls.clear()
+        client.reset()
+        assert device.calls == []
     assert len(resets) == 2
-    assert device.calls == []
     assert [row["status"] for row in recording.rows(lib.HDVLAB_RESET)] == [S_OK, S_OK]
 
 
