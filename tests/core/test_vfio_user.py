@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import struct
 
 from hdvlab._core import ffi, lib
@@ -228,3 +229,23 @@ def test_the_next_vm_finds_the_device_as_it_was(recording: Recording) -> None:
         assert vm.read(0, 8) == 0x1234
         assert vm.state().connections == 1  # of a server that began anew
     assert len(recording.rows(lib.HDVLAB_MARK)) == 4  # came, went, came, went
+
+
+def test_a_section_is_memory_that_the_vm_maps(recording: Recording) -> None:
+    fd, device = ram(0x4000), CallbackDevice([0xFFFF_8000])
+    with VM(device, recording) as vm:
+        create = lib.HdvCreateSectionBackedMmioRange
+        assert code(create(vm.handle, 0, 1, 2, lib.HdvMmioMappingFlagWriteable, ffi.cast("void *", fd), 2)) == S_OK
+        request = struct.pack("<IIIIQQ", 32, 0, 0, 0, 0, 0)
+        reply = struct.unpack("<IIIIQQ", vm.call(REGION_INFO, request))
+        assert reply[:2] == (64, 15)
+        number = vm.send(REGION_INFO, struct.pack("<IIIIQQ", 64, 0, 0, 0, 0, 0))
+        message, fds, _, _ = socket.recv_fds(vm.socket, 80, 4)
+        assert struct.unpack_from("<H", message)[0] == number
+        _, flags, _, cap, size, offset = struct.unpack_from("<IIIIQQ", message, 16)
+        assert (flags, cap, size, offset) == (15, 32, 0x8000, 0x1000)
+        assert struct.unpack_from("<HHIIIQQ", message, 48) == (1, 1, 0, 1, 0, 0x1000, 0x2000)
+        os.pwrite(fds[0], b"abcd", offset + 0x1000)
+        assert vm.read(0, 0x1000) == int.from_bytes(b"abcd", "little")
+        os.close(fds[0])
+    os.close(fd)

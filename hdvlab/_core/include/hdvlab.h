@@ -343,7 +343,8 @@ HRESULT hdvlab_device_peek(HDV_DEVICE device, HDVLAB_DEVICE_PEEK peek, uint32_t 
 HRESULT hdvlab_device_set_line(HDV_DEVICE device, BOOL asserted);
 /* What a machine's reset is for this device: called with the device entered, its row's kind is reset. Without one (NULL) a
  * reset is Stop and Start, for HDV has no callback of that name. */
-HRESULT hdvlab_device_on_reset(HDV_DEVICE device, HRESULT (*reset)(void *context));
+typedef HRESULT (*HDVLAB_DEVICE_RESET)(void *context);
+HRESULT hdvlab_device_on_reset(HDV_DEVICE device, HDVLAB_DEVICE_RESET reset);
 /* The row being served on this thread, -1 = none. Work that goes on elsewhere takes it along. */
 int64_t hdvlab_cause(void);
 void hdvlab_set_cause(int64_t row);

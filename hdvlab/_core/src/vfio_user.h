@@ -52,7 +52,7 @@ struct message {
     int is_resumed; /* by another thread: what was being served when the first one was replaced is not done again */
     uint32_t reply_bytes;
     uint32_t reply_fd_count;
-    int reply_fd[FDS_MAX]; /* not ours to close */
+    int reply_fd[FDS_MAX]; /* copies, closed once they are sent */
 };
 
 /* What a VM has to be told of a device and what the server must know of its capabilities, as read from config space. */
@@ -115,6 +115,7 @@ struct server {
     struct lines lines;
     struct message message;
     uint16_t next_id;
+    int is_quick; /* messages come close together */
 };
 
 struct vfio_user {
@@ -159,6 +160,13 @@ int vfio_user_region_write(struct server *server, struct message *message);
 int vfio_user_region_info(struct server *server, struct message *message);
 int vfio_user_region_write_multi(struct server *server, struct message *message);
 void vfio_user_learn(struct server *server);
+
+/* vfio_user_share_linux.c */
+/* The sections of a BAR that the VM may map: bytes of the capability, 0 = there are none. When they fit, the capability is
+ * at 32 in the reply, which has the descriptor too; *file_offset is where the BAR begins in its file. */
+uint32_t vfio_user_share_sections(struct server *server, struct device *device, uint32_t bar, uint32_t room,
+                                  struct message *message, uint64_t *file_offset);
+int vfio_user_io_fds(struct server *server, struct message *message);
 
 /* vfio_user_memory_linux.c */
 int vfio_user_dma_map(struct server *server, struct message *message);
