@@ -56,9 +56,7 @@ def test_bars_are_sized_and_there_is_no_rom(boot: Boot) -> None:
 
 @pytest.mark.parametrize("posted", [True, False])
 @pytest.mark.parametrize("size", [1, 2, 4, 8])
-def test_accesses_of_every_width_are_callbacks(
-    boot: Boot, recording: Recording, size: int, posted: bool
-) -> None:
+def test_accesses_of_every_width_are_callbacks(boot: Boot, recording: Recording, size: int, posted: bool) -> None:
     device = CallbackDevice((PAGE,))
     qemu = boot(device, x_no_posted_writes=not posted)
     bar = qemu.place(SLOT, PLACE)

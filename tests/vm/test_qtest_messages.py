@@ -145,7 +145,7 @@ def test_memory_that_is_not_there_or_not_allowed_is_refused(boot: Boot, shared: 
     assert device.dma_read(1 << 40, 8)[0] == HResult.ERROR_NOACCESS
     assert device.dma_read(RAM - 4, 8)[0] == HResult.ERROR_NOACCESS
     qemu.config_store(SLOT, 4, 2, 2)
-    assert device.dma_write(TARGET, b"x")  == HResult.E_ACCESSDENIED
+    assert device.dma_write(TARGET, b"x") == HResult.E_ACCESSDENIED
     assert qemu.load(TARGET, 1) == 0
 
 
