@@ -161,7 +161,7 @@ def _rows(parser: argparse.ArgumentParser) -> None:
     _add(
         parser, "--register", metavar="REGISTER", complete="register", help="accesses to CTRL, blink.CTRL or bar0+0x10"
     )
-    _add(parser, "--origin", metavar="ORIGIN", complete="origin", help="guest, user, device, replay, injected or machine")
+    _add(parser, "--origin", metavar="ORIGIN", complete="origin", help="guest, user, device, replay, injected, machine")
     _add(parser, "--since", metavar="MARK", complete="mark", help="from the last mark with this text on, or from a row")
     _add(parser, "--failed", action="store_true", help="only faults and failed accesses")
     _add(parser, "--raw", action="store_true", help="the columns as recorded, without names")

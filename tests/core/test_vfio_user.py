@@ -28,6 +28,7 @@ from .vfio_user_scaffold import (
 
 GUEST, DEVICE, MACHINE = lib.HDVLAB_GUEST, lib.HDVLAB_DEVICE, lib.HDVLAB_MACHINE
 INTX, MSI, MSIX = range(3)
+WRITEABLE = 1  # HdvMmioMappingFlagWriteable
 ASSIGN, DISABLE, UNMASK = 0x24, 0x21, 0x11
 COMMAND, BUS_MASTER = 4, 6
 
@@ -235,7 +236,7 @@ def test_a_section_is_memory_that_the_vm_maps(recording: Recording) -> None:
     fd, device = ram(0x4000), CallbackDevice([0xFFFF_8000])
     with VM(device, recording) as vm:
         create = lib.HdvCreateSectionBackedMmioRange
-        assert code(create(vm.handle, 0, 1, 2, lib.HdvMmioMappingFlagWriteable, ffi.cast("void *", fd), 2)) == S_OK
+        assert code(create(vm.handle, 0, 1, 2, WRITEABLE, ffi.cast("void *", fd), 2)) == S_OK
         request = struct.pack("<IIIIQQ", 32, 0, 0, 0, 0, 0)
         reply = struct.unpack("<IIIIQQ", vm.call(REGION_INFO, request))
         assert reply[:2] == (64, 15)

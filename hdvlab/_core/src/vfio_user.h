@@ -130,6 +130,10 @@ struct vfio_user {
 };
 
 /* vfio_user_linux.c */
+extern const struct system_ops vfio_user_ops;
+void vfio_user_free(struct server *server);
+void vfio_user_end(struct vfio_user *machine, uint32_t slot); /* waits until nobody is served */
+HRESULT vfio_user_listen_at(const char *path, int *listener); /* vfio_user_listen_linux.c */
 struct server *vfio_user_server_of(struct system *system, const struct device *device); /* with a reference, or NULL */
 struct server *vfio_user_any_server(struct vfio_user *machine); /* one that has a VM */
 void vfio_user_let_go(struct server *server);
