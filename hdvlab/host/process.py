@@ -250,7 +250,8 @@ class Host:
         with self._guard:
             known = self._sessions.pop(session.number, None)
             allocators = self.lab.allocators
-            if known is not None and not any(one.is_welcome for one in self._sessions.values()):
+            others = any(one.is_welcome for one in self._sessions.values())
+            if known is not None and session.is_welcome and not others:
                 self._alone_since = time.monotonic()
         for owner in session.owners.values():
             for allocator in allocators or ():
