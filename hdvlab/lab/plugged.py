@@ -220,7 +220,12 @@ class Plugged:
         """Guest-physical base of a BAR, from config space; None where it has none, or the machine is off."""
         if self.function is None:
             return None
-        config, where = self._lab.machine.config_peek(self.slot), 0x10 + 4 * bar
+        try:
+            config, where = self._lab.machine.config_peek(self.slot), 0x10 + 4 * bar
+        except HdvError as error:
+            if error.hresult == HResult.ERROR_NOT_FOUND:  # the process that it was in has taken it away
+                return None
+            raise
         return int.from_bytes(config[where : where + self.bars[bar].bits // 8], "little") & ~0xF or None
 
     def __repr__(self) -> str:
