@@ -83,7 +83,8 @@ def boot(parser: argparse.ArgumentParser) -> None:
 
 def vm(parser: argparse.ArgumentParser) -> None:
     _add(parser, "action", nargs="?", default="status", metavar="ACTION", complete="vm",
-         help="status, pause, resume, reset, off, kill, console [LINES], put FILE PATH, get PATH [FILE]")  # fmt: skip
+         help="status, pause, resume, reset, off, kill, console [LINES | follow], put FILE PATH, "
+         "get PATH [FILE]")  # fmt: skip
     _add(parser, "words", nargs="*", default=[], metavar="...", help="what the action takes")
 
 

@@ -348,5 +348,9 @@ def file_to_put(source: bytes | str | os.PathLike[str]) -> tuple[bytes, int]:
 
 def console_end(text: str, lines: int) -> str:
     """The last lines of what a console said, without what only a terminal understands."""
-    plain = _ESCAPES.sub("", text.replace("\r", ""))
-    return "\n".join(plain.rstrip().splitlines()[-lines:])
+    return "\n".join(plain(text).rstrip().splitlines()[-lines:])
+
+
+def plain(text: str) -> str:
+    """What a console said, without what only a terminal understands."""
+    return _ESCAPES.sub("", text.replace("\r", ""))
