@@ -381,6 +381,7 @@ typedef struct {
     HRESULT (*bar_read)(void *context, uint32_t bar, uint64_t offset, uint32_t size, uint64_t *value);
     HRESULT (*bar_write)(void *context, uint32_t bar, uint64_t offset, uint32_t size, uint64_t value);
     HRESULT (*config_written)(void *context, uint32_t offset, uint32_t value);
+    HRESULT (*reset)(void *context); /* of the machine; NULL: stop, all registers to their reset values, start */
 } HDVLAB_DEVICE_CALLBACKS;
 
 typedef struct {
