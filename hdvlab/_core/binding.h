@@ -240,6 +240,7 @@ HRESULT hdvlab_device_peek(void *, HDVLAB_DEVICE_PEEK, uint32_t, uint64_t, uint3
 HRESULT hdvlab_doorbell_row(void *, uint32_t, uint64_t, uint64_t, uint64_t, int64_t *);
 int64_t hdvlab_cause(void);
 void hdvlab_set_cause(int64_t);
+HRESULT hdvlab_doorbell_row(void *, uint32_t, uint64_t, uint64_t, uint64_t, int64_t *);
 
 // register files
 enum { HDVLAB_REGISTER_ON_READ, HDVLAB_REGISTER_ON_WRITE, HDVLAB_REGISTER_NARROW_LOW, ... };
@@ -263,6 +264,7 @@ typedef struct {
     HRESULT (*bar_read)(void *, uint32_t, uint64_t, uint32_t, uint64_t *);
     HRESULT (*bar_write)(void *, uint32_t, uint64_t, uint32_t, uint64_t);
     HRESULT (*config_written)(void *, uint32_t, uint32_t);
+    HRESULT (*reset)(void *);
     ...;
 } HDVLAB_DEVICE_CALLBACKS;
 
@@ -336,6 +338,7 @@ extern "Python" {
     HRESULT hdvlab_py_set_configuration(void *, uint32_t, const uint16_t *const *);
     HRESULT hdvlab_py_start(void *);
     void hdvlab_py_stop(void *);
+    HRESULT hdvlab_py_reset(void *);
     HRESULT hdvlab_py_register_read(void *, uint32_t, uint64_t, uint64_t *);
     HRESULT hdvlab_py_register_write(void *, uint32_t, uint64_t, uint64_t);
     HRESULT hdvlab_py_bar_read(void *, uint32_t, uint64_t, uint32_t, uint64_t *);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 from hdvlab._core import ffi, lib
 from hdvlab.errors import RegisterError
 from hdvlab.hdv import PnpId
-from hdvlab.pci import BarDescription, Capability, ConfigImage, MsiCapability, MsixCapability, probed_bars
+from hdvlab.pci import BarDescription, Capability, ConfigImage, MsiCapability, MsixCapability, probed_bars, spec
 from hdvlab.registers import HANDLES, Bar, Register
 
 _BAR_NAME = re.compile(r"bar([0-5])$")
@@ -193,6 +194,11 @@ def describe(cls: Any) -> DeviceDescription:
     handlers = _Handlers(cls, bars, registers)
     capabilities = _capabilities_of(cls)
     config = ConfigImage.from_pnp_id(pnp_id, capabilities)
+    if cls.interrupt_pin not in (0, 1) or isinstance(cls.interrupt_pin, bool):
+        raise RegisterError(f"{cls.__name__}.interrupt_pin is {cls.interrupt_pin!r}; 0 is none, 1 is INTA")
+    image = bytearray(config.image)
+    image[spec.INTERRUPT_PIN] = cls.interrupt_pin
+    config = dataclasses.replace(config, image=bytes(image))
     offsets = dict(zip((type(c) for c in capabilities), config.capability_offsets, strict=True))
     for capability in capabilities:
         if isinstance(capability, MsixCapability):

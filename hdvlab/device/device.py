@@ -67,6 +67,8 @@ class Device:
         Whether guest accesses may run handlers in parallel. Default False.
     guest_modules : sequence of str
         Linux kernel modules that drive it, for a VM's guest to load; none where the kernel has the driver built in.
+    interrupt_pin : int
+        Legacy interrupt line: 0 = none (the default), 1 = INTA; see :meth:`set_interrupt_line`. Only VMs have lines.
     configuration : dict of str to str
         The ``key=value`` strings that the slot was given.
     faults : list of Fault
@@ -84,6 +86,7 @@ class Device:
     capabilities: ClassVar[Sequence[Capability]] = (MsiCapability(),)
     concurrent: ClassVar[bool] = False
     guest_modules: ClassVar[Sequence[str]] = ()
+    interrupt_pin: ClassVar[int] = 0
 
     description: ClassVar[DeviceDescription]
     class_id: ClassVar[uuid.UUID]
@@ -160,6 +163,19 @@ class Device:
 
     def stop(self) -> None:
         """The guest runs no more (HDV Stop). Timers are cancelled and :attr:`stopping` is set already."""
+
+    def reset(self) -> None:
+        """The machine was reset (not the power: no HDV callback has that name). Timers are cancelled already, threads of
+        :meth:`spawn` told to stop, and the interrupt line is low.
+
+        By default what a power cycle does: :meth:`stop`, everything closed that :meth:`start` may open again, all
+        registers at their reset values, :meth:`start`. Override it to keep something; :meth:`reset_registers` is the
+        part about registers.
+        """
+        self.stop()
+        self._close_opened()
+        self.reset_registers()
+        self.start()
 
     def teardown(self) -> None:
         """The last callback (HDV Teardown)."""
@@ -279,6 +295,23 @@ class Device:
         PCI Local Bus 3.0, section 6.8.3.5: the function clears the bit, to avoid a spurious message at unmasking.
         """
         return withdraw_interrupt(self._file, vector)
+
+    def set_interrupt_line(self, asserted: bool) -> None:
+        """Raise or lower the legacy interrupt line, for a class with ``interrupt_pin = 1``.
+
+        It stays as it is until it is set again, or the machine is reset.
+
+        Raises
+        ------
+        BackendError
+            The machine has no lines (``E_NOTIMPL``): the embedded one delivers messages only.
+        """
+        hresult = lib.hdvlab_device_set_line(self._running("set_interrupt_line"), bool(asserted))
+        check(hresult, "set_interrupt_line", "a VM has interrupt lines, the embedded machine has messages only")
+
+    def reset_registers(self) -> None:
+        """Every register, config space and the state of its interrupts as they are at power-on; no handler is called."""
+        check(lib.hdvlab_register_file_reset(self._file), "reset_registers")
 
     def doorbell(
         self, place: Register | int, value: int | None = None, *, bar: int = 0, size: int | None = None
@@ -463,6 +496,14 @@ class Device:
             self._work.stop()
         self.stop()
 
+    def on_reset(self) -> None:
+        if self._work is not None:
+            self._work.stop()
+            self._last_work, self._work = self._work, Work(self._work.device, self.on_failure)
+        if self.interrupt_pin:
+            self.set_interrupt_line(False)
+        self.reset()
+
     def on_teardown(self) -> None:
         if self._work is not None:
             self._work.stop()
@@ -473,14 +514,17 @@ class Device:
 
     def _powered_off(self) -> None:
         """Nothing of the power-on that ended is left; again is nothing."""
-        for opened in list(self._opened):
-            opened.close()
-        self._opened.clear()
+        self._close_opened()
         if self._work is not None:
             self._work.stop()
             self._last_work, self._work = self._work, None
         self._instance = None
         _attached.pop(id(self), None)
+
+    def _close_opened(self) -> None:
+        for opened in list(self._opened):
+            opened.close()
+        self._opened.clear()
 
     def on_register_read(self, index: int, stored: int) -> int:
         handler, arguments = self._readers[index]

@@ -52,7 +52,7 @@ class Work:
     """The timers and threads of one powered-on device."""
 
     def __init__(self, device: Any, on_failure: Callable[[str, BaseException], int]) -> None:
-        self._device = device
+        self.device = device
         self._on_failure = on_failure
         self._guard = threading.Lock()
         self._threads: set[threading.Thread] = set()
@@ -84,7 +84,7 @@ class Work:
         cause = lib.hdvlab_cause()
 
         def locked() -> None:
-            with DeviceLock(self._device, cause):
+            with DeviceLock(self.device, cause):
                 function(*arguments)
 
         timer = threading.Timer(seconds, self._run, (f"after({seconds:g} s)", locked, ()))

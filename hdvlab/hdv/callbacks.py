@@ -19,6 +19,7 @@ class DeviceCallbacks(Protocol):
     def on_set_configuration(self, values: list[str]) -> None: ...
     def on_start(self) -> None: ...
     def on_stop(self) -> None: ...
+    def on_reset(self) -> None: ...
     def on_register_read(self, index: int, stored: int) -> int: ...
     def on_register_write(self, index: int, value: int, old: int) -> None: ...
     def on_bar_read(self, bar: int, offset: int, size: int) -> int: ...
@@ -169,6 +170,15 @@ def hdvlab_py_stop(context: Any) -> None:
         _failed(context, "Stop", error)
 
 
+@ffi.def_extern(error=HResult.E_ABORT.signed, onerror=_outside_try)
+def hdvlab_py_reset(context: Any) -> int:
+    try:
+        ffi.from_handle(context).on_reset()
+    except BaseException as error:
+        return _failed(context, "Reset", error)
+    return 0
+
+
 @ffi.def_extern(onerror=_teardown_outside_try)
 def hdvlab_py_teardown(context: Any) -> None:
     try:
@@ -180,7 +190,7 @@ def hdvlab_py_teardown(context: Any) -> None:
 def callback_table(handles_config: bool) -> Any:
     """The C table of the functions above; ``handles_config``: also told of config space writes."""
     table = ffi.new("HDVLAB_DEVICE_CALLBACKS *")
-    for name in ("initialize", "teardown", "set_configuration", "start", "stop"):
+    for name in ("initialize", "teardown", "set_configuration", "start", "stop", "reset"):
         setattr(table, name, getattr(lib, f"hdvlab_py_{name}"))
     for name in ("register_read", "register_write", "bar_read", "bar_write"):
         setattr(table, name, getattr(lib, f"hdvlab_py_{name}"))

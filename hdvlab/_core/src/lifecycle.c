@@ -183,9 +183,20 @@ static void abandon(struct device *device) {
         return;
     struct tapped tapped = step_open(device, HDVLAB_TEARDOWN, 0);
     tap_close(&tapped, 0, HRESULT_FROM_WIN32(ERROR_TIMEOUT));
+    atomic_store(&device->owes_teardown, 1);
     doorbells_drop(device);
     sections_drop(device);
     apertures_drop(device);
+}
+
+void device_came_back(struct device *device) {
+    atomic_store(&device->hung, 0);
+    if (!atomic_exchange(&device->owes_teardown, 0) || FAILED(device_enter(device, 0)))
+        return;
+    struct tapped tapped = step_open(device, HDVLAB_TEARDOWN, 0);
+    device->interface.Teardown(device->context);
+    tap_close(&tapped, 0, S_OK);
+    device_leave(device);
 }
 
 void device_tear_down(struct device *device) {

@@ -209,6 +209,15 @@ static void on_stop(PVOID context) {
         file->call.stop(file->context);
 }
 
+static HRESULT on_reset(PVOID context) {
+    struct register_file *file = context;
+    if (file->call.reset)
+        return file->call.reset(file->context);
+    on_stop(context);
+    reset(file);
+    return on_start(context);
+}
+
 static HRESULT on_config_read(PVOID context, UINT32 offset, UINT32 *value) {
     struct register_file *file = context;
     *value = 0;
@@ -255,6 +264,8 @@ HRESULT hdvlab_register_file_instance(HDVLAB_REGISTER_FILE handle, HDV_HOST host
     int bound = atomic_exchange(&file->bound, 1);
     if (!bound)
         hr = HdvCreateDeviceInstance(host, HdvDeviceTypePCI, device_class, instance, &interface, file, device);
+    if (SUCCEEDED(hr))
+        (void)hdvlab_device_on_reset(*device, on_reset);
     if (SUCCEEDED(hr))
         atomic_store(&file->device, *device); /* keeps the reference until on_teardown */
     if (FAILED(hr)) {

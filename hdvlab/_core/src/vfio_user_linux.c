@@ -77,10 +77,7 @@ struct server *vfio_user_any_server(struct vfio_user *machine) {
 }
 
 static void end_server(struct vfio_user *machine, uint32_t slot) {
-    pthread_mutex_lock(&machine->servers_lock);
-    struct server *server = machine->server[slot];
-    machine->server[slot] = NULL;
-    pthread_mutex_unlock(&machine->servers_lock);
+    struct server *server = vfio_user_acquire(machine, slot);
     if (!server)
         return;
     uint64_t one = 1;
@@ -88,9 +85,16 @@ static void end_server(struct vfio_user *machine, uint32_t slot) {
     (void)!write(server->wake, &one, sizeof one);
     pthread_mutex_lock(&server->lock);
     vfio_user_changed(server);
-    while (server->is_served) /* a callback that hangs is replaced in its time */
+    while (server->is_served) /* a callback that hangs is replaced in its time, by who finds the server in the table */
         pthread_cond_wait(&server->changed, &server->lock);
     pthread_mutex_unlock(&server->lock);
+    pthread_mutex_lock(&machine->servers_lock);
+    int was_there = machine->server[slot] == server; /* else another thread ended it too */
+    if (was_there)
+        machine->server[slot] = NULL;
+    pthread_mutex_unlock(&machine->servers_lock);
+    if (was_there)
+        vfio_user_let_go(server);
     vfio_user_let_go(server);
 }
 

@@ -51,16 +51,16 @@ int vfio_user_start_worker(struct server *server) {
 void vfio_user_retire_stuck(struct worker *worker) {
     struct server *server = worker->server;
     HCS_SYSTEM system = server->machine->system.handle;
+    thread_context.watch = NULL;
+    device_came_back(worker->stuck_device);
     pthread_mutex_lock(&server->lock);
     struct worker **place = &server->stuck;
     while (*place != worker)
         place = &(*place)->next;
     *place = worker->next;
-    atomic_store(&worker->stuck_device->hung, 0);
     server->state.hung = server->stuck != NULL;
     vfio_user_changed(server);
     pthread_mutex_unlock(&server->lock);
-    thread_context.watch = NULL;
     handle_release(worker->stuck_device->handle);
     vfio_user_let_go(server);
     handle_release(system);

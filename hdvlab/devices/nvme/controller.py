@@ -97,15 +97,15 @@ class Controller:
         """CC has a new value; ``admin_queues`` gives AQA, ASQ and ACQ."""
         if value & 1 and not self.enabled:
             self._enable(value, *admin_queues())
-        self.control = value
-        if value >> 14 & 3:
+        before, self.control = self.control, value
+        if value >> 14 & 3 and not before >> 14 & 3:  # drivers leave CC.SHN as it is when they clear CC.EN
             self.shut_down()
 
     def _enable(self, control: int, aqa: int, asq: int, acq: int) -> None:
         page_shift, command_set = control >> 7 & 0xF, control >> 4 & 7
         self.page_size = spec.PAGE_SIZE_MINIMUM << page_shift
         sizes = (aqa & 0xFFF) + 1, (aqa >> 16 & 0xFFF) + 1
-        if page_shift or command_set or min(sizes) < 2 or not asq or not acq or asq % 4096 or acq % 4096:
+        if page_shift or command_set or min(sizes) < 2 or not asq or not acq:
             self.fatal()
             return
         self.cqs[0] = CompletionQueue(0, acq, sizes[1], 0, True, users=1)
@@ -155,7 +155,7 @@ class Controller:
         else:
             self._move(queue, value, cause)
 
-    def look(self, index: int, cause: int = -1) -> None:
+    def look(self, index: int, cause: int) -> None:
         """A doorbell whose value is in guest memory was rung."""
         queue = self.cqs.get(index >> 1) if index & 1 else self.sqs.get(index >> 1)
         if queue is not None and queue.shadow and (isinstance(queue, SubmissionQueue) or queue.waiting):

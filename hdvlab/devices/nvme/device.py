@@ -223,7 +223,7 @@ class Nvme(Device):
         finally:
             wake.listen({})
 
-    def _look(self, controller: Controller, rang: list[int]) -> None:
+    def _look(self, controller: Controller, rang: list[tuple[int, int]]) -> None:
         rung = controller.rung
         for first in (RESET, CONTROL):
             if (noted := rung.pop(first, None)) is not None:
@@ -233,8 +233,8 @@ class Nvme(Device):
                 key, noted = rung.popitem()
                 self._do(controller, key, *noted)
             if controller.enabled:
-                for index in rang:
-                    controller.look(index)
+                for index, cause in rang:
+                    controller.look(index, cause)
         except GuestMemoryError:
             controller.fatal()
 

@@ -155,9 +155,9 @@ class NvmeDriver:
         deadline = time.monotonic() + timeout
         while True:
             status = self.bar0.CSTS.read()
-            if status & 2:
+            if status & 2 and ready:
                 raise DeviceError("the controller says that it is in a fatal state (CSTS.CFS)")
-            if status & 1 == ready:
+            if status & 3 == ready:
                 return
             if time.monotonic() > deadline:
                 raise GuestTimeoutError(f"CSTS.RDY is not {ready} after {timeout:g} s")

@@ -34,15 +34,15 @@ class Wake:
             self._numbers[doorbell.fileno()] = number
             self._poll.register(doorbell.fileno(), select.POLLIN)
 
-    def wait(self) -> list[int]:
-        """Sleep until something happens; the numbers of the doorbells that rang."""
+    def wait(self) -> list[tuple[int, int]]:
+        """Sleep until something happens; the numbers of the doorbells that rang, and the row of the write that did."""
         rang = []
         for file, _ in self._poll.poll():
             number = self._numbers.get(file)
             if number is None:
                 os.eventfd_read(self._event)
             elif self._doorbells[number].wait(0):
-                rang.append(number)
+                rang.append((number, self._doorbells[number].row))
         return rang
 
     def __del__(self) -> None:
