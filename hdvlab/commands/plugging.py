@@ -35,8 +35,8 @@ def plug(
     lab : Lab
         Where.
     device : str, Device or subclass
-        A name means a class or a device in ``namespace``, else a device that comes with hdvlab, such as ``edu``, or
-        its C version, ``edu.c``, which is compiled now.
+        A name means a class or a device in ``namespace``, else a device that comes with hdvlab, such as ``edu``, one of
+        several of a kind, such as ``virtio.blk``, or the C version, ``edu.c``, which is compiled now.
     name : str, optional
         How the lab calls it: a class's name in lower case, or an object's own name, when not given. A device that
         already has the name gives its place up.
@@ -107,14 +107,23 @@ def is_device(value: object) -> TypeGuard[Pluggable | type[Device]]:
 def pluggable(namespace: Mapping[str, Any]) -> list[str]:
     """What ``plug`` would take: device classes and devices in a namespace, then the library's."""
     own = [name for name, value in namespace.items() if not name.startswith("_") and is_device(value)]
+    several = {one: _several(one) for one in library()}
+    names = [name for one, kinds in several.items() for name in (kinds or [one])]
     also_in_c = [f"{one}.c" for one in library() if _classes(one) and c_source(one) is not None]
-    return list(dict.fromkeys([*own, *library(), *also_in_c]))
+    return list(dict.fromkeys([*own, *names, *also_in_c]))
+
+
+def _several(name: str) -> dict[str, type[Device]]:
+    """The devices of a package that has several, its ``DEVICES``, each under its dotted name."""
+    return {f"{name}.{one.__name__.lower()}": one for one in getattr(library_module(name), "DEVICES", ())}
 
 
 def _classes(name: str) -> list[type[Device]]:
     """The device classes that come with hdvlab under a name."""
     from hdvlab.device import Device
 
+    if several := _several(name.partition(".")[0]):
+        return [several[name]] if name in several else []
     module = library_module(name)
     everything = vars(module).values() if module is not None else ()
     return [one for one in everything if isinstance(one, type) and issubclass(one, Device) and one is not Device]
@@ -143,6 +152,8 @@ def find_device(name: str, namespace: Mapping[str, Any]) -> Pluggable | type[Dev
     if source is not None:
         return open_device(source)
     known = pluggable(namespace)
+    if found is None and (several := _several(name.lower())):
+        raise UsageError(f"{name} is several devices; take one of {', '.join(several)}")
     if found is not None:
         what = "is no device" if isinstance(found, type) else f"is {found!r:.40}, no device"
         raise UsageError(f"{name} {what}; derive a class from hdvlab.Device, or take one of {', '.join(known)}")

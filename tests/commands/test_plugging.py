@@ -8,6 +8,9 @@ from hdvlab.commands.plugging import library, pluggable
 from hdvlab.device import RemoteDevice
 from hdvlab.errors import HdvError, UsageError
 
+#: What comes with hdvlab.
+KNOWN = "edu, ring, virtio.blk, virtio.rng, edu.c"
+
 
 def test_a_name_means_the_persons_class_before_the_librarys(blink: type[Device]) -> None:
     with Lab() as lab:
@@ -52,8 +55,8 @@ def test_configuration_and_slot_reach_the_device() -> None:
     ("name", "said"),
     [
         ("Blnk", "no device Blnk; did you mean Blink?"),
-        ("number", "number is 3, no device; derive a class from hdvlab.Device, or take one of Blink, edu, ring, edu.c"),
-        ("Text", "Text is no device; derive a class from hdvlab.Device, or take one of Blink, edu, ring, edu.c"),
+        ("number", f"number is 3, no device; derive a class from hdvlab.Device, or take one of Blink, {KNOWN}"),
+        ("Text", f"Text is no device; derive a class from hdvlab.Device, or take one of Blink, {KNOWN}"),
     ],
 )
 def test_what_is_no_device_is_refused_with_what_is(lab: Lab, blink: type[Device], name: str, said: str) -> None:
@@ -70,16 +73,14 @@ def test_unplug_names_the_nearest_device(lab: Lab) -> None:
 
 
 def test_the_library_is_pluggable_after_the_persons_own(blink: type[Device]) -> None:
-    assert library() == ["edu", "ring"]
-    assert pluggable({"Blink": blink, "_Hidden": blink, "x": 1, "Device": Device}) == ["Blink", "edu", "ring", "edu.c"]
+    assert library() == ["edu", "ring", "virtio"]
+    assert pluggable({"Blink": blink, "_Hidden": blink, "x": 1, "Device": Device}) == ["Blink", *KNOWN.split(", ")]
 
 
 def test_plugging_what_is_nowhere_says_that_its_cell_was_not_run(lab: Lab) -> None:
     with pytest.raises(UsageError) as error:
         commands.plug(lab, "Nope", namespace={})
-    assert (
-        str(error.value) == "no device Nope; run the cell that defines the class first, or take one of edu, ring, edu.c"
-    )
+    assert str(error.value) == f"no device Nope; run the cell that defines the class first, or take one of {KNOWN}"
 
 
 def test_unplug_confirms_and_says_when_there_is_nothing(lab: Lab) -> None:

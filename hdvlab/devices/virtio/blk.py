@@ -59,9 +59,9 @@ class _Refused(Exception):
 class Blk(VirtioDevice):
     """virtio-blk. Linux' ``/dev/vda``.
 
-    Configuration strings: ``size=64M`` (the default), ``file=disk.img`` (kept in that file instead of memory; made, with
-    ``size``, where it is not there), ``readonly=1``, ``id=TEXT`` (what GET_ID answers, up to 20 bytes). What was written
-    outlives resets and power-off, as long as it is the same object with the same settings.
+    Configuration strings: ``size=64M`` (the default), ``file=disk.img`` (kept in that file instead of memory; made,
+    with ``size``, where it is not there), ``readonly=1``, ``id=TEXT`` (what GET_ID answers, up to 20 bytes). What was
+    written outlives resets and power-off, as long as it is the same object with the same settings.
 
     Attributes
     ----------
@@ -122,10 +122,10 @@ class Blk(VirtioDevice):
         super().on_start()
 
     def offered_features(self) -> int:
-        several = BlkFeature.MQ if len(self.queues) > 1 else 0
+        features = int(self.features) | (BlkFeature.MQ if len(self.queues) > 1 else 0)
         if self._readonly:
-            return self.features & ~(BlkFeature.DISCARD | BlkFeature.WRITE_ZEROES) | BlkFeature.RO | several
-        return self.features | several
+            features = features & ~int(BlkFeature.DISCARD | BlkFeature.WRITE_ZEROES) | BlkFeature.RO
+        return features
 
     def fail(self, type: int | str, status: int | str = BlkStatus.IOERR, count: int = 1) -> None:
         """Let the next ``count`` requests of a type end with a status, without doing what they ask for.

@@ -13,7 +13,7 @@ from hdvlab._core import ffi, lib
 from hdvlab.devices.virtio.capability import VirtioCapability
 from hdvlab.devices.virtio.registers import NOTIFICATIONS, NOTIFY_OFF_MULTIPLIER
 from hdvlab.devices.virtio.spec import CapabilityType
-from hdvlab.errors import AccessError, check
+from hdvlab.errors import HdvError, check
 
 if TYPE_CHECKING:
     from hdvlab.devices.virtio.transport import VirtioDevice
@@ -31,7 +31,8 @@ class ConfigAccess:
     def __init__(self, device: VirtioDevice) -> None:
         self._device = device
         self._place = 0
-        for capability, place in zip(device.capabilities, device.description.config.capability_offsets, strict=True):
+        places = zip(device.capabilities, device.description.config.capability_offsets, strict=True)
+        for capability, place in places:
             if isinstance(capability, VirtioCapability) and capability.cfg_type is CapabilityType.PCI_CFG:
                 self._place = place
 
@@ -51,9 +52,7 @@ class ConfigAccess:
     def _show(self, where: int, size: int) -> None:
         try:
             value = self._device.peek(0, where, size)
-        except AccessError:
-            value = 0xFFFFFFFF
-        except LookupError:
+        except HdvError:  # outside the BAR, or no register
             value = 0xFFFFFFFF
         config = ffi.new("uint8_t **")
         check(lib.hdvlab_register_file_config(self._device._file, config), "config")
@@ -72,7 +71,7 @@ class ConfigAccess:
             return
         shift = 8 * (where - register.offset)
         part = ((1 << 8 * size) - 1) << shift
-        index = [number for number, (_, one) in enumerate(device.description.registers) if one is register][0]
+        index = next(number for number, (_, one) in enumerate(device.description.registers) if one is register)
         old = int(getattr(device.bar0, register.name))
         new = old & ~(part & register.masks.write) | value << shift & register.masks.write
         setattr(device.bar0, register.name, new)

@@ -5,11 +5,14 @@ Ref: Virtio 1.2, sections 4.1.4.3 (common configuration), 4.1.4.4 (notification)
 
 from __future__ import annotations
 
+from typing import Any
+
 from hdvlab.devices.virtio.capability import VirtioCapability
 from hdvlab.devices.virtio.spec import NO_VECTOR, CapabilityType, Status
 from hdvlab.pci import MsixCapability
 from hdvlab.pci.capability import Capability
 from hdvlab.registers import Bar, Register
+from hdvlab.registers.bar import BarType
 
 #: Bytes from BAR0's start.
 COMMON_CONFIG, ISR_STATUS, DEVICE_CONFIG, NOTIFICATIONS = 0x0000, 0x1000, 0x2000, 0x3000
@@ -55,7 +58,11 @@ def with_notifications(bar: type[Bar], queues: int) -> type[Bar]:
         for n in range(queues)
         if f"NOTIFY_{n}" not in bar.map
     }
-    return type(bar)(bar.__name__, (bar,), {"__doc__": bar.__doc__, **missing}) if missing else bar
+    if not missing:
+        return bar
+    made: Any = BarType(bar.__name__, (bar,), {"__doc__": bar.__doc__, **missing})
+    found: type[Bar] = made
+    return found
 
 
 def capabilities_of(bar: type[Bar], queues: int) -> tuple[Capability, ...]:

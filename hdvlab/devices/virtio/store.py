@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,8 @@ from hdvlab.errors import BackendError, UsageError
 _PAGE = mmap.PAGESIZE
 _SIZE = re.compile(r"(\d+)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _ZEROES = bytes(1 << 20)
+#: Linux' MAP_NORESERVE, which the mmap module has from Python 3.13 on.
+_NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
 
 
 def parse_size(text: str) -> int:
@@ -52,7 +55,7 @@ class MemoryStore:
     def __init__(self, size: int) -> None:
         self.size = size
         try:
-            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE
             self._map = mmap.mmap(-1, max(size, 1), flags=flags)
         except (OSError, OverflowError, ValueError) as error:
             raise BackendError(f"no room for {size:,} bytes: {error}; take a smaller size, or file=PATH") from error

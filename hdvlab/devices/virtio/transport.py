@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from hdvlab._core import lib
@@ -18,6 +19,7 @@ from hdvlab.devices.virtio.registers import VirtioRegisters, VirtioVectors, capa
 from hdvlab.devices.virtio.spec import Feature, Status
 from hdvlab.errors import DeviceError, HdvError, RegisterError, StateError
 from hdvlab.hdv import Doorbell
+from hdvlab.pci.capability import Capability
 
 #: Chains that are given back together at most: the driver need not wait for all that it has queued.
 BATCH = 16
@@ -63,7 +65,7 @@ class VirtioDevice(Device):
     revision_id = spec.REVISION_ID
     base_class, sub_class = 0x00, 0xFF
     sub_vendor_id, sub_system_id = spec.VENDOR_ID, spec.SUB_SYSTEM_ID
-    capabilities = ()
+    capabilities: ClassVar[Sequence[Capability]] = ()
 
     device_type: ClassVar[int] = 0
     queue_count: ClassVar[int] = 1
@@ -129,7 +131,7 @@ class VirtioDevice(Device):
     @property
     def live(self) -> bool:
         """Whether the driver has finished its set-up and the device needs no reset."""
-        return self.bar0.DEVICE_STATUS & (Status.DRIVER_OK | Status.NEEDS_RESET) == Status.DRIVER_OK
+        return bool(self.bar0.DEVICE_STATUS & (Status.DRIVER_OK | Status.NEEDS_RESET) == Status.DRIVER_OK)
 
     def give_back(self, chain: Chain) -> None:
         """Give back a chain that was kept, with :attr:`lock` held. One of before a reset is dropped."""
@@ -161,9 +163,7 @@ class VirtioDevice(Device):
 
     def on_start(self) -> None:
         self._reset_transport()
-        self._bells = [
-            self.doorbell(type(self).bar0.map[f"NOTIFY_{queue.index}"], bar=0) for queue in self.queues
-        ]
+        self._bells = [self.doorbell(type(self).bar0.map[f"NOTIFY_{queue.index}"], bar=0) for queue in self.queues]
         super().on_start()
         self.spawn(self._serve, self._bells)
 
@@ -187,7 +187,8 @@ class VirtioDevice(Device):
     # ---- common configuration (4.1.4.3) ------------------------------------------------------------------------
 
     def _offered(self) -> int:
-        return self.offered_features() | Feature.VERSION_1 | Feature.INDIRECT_DESC | Feature.EVENT_IDX
+        always = Feature.VERSION_1 | Feature.INDIRECT_DESC | Feature.EVENT_IDX
+        return int(self.offered_features()) | int(always)  # ~ of a Feature would know the named bits only
 
     @VirtioRegisters.DEVICE_FEATURE_SELECT.on_write
     def device_feature_selected(self, value: int) -> None:
