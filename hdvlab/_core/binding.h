@@ -240,7 +240,6 @@ HRESULT hdvlab_device_peek(void *, HDVLAB_DEVICE_PEEK, uint32_t, uint64_t, uint3
 HRESULT hdvlab_doorbell_row(void *, uint32_t, uint64_t, uint64_t, uint64_t, int64_t *);
 int64_t hdvlab_cause(void);
 void hdvlab_set_cause(int64_t);
-HRESULT hdvlab_doorbell_row(void *, uint32_t, uint64_t, uint64_t, uint64_t, int64_t *);
 
 // register files
 enum { HDVLAB_REGISTER_ON_READ, HDVLAB_REGISTER_ON_WRITE, HDVLAB_REGISTER_NARROW_LOW, ... };

@@ -83,16 +83,6 @@ class Doorbell:
         known = lib.hdvlab_doorbell_row(*self._key, row) == 0
         return int(row[0]) if known else -1
 
-    @property
-    def row(self) -> int:
-        """Row of the write that rang it last; -1 = none has, or it is recorded elsewhere, or the doorbell is closed.
-
-        What the waiter does because of it names that row as its cause (:func:`hdvlab.device.set_cause`).
-        """
-        row = ffi.new("int64_t *", -1)
-        lib.hdvlab_doorbell_row(*self._key, row)
-        return int(row[0])
-
     def close(self) -> None:
         """Unregister and wake who waits; closing twice is nothing."""
         if self._open:

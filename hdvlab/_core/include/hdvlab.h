@@ -350,9 +350,6 @@ HRESULT hdvlab_doorbell_row(HDV_DEVICE device, uint32_t bar, uint64_t offset, ui
 /* The row being served on this thread, -1 = none. Work that goes on elsewhere takes it along. */
 int64_t hdvlab_cause(void);
 void hdvlab_set_cause(int64_t row);
-/* The row of the write that last rang a doorbell, -1 = none has: what its event's waiter takes as its cause. The arguments are
- * those of HdvRegisterDoorbell. E_POINTER, E_HANDLE, ERROR_NOT_FOUND. */
-HRESULT hdvlab_doorbell_row(HDV_DEVICE device, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags, int64_t *row);
 
 /* ---- register files: a device whose plain registers are served here --------------------------------------------- */
 

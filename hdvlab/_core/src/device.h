@@ -64,6 +64,7 @@ struct device {
     _Atomic uint32_t doorbell_count, section_count, aperture_count;
     _Atomic int line;    /* asserted */
     _Atomic int hung;    /* a callback has not returned in its time: nobody enters until it has */
+    _Atomic int owes_teardown; /* it was given up for lost without its Teardown */
     _Atomic int touched; /* the guest may have changed it since it started or was reset */
     _Atomic(HRESULT (*)(void *)) on_reset;
     void *elsewhere; /* what a system whose machine is elsewhere knows it by */
@@ -125,6 +126,8 @@ HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *co
 HRESULT device_start(struct device *device);
 void device_stop(struct device *device);
 void device_tear_down(struct device *device);
+/* A callback that had hung has returned. A device that was given up meanwhile has its Teardown now. */
+void device_came_back(struct device *device);
 /* A reset of the machine: the device's own, or Stop and Start; a row in any case. */
 void device_reset(struct device *device, const HDVLAB_ACCESS *access);
 /* One step (HDVLAB_INITIALIZE ... HDVLAB_STOP) that a machine elsewhere has decided on, in whatever order it does. */
