@@ -106,7 +106,38 @@ def _config(**options: bool) -> int:
     return 0
 
 
-_COMMANDS: dict[str, Callable[..., int]] = {"trace": _trace, "plot": _plot, "convert": _convert, "config": _config}
+def _vm(action: str, mirror: str | None, cache: str | None) -> int:
+    if action == "setup":
+        print(commands.vm_setup(mirror=mirror, cache=cache))
+        return 0
+    if mirror is not None:
+        raise UsageError("--mirror is for setup: hdvlab vm setup --mirror URL")
+    print(commands.vm_parts(cache=cache))
+    return 0
+
+
+def _host(**options: Any) -> int:
+    result = commands.host(**options)
+    print(repr(result))
+    if not options["stop"]:
+        result.close()  # type: ignore[union-attr]  # a lab then
+    return 0
+
+
+def _hosts() -> int:
+    print(repr(commands.hosts()))
+    return 0
+
+
+_COMMANDS: dict[str, Callable[..., int]] = {
+    "trace": _trace,
+    "plot": _plot,
+    "convert": _convert,
+    "config": _config,
+    "vm": _vm,
+    "host": _host,
+    "hosts": _hosts,
+}
 
 
 def _failed(words: list[str], error: HdvError) -> int:

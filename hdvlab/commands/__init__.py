@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from hdvlab.commands.access import peek, poke, read, write
     from hdvlab.commands.building import config
     from hdvlab.commands.c_device import c, load_device
+    from hdvlab.commands.device_host import attach, detach, host, hosts
     from hdvlab.commands.files import load, open_file, save
     from hdvlab.commands.look import faults, lspci, regs
+    from hdvlab.commands.obtaining import vm_parts, vm_setup
     from hdvlab.commands.picture import plot
     from hdvlab.commands.plugging import plug, unplug
     from hdvlab.commands.power import start, stop
@@ -26,17 +28,21 @@ if TYPE_CHECKING:
     from hdvlab.commands.virtual_machine import boot, existing_vm_lab, guest_program, sh, vm
 
 __all__ = [
+    "attach",
     "boot",
     "c",
     "close_lab",
     "config",
     "current_lab",
+    "detach",
     "existing_lab",
     "existing_vm_lab",
     "faults",
     "find_driver",
     "guest",
     "guest_program",
+    "host",
+    "hosts",
     "load",
     "load_device",
     "lspci",
@@ -61,6 +67,8 @@ __all__ = [
     "unplug",
     "use_lab",
     "vm",
+    "vm_parts",
+    "vm_setup",
     "write",
 ]
 
@@ -69,8 +77,10 @@ _HOMES = {
     "virtual_machine": ("boot", "existing_vm_lab", "guest_program", "sh", "vm"),
     "building": ("config",),
     "c_device": ("c", "load_device"),
+    "device_host": ("attach", "detach", "host", "hosts"),
     "files": ("load", "open_file", "save"),
     "look": ("faults", "lspci", "regs"),
+    "obtaining": ("vm_parts", "vm_setup"),
     "picture": ("plot",),
     "plugging": ("plug", "unplug"),
     "power": ("start", "stop"),

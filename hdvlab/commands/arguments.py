@@ -87,6 +87,15 @@ def vm(parser: argparse.ArgumentParser) -> None:
     _add(parser, "words", nargs="*", default=[], metavar="...", help="what the action takes")
 
 
+def vm_shell(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "action", nargs="?", default="status", choices=("status", "setup"), metavar="ACTION",
+         help="status: what is here of QEMU, kernel and busybox; setup: bring what is missing")  # fmt: skip
+    _add(parser, "--mirror", metavar="URL", help="setup: a Debian mirror; that of this system's apt when not given")
+    _add(parser, "--cache", metavar="DIR", complete="path",
+         help="where they are kept; $HDVLAB_CACHE or ~/.cache/hdvlab when not given")  # fmt: skip
+    parser.description = "What a virtual machine is made of: QEMU, a Linux kernel, busybox and tools for the guest."
+
+
 def sh(parser: argparse.ArgumentParser) -> None:
     _run_name(parser)
     _add(parser, "--out", metavar="VARIABLE", help="assign the run to this variable: its output, status and rows")
@@ -107,6 +116,20 @@ def start(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--ram", type=parse_size, metavar="SIZE", help="guest RAM of a new lab: 64M")
     _add(parser, "--trace", metavar="DIRECTORY", complete="path", help="where a new lab records, and it stays there")
     _add(parser, "--clock", choices=("auto", "tsc", "monotonic", "manual"), default=None, help="clock of a new lab")
+
+
+def host(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "name", metavar="NAME", complete="host", help="how it is called")
+    _add(parser, "--stop", action="store_true", help="end it: power off, end the recording; its trace stays")
+    _add(parser, "--machine", choices=("embedded", "vm"), default="embedded", help="embedded, or vm for a Linux VM")
+    _add(parser, "--ram", type=parse_size, metavar="SIZE", help="guest RAM of an embedded machine: 64M")
+    _add(parser, "--trace", metavar="DIRECTORY", complete="path", help="where it records")
+    _add(parser, "--lease", type=float, default=600.0, metavar="SECONDS",
+         help="how long it goes on while nobody is attached; 600, 0 = for ever")  # fmt: skip
+
+
+def attach(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "name", metavar="NAME", complete="host", help="a host; of a dead one you get the trace")
 
 
 def lab(parser: argparse.ArgumentParser) -> None:

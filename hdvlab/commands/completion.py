@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hdvlab.lab import AnyLab
 
 
+_LABS = ("Lab", "RemoteLab")
 _HOLDS_ROWS = ("Run", "Trace", "TraceSlice", "MappedTrace", "Recorder")
 
 
@@ -85,7 +86,11 @@ def _offers(action: argparse.Action, lab: AnyLab | None, namespace: Mapping[str,
     if kind == "driver":
         return [*recording.drivers(namespace), *plugging.library()]
     if kind == "lab":
-        return [name for name, value in namespace.items() if type(value).__name__ == "Lab" and name[0] != "_"]
+        return [name for name, value in namespace.items() if type(value).__name__ in _LABS and name[0] != "_"]
+    if kind == "host":
+        from hdvlab.host.record import records
+
+        return [record.name for record in records()]
     if kind == "kind":
         return KIND_WORDS
     if kind == "origin":

@@ -165,8 +165,8 @@ class Device:
         """The guest runs no more (HDV Stop). Timers are cancelled and :attr:`stopping` is set already."""
 
     def reset(self) -> None:
-        """The machine was reset (not the power: no HDV callback has that name). Timers are cancelled already, threads of
-        :meth:`spawn` told to stop, and the interrupt line is low.
+        """The machine was reset (HDV has no such callback). Timers are cancelled already, threads of :meth:`spawn` told
+        to stop, and the interrupt line is low.
 
         By default what a power cycle does: :meth:`stop`, everything closed that :meth:`start` may open again, all
         registers at their reset values, :meth:`start`. Override it to keep something; :meth:`reset_registers` is the
@@ -310,7 +310,7 @@ class Device:
         check(hresult, "set_interrupt_line", "a VM has interrupt lines, the embedded machine has messages only")
 
     def reset_registers(self) -> None:
-        """Every register, config space and the state of its interrupts as they are at power-on; no handler is called."""
+        """Every register, config space and pending interrupts as they are at power-on; no handler is called."""
         check(lib.hdvlab_register_file_reset(self._file), "reset_registers")
 
     def doorbell(
@@ -501,7 +501,9 @@ class Device:
             self._work.stop()
             self._last_work, self._work = self._work, Work(self._work.device, self.on_failure)
         if self.interrupt_pin:
-            self.set_interrupt_line(False)
+            hresult = lib.hdvlab_device_set_line(self._instance, False)
+            if hresult != HResult.E_NOTIMPL.signed:  # a machine without lines has none to lower
+                check(hresult, "reset")
         self.reset()
 
     def on_teardown(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import queue
 import socket
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 from hdvlab.errors import BackendError, HdvError
 from hdvlab.host.places import open_private
 from hdvlab.host.record import Record
-from hdvlab.host.wire import PROTOCOL_VERSION, Channel, GoneError, WireError, rebuilt_error
+from hdvlab.host.wire import PROTOCOL_VERSION, Channel, GoneError, WireError, rebuilt_error, unpacked
 
 _CREDENTIALS = 12  # bytes of struct ucred
 #: How often a waiting call looks up, so that Ctrl-C is answered everywhere, seconds.
@@ -50,11 +51,10 @@ def connect(record: Record) -> socket.socket:
 
 
 class _Call:
-    """One that waits for its answer."""
+    """One that waits for its answer, and for what comes before it."""
 
     def __init__(self) -> None:
-        self.done = threading.Event()
-        self.reply: dict[str, Any] = {}
+        self.messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
 
 class Connection:
@@ -92,8 +92,10 @@ class Connection:
             self.close()
             raise
 
-    def call(self, request: str, /, **given: Any) -> Any:
+    def call(self, request: str, /, *, on_progress: Callable[[bytes], None] | None = None, **given: Any) -> Any:
         """Ask, and wait for the answer. Ctrl-C gives the request up, also at the host.
+
+        ``on_progress`` takes what the host sends before the answer, as it comes.
 
         Raises
         ------
@@ -110,8 +112,7 @@ class Connection:
             self._calls[number] = waiting
         try:
             self._send({"id": number, "request": request, "with": given})
-            while not waiting.done.wait(_SLICE):
-                pass
+            reply = self._awaited(waiting, on_progress)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 self._send({"id": 0, "request": "cancel", "with": {"id": number}})
@@ -120,9 +121,20 @@ class Connection:
             with self._guard:
                 self._calls.pop(number, None)
         self._tell()
-        if "error" in waiting.reply:
-            raise rebuilt_error(waiting.reply["error"])
-        return waiting.reply.get("result")
+        if "error" in reply:
+            raise rebuilt_error(reply["error"])
+        return reply.get("result")
+
+    def _awaited(self, waiting: _Call, on_progress: Callable[[bytes], None] | None) -> dict[str, Any]:
+        while True:
+            try:
+                message = waiting.messages.get(timeout=_SLICE)
+            except queue.Empty:
+                continue
+            if message.get("event") != "progress":
+                return message
+            if on_progress is not None:
+                on_progress(unpacked(message["data"]))
 
     def _send(self, message: dict[str, Any]) -> None:
         try:
@@ -145,8 +157,7 @@ class Connection:
             calls = list(self._calls.values())
         for one in calls:
             told = {"type": "BackendError", "message": str(self.gone), "hresult": self.gone.hresult}
-            one.reply = {"error": told}
-            one.done.set()
+            one.messages.put({"error": told})
         self._tell()
 
     def _farewell(self) -> GoneError:
@@ -160,6 +171,12 @@ class Connection:
 
     def _take(self, message: dict[str, Any]) -> None:
         self.generation = max(self.generation, int(message.get("generation", 0)))
+        if message.get("event") == "progress":
+            with self._guard:
+                waiting = self._calls.get(message.get("call", 0))
+            if waiting is not None:
+                waiting.messages.put(message)
+            return
         if "event" in message:
             with self._guard:
                 if message["event"] == "ended":
@@ -173,8 +190,7 @@ class Connection:
         with self._guard:
             waiting = self._calls.get(message.get("id", 0))
         if waiting is not None:
-            waiting.reply = message
-            waiting.done.set()
+            waiting.messages.put(message)
 
     def _tell(self) -> None:
         """Pass on what has been told, in order."""

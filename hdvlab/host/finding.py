@@ -102,9 +102,7 @@ def start(
 
 def _environment() -> dict[str, str]:
     """This process's environment, such that the host finds the hdvlab that this process has."""
-    import hdvlab
-
-    ours = str(Path(hdvlab.__file__).resolve().parents[1])
+    ours = str(Path(__file__).resolve().parents[2])
     path = os.environ.get("PYTHONPATH", "")
     return {**os.environ, "PYTHONPATH": f"{ours}{os.pathsep}{path}" if path else ours, "PYTHONUNBUFFERED": "1"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import fcntl
 import os
@@ -20,12 +19,14 @@ from typing import Any
 
 from hdvlab.errors import BackendError, HdvError, HResult, StateError, UsageError
 from hdvlab.host.call import Call
+from hdvlab.host.guard import guard_process
 from hdvlab.host.output import Output
 from hdvlab.host.places import open_private, runtime_directory
 from hdvlab.host.programs import Programs
 from hdvlab.host.record import Record, boot_id, check_name, new_directory, started_of
 from hdvlab.host.requests import find_request
 from hdvlab.host.session import Session
+from hdvlab.host.watchdog import Watchdog
 from hdvlab.lab import Lab
 
 #: Seconds without a client after which a host ends, where nothing else is said.
@@ -94,6 +95,7 @@ class Host:
         self._changes = 0
         self._alone_since = time.monotonic()
         self._ending = ""
+        self._watchdog = Watchdog(self.lab)
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
 
@@ -150,6 +152,7 @@ class Host:
         ready()
         sys.stdout = Output(self, "stdout", sys.stdout)
         sys.stderr = Output(self, "stderr", sys.stderr)
+        self._watchdog.start()
         self.note(f"host {self.record.name}, process {self.record.pid}, {self.record.machine} machine")
         try:
             while not self._ending:
@@ -196,6 +199,11 @@ class Host:
         if self.record.lease and late > self.record.lease:
             self.end(f"nobody was there for {self.record.lease:g} s")
 
+    def guard_vm(self) -> None:
+        """A VM was started: it is not to stay for ever if this process is killed."""
+        vm = self.lab.vm
+        guard_process(self.record, vm.pid, vm.place.directory)
+
     def touch_lease(self) -> None:
         """Somebody is there now."""
         with contextlib.suppress(OSError):  # a full disk: the keeper then counts from the last time
@@ -210,6 +218,7 @@ class Host:
     def _finish(self) -> None:
         self.note(f"ends: {self._ending or 'it failed'}")
         self._listener.close()
+        self._watchdog.stop()
         with contextlib.suppress(OSError):
             os.unlink(self.record.socket)
         try:
@@ -272,11 +281,6 @@ class Host:
         with self._guard:
             self._changes_of_lab += 1
         self.tell({"event": "changed", "generation": self._changes_of_lab})
-
-    def record_vm(self) -> None:
-        """Say in the host's record where its VM is, for whoever finds the host dead."""
-        self.record = dataclasses.replace(self.record, vm=str(self.lab.vm.place.directory))
-        self.record.write()
 
     def note(self, text: str) -> None:
         """A line for the log."""

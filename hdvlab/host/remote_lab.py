@@ -17,8 +17,10 @@ from hdvlab.guest import Function, Guest, Program
 from hdvlab.host.connection import Connection
 from hdvlab.host.hosted import HostedDevice, HostedMachine, HostedMemory, HostedVectors, list_faults
 from hdvlab.host.hosted_program import HostedProgram
+from hdvlab.host.hosted_vm import HostedVm
 from hdvlab.host.record import Record
 from hdvlab.host.source import describe_code
+from hdvlab.host.wire import packed, unpacked
 from hdvlab.lab import Plugged, Run
 from hdvlab.lab.shell import ShellRun
 from hdvlab.trace.mapped import MappedTrace
@@ -29,7 +31,6 @@ from hdvlab.trace.trace import Trace
 
 if TYPE_CHECKING:
     from hdvlab.hdv import Broker
-    from hdvlab.host.remote_vm import RemoteVm
     from hdvlab.systems.qemu.command_line import VmOptions
     from hdvlab.systems.qemu.setup import Progress
 
@@ -50,7 +51,6 @@ class RemoteLab:
         self._known = 0
         self._machine: HostedMachine | None = None
         self._told_of_loss = False
-        self._vm: RemoteVm | None = None
         self._door = threading.RLock()
         self._sources: dict[tuple[int, int], int] = {}
         self._codes: dict[int, CodeType] = {}
@@ -82,8 +82,6 @@ class RemoteLab:
             if kind == "output":
                 stream = sys.stdout if event.get("stream") == "stdout" else sys.stderr
                 print(event.get("text", ""), end="", file=stream, flush=True)
-            elif kind == "shell" and self._vm is not None:
-                self._vm.take_event(event)
             elif kind == "gone":
                 print(event.get("reason", ""), file=sys.stderr)
         except (OSError, ValueError):  # nobody may be looking
@@ -223,84 +221,6 @@ class RemoteLab:
         """None: device hosts of other processes come to a lab of one's own."""
         return []
 
-    # ---- a VM --------------------------------------------------------------------------------------------------
-
-    @property
-    def has_vm(self) -> bool:
-        """Whether its machine is a VM, on or off."""
-        return self.host.machine == "vm"
-
-    def _the_vm(self) -> RemoteVm:
-        if self._vm is None:
-            from hdvlab.host.remote_vm import RemoteVm
-
-            self._vm = RemoteVm(self.connection)
-        return self._vm
-
-    @property
-    def vm_booted(self) -> bool:
-        """Whether a VM was booted; it may have ended."""
-        return self.has_vm and self._the_vm().booted
-
-    @property
-    def vm_running(self) -> bool:
-        """Whether a VM runs."""
-        return self.has_vm and self._the_vm().running
-
-    @property
-    def vm(self) -> RemoteVm:
-        """The VM.
-
-        Raises
-        ------
-        StateError
-            None was booted.
-        """
-        if not self.vm_booted:
-            raise StateError("there is no VM; boot one: lab.boot() or %hdv boot")
-        return self._the_vm()
-
-    def served(self, one: Plugged) -> str:
-        """How a device stands with the VM, in a few words."""
-        return self._the_vm().served(one.name)
-
-    def boot(
-        self, options: VmOptions | None = None, *, wait: bool = True, progress: Progress | None = None
-    ) -> RemoteVm:
-        """Start the VM with what is plugged in; see :meth:`hdvlab.Lab.boot`."""
-        from hdvlab.systems.qemu.command_line import VmOptions
-        from hdvlab.systems.qemu.vm import installation
-
-        installation(progress)  # here, where somebody sees how far it is; the host finds it
-        self.connection.call("boot", options=(options or VmOptions()).to_dict())
-        vm = self._the_vm()
-        if wait:
-            vm.wait_booted()
-        return vm
-
-    def sh(
-        self,
-        command: str,
-        *,
-        name: str = "",
-        stdin: bytes = b"",
-        timeout: float | None = None,
-        on_output: Callable[[bytes], None] | None = None,
-    ) -> ShellRun:
-        """Run a shell command in the VM's guest; see :meth:`hdvlab.Lab.sh`."""
-        vm = self.vm
-        run = ShellRun(self, name or "sh", command)
-        if name:
-            self.runs[name] = run
-        try:
-            done = vm.run(command, stdin=stdin, timeout=timeout, on_output=on_output)
-            run.status, run.output = done.status, done.output
-        finally:
-            run.end()
-            self._keep(run, name)
-            self.warn_of_loss()
-        return run
-
     # ---- the guest ---------------------------------------------------------------------------------------------
 
     def run(self, driver: Callable[..., Any], *arguments: Any, name: str = "", wait: bool = True) -> Run:
@@ -378,6 +298,79 @@ class RemoteLab:
         if name and self.attached:
             self.connection.call("keep_run", name=name, start=run.start, stop=run.stop)
 
+    # ---- the VM ------------------------------------------------------------------------------------------------
+
+    def boot(
+        self, options: VmOptions | None = None, *, wait: bool = True, progress: Progress | None = None
+    ) -> HostedVm:
+        """Start the host's VM with what is plugged in; see :meth:`hdvlab.Lab.boot`."""
+        from hdvlab.systems.qemu.command_line import VmOptions
+        from hdvlab.systems.qemu.vm import installation
+
+        if not self.has_vm:
+            raise UsageError(
+                f"host {self.name} has an embedded machine; hdvlab.host.start(NAME, machine='vm') has a VM"
+            )
+        installation(progress)
+        self.connection.call("boot", options=(options or VmOptions()).to_dict(), wait=wait)
+        return HostedVm(self.connection)
+
+    @property
+    def has_vm(self) -> bool:
+        """Whether the host's machine is a VM, on or off."""
+        return self.host.machine == "vm"
+
+    @property
+    def vm_booted(self) -> bool:
+        """Whether a VM was booted since the devices are on; it may have ended."""
+        return self.has_vm and self.attached and bool(self.connection.call("vm_state")["booted"])
+
+    @property
+    def vm_running(self) -> bool:
+        """Whether a VM runs."""
+        return self.has_vm and self.attached and bool(self.connection.call("vm_state")["running"])
+
+    @property
+    def vm(self) -> HostedVm:
+        """The VM.
+
+        Raises
+        ------
+        StateError
+            None was booted.
+        """
+        if not self.vm_booted:
+            raise StateError("there is no VM; boot one: lab.boot() or %hdv boot")
+        return HostedVm(self.connection)
+
+    def served(self, one: Plugged) -> str:
+        """How a device stands with the VM, in a few words."""
+        return str(self.connection.call("served", name=one.name))
+
+    def sh(
+        self,
+        command: str,
+        *,
+        name: str = "",
+        stdin: bytes = b"",
+        timeout: float | None = None,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> ShellRun:
+        """Run a shell command in the VM's guest; see :meth:`hdvlab.Lab.sh`. It goes on when this process dies."""
+        run = ShellRun(self, name or "sh", command)
+        if name:
+            self.runs[name] = run
+        try:
+            told = self.connection.call(
+                "sh", on_progress=on_output, command=command, name=name, stdin=packed(stdin), timeout=timeout
+            )
+            run.start, run.stop = told["start"], told["stop"]
+            run.status, run.output = told["status"], unpacked(told["output"])
+        finally:
+            run.end()
+            self.warn_of_loss()
+        return run
+
     # ---- the trace ---------------------------------------------------------------------------------------------
 
     def mark(self, text: str) -> int:
@@ -386,7 +379,7 @@ class RemoteLab:
 
     def add_source(self, line: SourceLine) -> int:
         """The number for ``pc`` of a source line."""
-        given = {"file": line.file, "line": line.line, "function": line.function, "text": line.text}
+        given: dict[str, Any] = {"file": line.file, "line": line.line, "function": line.function, "text": line.text}
         return int(self.connection.call("add_source", **given))
 
     def source_of(self, frame: FrameType) -> int:

@@ -102,7 +102,7 @@ class Session:
 
     def _serve(self, message: dict[str, Any]) -> None:
         number = message.get("id")
-        call = Call(self)
+        call = Call(self, number)
         reply: dict[str, Any] = {"id": number}
         with self._guard:
             if isinstance(number, int):
@@ -133,7 +133,7 @@ class Session:
             with self._guard:
                 other = self._calls.get(given.get("id"))
             if other is not None:
-                other.stopped.set()
+                other.stop()
             return other is not None
         return self._host.answer(name, given, call)
 

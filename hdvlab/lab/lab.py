@@ -637,6 +637,24 @@ class Lab:
         except TraceError as error:
             warnings.warn(str(error), TraceLossWarning, stacklevel=3)
 
+    def hung(self) -> dict[str, int]:
+        """Devices that owe the VM an answer, and the thread (``pthread_t``) that each hangs in; 0 = not known."""
+        power = self._power
+        if power is None or not isinstance(machine := power.machine, VfioUserMachine):
+            return {}
+        found = {}
+        for one in list(self):
+            with contextlib.suppress(HdvError):  # not served now
+                if machine.state(one.slot).hung:
+                    found[one.name] = machine.hung_thread(one.slot)
+        return found
+
+    def report(self, name: str, fault: Fault) -> None:
+        """A fault that no callback met: kept by the device, put into the trace, and told."""
+        if name in self:
+            self[name].device.faults.append(fault)
+        self._teller.fault(fault)
+
     @property
     def faults(self) -> list[Fault]:
         """What failed in the devices' code, also of those that did not get in."""

@@ -9,6 +9,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_loca
 from IPython.display import display
 
 from hdvlab import commands
+from hdvlab.commands.device_host import make_way
 from hdvlab.commands.nearest import nearest
 from hdvlab.commands.parser import BY_NAME, HelpWanted, help_text, verb_parser, verbs
 from hdvlab.commands.plugging import look_up
@@ -20,8 +21,7 @@ from hdvlab.magics.mistake import in_one_line, in_own_frames, misspelt, warnings
 
 if TYPE_CHECKING:
     from hdvlab.guest import Guest
-    from hdvlab.lab import Run
-    from hdvlab.lab.interface import AnyLab
+    from hdvlab.lab import AnyLab, Run
 
 #: Verbs that look at the person's variables.
 _WITH_NAMESPACE = ("plug", "trace", "plot", "save")
@@ -79,7 +79,11 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         return commands.status(commands.existing_lab())
 
     def _close(self, namespace: Mapping[str, Any]) -> Any:
+        from hdvlab.host import RemoteLab
+
         lab = commands.existing_lab()
+        if isinstance(lab, RemoteLab):
+            return commands.detach()
         commands.close_lab()
         if lab is None:
             return Text("there is no lab")
@@ -91,14 +95,32 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             commands.new_lab(ram=ram, trace=trace, clock=clock or "auto")
         return commands.start(commands.current_lab())
 
+    def _host(self, namespace: Mapping[str, Any], name: str, stop: bool, **options: Any) -> Any:
+        if stop:
+            return commands.host(name, stop=True)
+        make_way()
+        lab: Any = commands.host(name, **options)
+        return commands.use_lab(lab)
+
+    def _hosts(self, namespace: Mapping[str, Any]) -> Any:
+        return commands.hosts()
+
+    def _attach(self, namespace: Mapping[str, Any], name: str) -> Any:
+        return commands.attach(name)
+
+    def _detach(self, namespace: Mapping[str, Any]) -> Any:
+        return commands.detach()
+
     def _lab(self, namespace: Mapping[str, Any], lab: str | None) -> AnyLab:
         if lab is None:
             return commands.current_lab()
+        from hdvlab.host import RemoteLab
         from hdvlab.lab import Lab
 
         found = look_up(lab, namespace)
-        if not isinstance(found, Lab):
-            known = [name for name, value in namespace.items() if isinstance(value, Lab) and name[0] != "_"]
+        if not isinstance(found, Lab | RemoteLab):
+            labs = [name for name, value in namespace.items() if isinstance(value, Lab | RemoteLab)]
+            known = [name for name in labs if name[0] != "_"]
             raise UsageError(f"{lab} is no Lab; {nearest(lab, known) if known else 'lab = hdvlab.Lab() makes one'}")
         return commands.use_lab(found)
 

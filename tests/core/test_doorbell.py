@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from hdvlab._core import lib
+from hdvlab._core import ffi, lib
 from hdvlab.errors import HResult
 
-from .scaffold import PLACE, S_OK, CallbackDevice, Machine, Recording, Threads, pairs
+from .scaffold import PLACE, S_OK, CallbackDevice, Machine, Recording, Threads, code, pairs
 
 BYTE, WORD, DWORD, QWORD = 1, 2, 3, 4
 ANY = 0x8000_0000
@@ -479,3 +479,16 @@ def test_a_doorbell_that_comes_and_goes_never_loses_a_write(machine: Machine, ev
             assert device.ring(event.fd, 0, 0, 0, ANY) == S_OK
             assert device.unring(0, 0, 0, ANY) == S_OK
     assert event.taken() + len(device.calls) == count
+
+
+@pytest.mark.embedded_only("a doorbell that rings over there leaves no row here")
+def test_a_doorbell_knows_the_row_that_rang_it_last(machine: Machine, recording: Recording, event: Event) -> None:
+    device = machine.running(CallbackDevice())
+    row = ffi.new("int64_t *", 7)
+    where = (device.handle, 0, 0x10, 0, ANY)
+    assert code(lib.hdvlab_doorbell_row(*where, row)) == HResult.ERROR_NOT_FOUND
+    assert device.ring(event.fd, 0, 0x10, 0, ANY) == S_OK
+    assert (code(lib.hdvlab_doorbell_row(*where, row)), row[0]) == (S_OK, -1)
+    for value in (1, 2):
+        assert machine.write(PLACE + 0x10, value) == S_OK
+        assert (code(lib.hdvlab_doorbell_row(*where, row)), row[0]) == (S_OK, len(recording) - 1)

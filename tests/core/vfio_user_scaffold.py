@@ -9,15 +9,13 @@ import socket
 import struct
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from hdvlab._core import ffi, lib
-from hdvlab.errors import HResult
 from hdvlab.hdv.structures import guid
 
-from .scaffold import CLASS_ID, DEADLINE, S_OK, CallbackDevice, Recording, code
+from .scaffold import CLASS_ID, DEADLINE, S_OK, Recording, code
 
 VERSION, DMA_MAP, DMA_UNMAP, GET_INFO, REGION_INFO, IO_FDS, IRQ_INFO, SET_IRQS = range(1, 9)
 REGION_READ, REGION_WRITE, DMA_READ, DMA_WRITE, RESET = range(9, 14)
@@ -163,6 +161,3 @@ def eventfd(flags: int = os.EFD_NONBLOCK | os.EFD_CLOEXEC) -> int:
 def signals(fd: int, timeout: float = DEADLINE) -> int:
     """Waits for an eventfd; how often it was signalled, 0 after the time-out."""
     return os.eventfd_read(fd) if select.select([fd], [], [], timeout)[0] else 0
-
-
-__all__ = ["CallbackDevice", "HResult", "Path"]

@@ -71,8 +71,7 @@ class Vm(Machine):
     def dial(self, path: str | Path) -> Client:
         """Connect to a socket as a VM does."""
         connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connected.settimeout(wire.PATIENCE)
-        connected.connect(os.fspath(path))
+        connected.connect(os.fspath(path))  # blocking: it waits where the queue is full
         client = Client(connected)
         self.clients.append(client)
         return client
@@ -97,7 +96,12 @@ class Vm(Machine):
     def close(self) -> None:
         for client in self.clients:
             client.close()
-        super().close()
+        try:
+            super().close()
+        finally:
+            for device in self.devices:
+                if isinstance(device, RegisterDevice):
+                    device.close()
 
 
 class MessageDevice(RegisterDevice):

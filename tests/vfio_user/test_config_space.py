@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hdvlab._core import lib
+from hdvlab.trace.schema import Origin
 
 from ..core.scaffold import S_OK, CallbackDevice, Recording
 from .client import CONFIG, Client, Refused, caps_of
@@ -98,7 +99,7 @@ def test_what_comes_before_the_first_reset_is_the_machines(vm: Vm, recording: Re
     client.reset()
     client.load(CONFIG, 0)
     kinds = lib.HDVLAB_CONFIG_READ, lib.HDVLAB_CONFIG_WRITE, lib.HDVLAB_MMIO_READ
-    machine, guest = lib.HDVLAB_MACHINE, lib.HDVLAB_GUEST
+    machine, guest = Origin.machine, lib.HDVLAB_GUEST
     assert [row["origin"] for row in recording.rows(*kinds, since=since)] == [machine, machine, machine, guest]
 
 

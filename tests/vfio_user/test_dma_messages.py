@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
 
 import pytest
@@ -132,7 +133,9 @@ def test_a_handler_may_not_wait_for_the_vm_that_waits_for_it(client: Client, dev
 
 
 def test_a_handler_reaches_memory_that_has_a_descriptor(client: Client, device: CallbackDevice) -> None:
-    client.dma_map(0, 4096, memory(4096))
+    fd = memory(4096)
+    client.dma_map(0, 4096, fd)
+    os.close(fd)
     device.write = lambda bar, offset, size, value: _must(device.dma_write(0x10, value.to_bytes(4, "little")))
     device.read = lambda bar, offset, size: int.from_bytes(device.dma_read(0x10, 4)[1], "little")
     client.store(0, 0, 0x12345678)

@@ -343,7 +343,8 @@ HRESULT hdvlab_device_peek(HDV_DEVICE device, HDVLAB_DEVICE_PEEK peek, uint32_t 
 HRESULT hdvlab_device_set_line(HDV_DEVICE device, BOOL asserted);
 /* What a machine's reset is for this device: called with the device entered, its row's kind is reset. Without one (NULL) a
  * reset is Stop and Start, for HDV has no callback of that name. */
-HRESULT hdvlab_device_on_reset(HDV_DEVICE device, HRESULT (*reset)(void *context));
+typedef HRESULT (*HDVLAB_DEVICE_RESET)(void *context);
+HRESULT hdvlab_device_on_reset(HDV_DEVICE device, HDVLAB_DEVICE_RESET reset);
 /* The row of the write that rang a doorbell last, -1 = none did yet: the cause of what its waiter does then. `bar` to `flags`
  * as given to HdvRegisterDoorbell. ERROR_NOT_FOUND: no such doorbell in this process. */
 HRESULT hdvlab_doorbell_row(HDV_DEVICE device, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags, int64_t *row);

@@ -18,6 +18,7 @@ struct aperture {
     struct window window;
     uint64_t gpa;
     uint32_t bytes;
+    uint64_t file_id[2], file_offset; /* what it shows; zeros: memory that does not move */
     _Atomic uint32_t references; /* the table's or the graveyard's, and one for each hold */
 };
 
@@ -113,6 +114,35 @@ static void end_in(struct device *device, uint64_t first, uint64_t last) {
     bury_all(device, ended);
 }
 
+static int is_where_it_was(struct memory_map *map, const struct aperture *aperture) {
+    struct memory_place now;
+    return map && memory_map_locate(map, aperture->gpa, aperture->bytes, &now) == S_OK &&
+           now.file_id[0] == aperture->file_id[0] && now.file_id[1] == aperture->file_id[1] &&
+           now.offset == aperture->file_offset;
+}
+
+void apertures_end_moved(struct device *device, struct memory_map *map) {
+    struct aperture *ended = NULL;
+    if (map)
+        memory_map_hold(map);
+    pthread_mutex_lock(&device->tables_lock);
+    for (struct aperture **a = &device->apertures; *a;) {
+        struct aperture *aperture = *a;
+        if (!(aperture->file_id[0] | aperture->file_id[1]) || is_where_it_was(map, aperture)) {
+            a = &aperture->next;
+            continue;
+        }
+        *a = aperture->next;
+        aperture->next = ended;
+        ended = aperture;
+        atomic_fetch_sub(&device->aperture_count, 1);
+    }
+    pthread_mutex_unlock(&device->tables_lock);
+    if (map)
+        memory_map_let_go(map);
+    bury_all(device, ended);
+}
+
 void apertures_end_in(struct system *system, uint64_t first, uint64_t last) {
     pthread_mutex_lock(&system->lock);
     for (struct host *host = system->hosts; host; host = host->next)
@@ -175,6 +205,9 @@ static HRESULT create_held(struct device *device, const struct memory_place *pla
         return E_OUTOFMEMORY;
     aperture->gpa = gpa;
     aperture->bytes = bytes;
+    aperture->file_id[0] = place->file_id[0];
+    aperture->file_id[1] = place->file_id[1];
+    aperture->file_offset = place->offset;
     atomic_init(&aperture->references, 1);
     if (platform_window_map(place->memory, place->offset, bytes, !write_protected, &aperture->window)) {
         free(aperture);

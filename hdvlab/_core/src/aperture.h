@@ -11,6 +11,7 @@
 
 struct aperture;
 struct device;
+struct memory_map;
 struct system;
 
 struct graveyard {
@@ -28,6 +29,8 @@ void graveyard_destroy(struct graveyard *dead);
 HRESULT aperture_adopt(struct device *device, void *address, struct window *window, uint64_t gpa, uint32_t bytes);
 /* Ends a device's apertures, each with its row. */
 void apertures_drop(struct device *device);
+/* The same for those whose range is not at the same place of the same file any more; `map` NULL: all that are of a map. */
+void apertures_end_moved(struct device *device, struct memory_map *map);
 /* The same for all apertures of a system that touch the range. The memory map is held for writing. */
 void apertures_end_in(struct system *system, uint64_t first, uint64_t last);
 

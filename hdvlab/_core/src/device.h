@@ -66,7 +66,7 @@ struct device {
     _Atomic int hung;    /* a callback has not returned in its time: nobody enters until it has */
     _Atomic int owes_teardown; /* it was given up for lost without its Teardown */
     _Atomic int touched; /* the guest may have changed it since it started or was reset */
-    _Atomic(HRESULT (*)(void *)) on_reset;
+    _Atomic(HDVLAB_DEVICE_RESET) on_reset;
     void *elsewhere; /* what a system whose machine is elsewhere knows it by */
     _Atomic HRESULT gone; /* why it serves nobody, when it is not by its own doing: its host's process ended */
     struct device *next; /* in its host */

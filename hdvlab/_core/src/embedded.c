@@ -97,7 +97,7 @@ static HRESULT make_ram(struct embedded *machine) {
         return E_OUTOFMEMORY;
     machine->ram = machine->ram_window.address;
     struct memory_map *map;
-    if (FAILED(memory_map_create(&map)))
+    if (FAILED(memory_map_create(0, &map)))
         return E_OUTOFMEMORY;
     machine->system.memory = map;
     uint64_t low = machine->ram_bytes < LOW_MEMORY_END ? machine->ram_bytes : LOW_MEMORY_END;

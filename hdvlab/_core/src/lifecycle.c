@@ -125,7 +125,7 @@ void device_reset(struct device *device, const HDVLAB_ACCESS *access) {
     device_leave(device);
 }
 
-HRESULT hdvlab_device_on_reset(HDV_DEVICE handle, HRESULT (*reset)(void *context)) {
+HRESULT hdvlab_device_on_reset(HDV_DEVICE handle, HDVLAB_DEVICE_RESET reset) {
     struct device *device = handle_acquire(handle, HANDLE_DEVICE);
     if (!device)
         return handle_refusal(handle);

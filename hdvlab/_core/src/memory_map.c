@@ -17,6 +17,7 @@
 struct backing {
     HANDLE file;
     uint64_t offset, bytes;
+    uint64_t file_id[2];
     struct window window;
     uint8_t *base; /* NULL where the file may shrink under us: then every access is read or written */
     int borrowed;  /* somebody else's object and mapping */
@@ -32,6 +33,7 @@ struct memory_map {
     pthread_rwlock_t lock; /* read: who copies or maps; write: who changes the table */
     struct region *regions[REGION_QUOTA]; /* by address */
     uint32_t count;
+    int may_span;
     _Atomic uint32_t more;
 };
 
@@ -50,6 +52,7 @@ static HRESULT backing_open(HANDLE file, uint64_t offset, uint64_t bytes, uint32
     if (FAILED(hr))
         return hr;
     *b = (struct backing){.file = source.section, .offset = offset, .bytes = bytes};
+    platform_object_id(source.section, b->file_id);
     if (source.may_shrink)
         return S_OK;
     int error = platform_window_map(source.section, offset, bytes, flags & HDVLAB_MEMORY_WRITE, &b->window);
@@ -86,9 +89,10 @@ static HRESULT backing_copy(const struct backing *b, uint64_t at, uint64_t bytes
 
 /* ---- the table ---------------------------------------------------------------------------------------------------- */
 
-HRESULT memory_map_create(struct memory_map **map) {
+HRESULT memory_map_create(int may_span, struct memory_map **map) {
     if (!(*map = calloc(1, sizeof **map)))
         return E_OUTOFMEMORY;
+    (*map)->may_span = may_span;
     pthread_rwlockattr_t how;
     pthread_rwlockattr_init(&how);
 #ifdef __GLIBC__ /* else a guest that copies without end keeps a region from ever ending */
@@ -141,7 +145,8 @@ static HRESULT insert(struct memory_map *map, const struct region *new) {
         const struct region *before = map->regions[index - 1];
         const struct backing *a = &before->backing, *b = &new->backing;
         if (!a->borrowed && before->gpa == new->gpa && before->last == new->last && before->flags == new->flags &&
-            a->offset == b->offset && platform_is_same_object(a->file, b->file))
+            a->offset == b->offset &&
+            ((a->file == NO_HANDLE && b->file == NO_HANDLE) || platform_is_same_object(a->file, b->file)))
             return 1; /* the very same again */
         if (before->last >= new->gpa)
             return HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
@@ -292,14 +297,37 @@ HRESULT memory_map_copy(struct memory_map *map, uint64_t gpa, uint64_t bytes, vo
     return hr;
 }
 
+int memory_map_is_remote(struct memory_map *map, uint64_t gpa, uint64_t bytes, uint32_t flag) {
+    int is_remote = bytes != 0 && bytes - 1 <= UINT64_MAX - gpa;
+    memory_map_hold(map);
+    for (uint64_t done = 0; is_remote && done < bytes;) {
+        const struct region *region = find(map, gpa + done);
+        is_remote = region && region->backing.file == NO_HANDLE && region->flags & flag;
+        if (is_remote)
+            done += part_of(region, gpa, done, bytes);
+    }
+    memory_map_let_go(map);
+    return is_remote;
+}
+
 HRESULT memory_map_locate(struct memory_map *map, uint64_t gpa, uint64_t bytes, struct memory_place *place) {
     const struct region *region = find(map, gpa);
-    if (!region || !bytes || bytes - 1 > region->last - gpa)
+    if (!region || !bytes || bytes - 1 > UINT64_MAX - gpa || (region->backing.file == NO_HANDLE && !region->backing.base))
         return HRESULT_FROM_WIN32(ERROR_NOACCESS);
     *place = (struct memory_place){.memory = region->backing.file,
                                    .offset = region->backing.offset + (gpa - region->gpa),
+                                   .file_id = {region->backing.file_id[0], region->backing.file_id[1]},
                                    .flags = region->flags,
                                    .stable = region->backing.base != NULL};
+    for (uint64_t done = part_of(region, gpa, 0, bytes); done < bytes; done += part_of(region, gpa, done, bytes)) {
+        region = find(map, gpa + done); /* a VM maps one file in pieces, at borders that come and go */
+        if (!map->may_span || !region || region->backing.borrowed || !(place->file_id[0] | place->file_id[1]) ||
+            region->backing.file_id[0] != place->file_id[0] || region->backing.file_id[1] != place->file_id[1] ||
+            region->backing.offset + (gpa + done - region->gpa) != place->offset + done)
+            return HRESULT_FROM_WIN32(ERROR_NOACCESS);
+        place->flags &= region->flags;
+        place->stable = place->stable && region->backing.base;
+    }
     return S_OK;
 }
 
@@ -323,7 +351,7 @@ HRESULT hdvlab_memory_map(HCS_SYSTEM handle, uint64_t gpa, uint64_t bytes, HANDL
     struct system *system = acquire(handle, &hr);
     if (!system)
         return hr;
-    hr = memory_map_add(system->memory, gpa, bytes, file, file_offset, flags);
+    hr = file == NO_HANDLE ? E_HANDLE : memory_map_add(system->memory, gpa, bytes, file, file_offset, flags);
     handle_release(handle);
     return hr;
 }

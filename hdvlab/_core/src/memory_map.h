@@ -11,11 +11,13 @@ struct system;
 struct memory_place {
     HANDLE memory; /* good until memory_map_let_go */
     uint64_t offset;
+    uint64_t file_id[2]; /* of platform_object_id */
     uint32_t flags;
     int stable; /* the file cannot shrink: its pages may be mapped */
 };
 
-HRESULT memory_map_create(struct memory_map **map);
+/* may_span: a range may be located across regions that are side by side in one file, as a VM maps it. */
+HRESULT memory_map_create(int may_span, struct memory_map **map);
 void memory_map_destroy(struct memory_map *map);
 /* The machine's own RAM, which stays its own and is not to be unmapped. `base` is where it is mapped here. */
 HRESULT memory_map_add_own(struct memory_map *map, uint64_t gpa, uint64_t bytes, HANDLE memory, uint64_t offset,
@@ -31,12 +33,14 @@ void memory_map_remove_all(struct memory_map *map, struct system *apertures_of);
  * or the file behind it has been cut; E_ACCESSDENIED: against a region's flags. A file that is cut, or whose disk is full,
  * in the very moment of a write may have got the bytes before that place. */
 HRESULT memory_map_copy(struct memory_map *map, uint64_t gpa, uint64_t bytes, void *to, const void *from);
+/* Whether a range is wholly of regions whose bytes nobody here can reach, and that allow what the flag says. */
+int memory_map_is_remote(struct memory_map *map, uint64_t gpa, uint64_t bytes, uint32_t flag);
 /* Whether there are regions besides the machine's own: a cheap look before a slow one. */
 int memory_map_has_more(const struct memory_map *map);
 /* Between these two no region ends. */
 void memory_map_hold(struct memory_map *map);
 void memory_map_let_go(struct memory_map *map);
-/* Where a range of one region is; ERROR_NOACCESS when it is not in one. Held. */
+/* Where a range is that is contiguous in one file; ERROR_NOACCESS when it is not. Held. */
 HRESULT memory_map_locate(struct memory_map *map, uint64_t gpa, uint64_t bytes, struct memory_place *place);
 
 #endif

@@ -56,6 +56,8 @@ HRESULT platform_section_copy(HANDLE section, int is_writable, uint64_t least_by
 
 /* Whether two handles are one object: the same file, the same section. */
 int platform_is_same_object(HANDLE one, HANDLE other);
+/* What tells an object from every other that is open; zeros when nothing does. */
+void platform_object_id(HANDLE object, uint64_t id[2]);
 
 /* ---- the files of a trace ----------------------------------------------------------------------------------------- */
 

@@ -114,6 +114,13 @@ int platform_is_same_object(HANDLE one, HANDLE other) {
            a.st_ino == b.st_ino;
 }
 
+void platform_object_id(HANDLE object, uint64_t id[2]) {
+    struct stat status;
+    int failed = fstat(descriptor_of(object), &status);
+    id[0] = failed ? 0 : (uint64_t)status.st_dev;
+    id[1] = failed ? 0 : (uint64_t)status.st_ino;
+}
+
 /* ---- files ---------------------------------------------------------------------------------------------------------- */
 
 /* A quota that is used up is a disk that is full. */

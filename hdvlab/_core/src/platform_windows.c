@@ -152,6 +152,11 @@ static int wide_path(const char *directory, const char *name, wchar_t *wide, int
     return MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, wide, units) ? 0 : ENOENT;
 }
 
+void platform_object_id(HANDLE object, uint64_t id[2]) {
+    (void)object;
+    id[0] = id[1] = 0;
+}
+
 int platform_directory_create(const char *path) {
     wchar_t wide[4096];
     int error = wide_path(path, NULL, wide, 4096);

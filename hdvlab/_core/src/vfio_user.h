@@ -52,7 +52,7 @@ struct message {
     int is_resumed; /* by another thread: what was being served when the first one was replaced is not done again */
     uint32_t reply_bytes;
     uint32_t reply_fd_count;
-    int reply_fd[FDS_MAX]; /* not ours to close */
+    int reply_fd[FDS_MAX]; /* copies, closed once they are sent */
 };
 
 /* What a VM has to be told of a device and what the server must know of its capabilities, as read from config space. */
@@ -110,10 +110,12 @@ struct server {
     int is_negotiated;
     _Atomic int is_guests; /* the guest runs: there was a reset */
     struct memory_map *memory;
+    int is_remapped; /* something was unmapped since a message that is no DMA_MAP or DMA_UNMAP */
     struct capabilities capabilities;
     struct lines lines;
     struct message message;
     uint16_t next_id;
+    int is_quick; /* messages come close together */
 };
 
 struct vfio_user {
@@ -128,6 +130,10 @@ struct vfio_user {
 };
 
 /* vfio_user_linux.c */
+extern const struct system_ops vfio_user_ops;
+void vfio_user_free(struct server *server);
+void vfio_user_end(struct vfio_user *machine, uint32_t slot); /* waits until nobody is served */
+HRESULT vfio_user_listen_at(const char *path, int *listener); /* vfio_user_listen_linux.c */
 struct server *vfio_user_server_of(struct system *system, const struct device *device); /* with a reference, or NULL */
 struct server *vfio_user_any_server(struct vfio_user *machine); /* one that has a VM */
 void vfio_user_let_go(struct server *server);
@@ -159,6 +165,13 @@ int vfio_user_region_info(struct server *server, struct message *message);
 int vfio_user_region_write_multi(struct server *server, struct message *message);
 void vfio_user_learn(struct server *server);
 
+/* vfio_user_share_linux.c */
+/* The sections of a BAR that the VM may map: bytes of the capability, 0 = there are none. When they fit, the capability is
+ * at 32 in the reply, which has the descriptor too; *file_offset is where the BAR begins in its file. */
+uint32_t vfio_user_share_sections(struct server *server, struct device *device, uint32_t bar, uint32_t room,
+                                  struct message *message, uint64_t *file_offset);
+int vfio_user_io_fds(struct server *server, struct message *message);
+
 /* vfio_user_memory_linux.c */
 int vfio_user_dma_map(struct server *server, struct message *message);
 int vfio_user_dma_unmap(struct server *server, struct message *message);
@@ -167,6 +180,7 @@ HRESULT vfio_user_write_memory(struct system *system, struct device *requestor, 
                                const void *buffer);
 struct memory_map *vfio_user_memory_of(struct device *device); /* NULL: no VM is there */
 void vfio_user_memory_drop(struct server *server);
+void vfio_user_memory_settled(struct server *server);
 
 /* vfio_user_interrupt_linux.c */
 void vfio_user_lines_init(struct lines *lines);

@@ -131,6 +131,28 @@ static int wait_for_bytes(struct server *server) {
     }
 }
 
+#define QUICK_NS 50000 /* messages that come so close together are looked for before the thread sleeps */
+
+static int has_bytes(struct server *server) {
+    char byte;
+    return recv(server->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+}
+
+/* Waits for bytes. A wake-up costs more than anything else on the way: while messages follow each other closely, it looks
+ * for the next one for a little while first; once one does not come, it sleeps at once until they do again. */
+static int await_bytes(struct server *server) {
+    uint32_t poll_us = server->options.poll_us;
+    int64_t began = monotonic_ns(), until = began + (poll_us != UINT32_MAX ? (int64_t)poll_us * 1000
+                                                     : server->is_quick   ? QUICK_NS
+                                                                          : 0);
+    while (monotonic_ns() < until && !atomic_load_explicit(&server->is_ending, memory_order_relaxed))
+        if (has_bytes(server))
+            return 0;
+    int error = wait_for_bytes(server);
+    server->is_quick = monotonic_ns() - began < 2 * QUICK_NS;
+    return error;
+}
+
 /* Reads so many bytes, into nowhere when `to` is NULL; descriptors go to `m`, unless NULL. */
 static int receive(struct server *server, void *to, uint64_t bytes, struct message *m) {
     union { char room[CMSG_SPACE(sizeof(int) * (FDS_MAX + 1))]; struct cmsghdr align; } control;
@@ -148,7 +170,7 @@ static int receive(struct server *server, void *to, uint64_t bytes, struct messa
         } else if (!got) {
             return ECONNRESET;
         } else if (errno == EAGAIN) {
-            int error = wait_for_bytes(server);
+            int error = await_bytes(server);
             if (error)
                 return error;
         } else if (errno != EINTR) {
@@ -174,6 +196,9 @@ static int answer(struct server *server) {
     close_fds(m);
     if (is_long || !(m->header.flags & FLAG_NO_REPLY))
         error = send_reply(server, m, refusal);
+    for (uint32_t i = 0; i < m->reply_fd_count; i++)
+        close(m->reply_fd[i]);
+    m->reply_fd_count = 0;
     if (is_long || (refusal && !server->is_negotiated))
         return EPROTO;
     return error;

@@ -69,17 +69,32 @@ int vfio_user_dma_unmap(struct server *server, struct message *m) {
         count(server, -(int64_t)server->state.dma_regions, -(int64_t)server->state.dma_bytes);
     } else {
         uint64_t bytes;
-        HRESULT hr = memory_map_remove(server->memory, r.address, r.size, &server->machine->system, &bytes);
+        HRESULT hr = memory_map_remove(server->memory, r.address, r.size, NULL, &bytes);
         if (hr != S_OK)
             return errno_of(hr);
         count(server, -1, -(int64_t)bytes);
     }
+    server->is_remapped = 1;
     memcpy(m->reply, &r, sizeof r);
     m->reply_bytes = sizeof r;
     return 0;
 }
 
-void vfio_user_memory_drop(struct server *server) { memory_map_remove_all(server->memory, &server->machine->system); }
+void vfio_user_memory_drop(struct server *server) {
+    memory_map_remove_all(server->memory, NULL);
+    vfio_user_memory_settled(server);
+}
+
+/* VMs unmap and map again what their guest sees in other pieces: apertures whose place came back go on. */
+void vfio_user_memory_settled(struct server *server) {
+    server->is_remapped = 0;
+    struct device *device = system_slot_device(&server->machine->system, server->slot);
+    if (!device)
+        return;
+    if (atomic_load(&device->aperture_count))
+        apertures_end_moved(device, server->memory);
+    handle_release(device->handle);
+}
 
 /* ---- what devices do with it ---------------------------------------------------------------------------------------- */
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "handle.h"
+#include "json.h"
 #include "vfio_user.h"
 
 #define CAPABILITIES \
@@ -14,13 +15,62 @@ struct version { uint16_t major, minor; };
 struct device_info { uint32_t argsz, flags, regions, irqs; };
 enum { DEVICE_HAS_RESET = 1, DEVICE_IS_PCI = 2 };
 
+#define JSON_UNITS_MAX 4096u
+
+static int is_sound(struct json value, uint64_t least, uint64_t most) {
+    uint64_t number;
+    return json_kind(value) == JSON_NUMBER && json_unsigned(value, &number) && number >= least && number <= most;
+}
+
+static int is_sound_capability(struct json name, struct json value) {
+    static const struct { const char *name; uint64_t least, most; } numbers[] = {
+        {"max_msg_fds", 0, 1024}, {"max_data_xfer_size", 1, UINT32_MAX}, {"max_dma_maps", 1, UINT32_MAX},
+        {"pgsizes", 1, UINT64_MAX}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (json_string_is(name, numbers[i].name))
+            return is_sound(value, numbers[i].least, numbers[i].most);
+    if (json_string_is(name, "migration") || json_string_is(name, "twin_socket"))
+        return json_kind(value) == JSON_OBJECT;
+    if (json_string_is(name, "write_multiple"))
+        return json_kind(value) == JSON_BOOL;
+    return 1; /* from a later version of the protocol */
+}
+
+/* Whether what a client proposes is JSON of the right shape, in a text that ends with its NUL. */
+static int is_sound_proposal(const uint8_t *text, uint32_t bytes) {
+    WCHAR units[JSON_UNITS_MAX];
+    struct json root;
+    struct json_problem problem;
+    if (!bytes)
+        return 1;
+    if (bytes > JSON_UNITS_MAX || text[bytes - 1])
+        return 0;
+    for (uint32_t i = 0; i < bytes; i++) {
+        if (text[i] >= 0x80)
+            return 0;
+        units[i] = text[i];
+    }
+    if (!json_check(units, &root, &problem) || json_kind(root) != JSON_OBJECT)
+        return 0;
+    for (struct json_walk walk = json_begin(root); json_next(&walk);) {
+        if (!json_string_is(walk.name, "capabilities"))
+            continue;
+        if (json_kind(walk.value) != JSON_OBJECT)
+            return 0;
+        for (struct json_walk inner = json_begin(walk.value); json_next(&inner);)
+            if (!is_sound_capability(inner.name, inner.value))
+                return 0;
+    }
+    return 1;
+}
+
 static int negotiate(struct server *server, struct message *m) {
     struct version v;
     uint32_t bytes = m->header.bytes - HEADER_BYTES;
     if (server->is_negotiated || bytes < sizeof v || m->fd_count)
         return EINVAL;
     memcpy(&v, m->payload, sizeof v);
-    if (v.major || (bytes > sizeof v && m->payload[bytes - 1]))
+    if (v.major || !is_sound_proposal(m->payload + sizeof v, bytes - (uint32_t)sizeof v))
         return EINVAL;
     v.minor = 0;
     memcpy(m->reply, &v, sizeof v);
@@ -74,12 +124,15 @@ static int reset(struct server *server, struct message *m) {
 int vfio_user_dispatch(struct server *server, struct message *m) {
     if (!server->is_negotiated && m->header.command != COMMAND_VERSION)
         return EINVAL;
+    if (server->is_remapped && m->header.command != COMMAND_DMA_MAP && m->header.command != COMMAND_DMA_UNMAP)
+        vfio_user_memory_settled(server);
     switch (m->header.command) {
     case COMMAND_VERSION: return negotiate(server, m);
     case COMMAND_DMA_MAP: return vfio_user_dma_map(server, m);
     case COMMAND_DMA_UNMAP: return vfio_user_dma_unmap(server, m);
     case COMMAND_GET_INFO: return get_info(server, m);
     case COMMAND_GET_REGION_INFO: return vfio_user_region_info(server, m);
+    case COMMAND_GET_REGION_IO_FDS: return vfio_user_io_fds(server, m);
     case COMMAND_GET_IRQ_INFO: return vfio_user_irq_info(server, m);
     case COMMAND_SET_IRQS: return vfio_user_set_irqs(server, m);
     case COMMAND_REGION_READ: return vfio_user_region_read(server, m);

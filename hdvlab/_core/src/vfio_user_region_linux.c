@@ -13,7 +13,7 @@ struct region_access {
     uint64_t offset;
     uint32_t region, count;
 };
-enum { REGION_READABLE = 1, REGION_WRITABLE = 2 };
+enum { REGION_READABLE = 1, REGION_WRITABLE = 2, REGION_MAPPABLE = 4, REGION_CAPS = 8 };
 
 static uint32_t word(const uint8_t *config, uint32_t at, uint32_t bytes) {
     uint32_t value = 0;
@@ -78,15 +78,23 @@ int vfio_user_region_info(struct server *server, struct message *m) {
     memcpy(&r, m->payload, sizeof r);
     if (r.argsz < sizeof r || r.index >= REGION_COUNT)
         return EINVAL;
+    uint32_t room = r.argsz - (uint32_t)sizeof r, shared = 0;
     struct device *device = system_slot_device(&server->machine->system, server->slot);
     r = (struct region_info){.argsz = sizeof r, .index = r.index, .size = region_bytes(server, device, r.index)};
+    if (device && r.index < HDV_PCI_BAR_COUNT && atomic_load(&device->section_count)) {
+        vfio_user_learn(server);
+        if (!vfio_user_is_replaced())
+            shared = vfio_user_share_sections(server, device, r.index, room, m, &r.offset);
+    }
     if (device)
         handle_release(device->handle);
     if (vfio_user_is_replaced())
         return ESTALE;
-    r.flags = r.size ? REGION_READABLE | REGION_WRITABLE : 0;
+    r.flags = (r.size ? REGION_READABLE | REGION_WRITABLE : 0) | (shared ? REGION_MAPPABLE | REGION_CAPS : 0);
+    r.argsz += shared;
+    r.cap_offset = shared && shared <= room ? sizeof r : 0;
     memcpy(m->reply, &r, sizeof r);
-    m->reply_bytes = sizeof r;
+    m->reply_bytes = (uint32_t)sizeof r + (r.cap_offset ? shared : 0);
     return 0;
 }
 

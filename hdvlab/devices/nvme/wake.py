@@ -38,10 +38,9 @@ class Wake:
         """Sleep until something happens; the numbers of the doorbells that rang, and the row of the write that did."""
         rang = []
         for file, _ in self._poll.poll():
+            os.eventfd_read(file)
             number = self._numbers.get(file)
-            if number is None:
-                os.eventfd_read(self._event)
-            elif self._doorbells[number].wait(0):
+            if number is not None:
                 rang.append((number, self._doorbells[number].row))
         return rang
 

@@ -116,10 +116,9 @@ class Blk(VirtioDevice):
             store = MemoryStore(_DEFAULT_SIZE if size is None else size)
         self.store, self._settings, self._readonly = store, settings, settings[2]
 
-    def on_start(self) -> None:
+    def start(self) -> None:
         self.bar0.CAPACITY = self.store.size // SECTOR_SIZE
         self.bar0.QUEUES = len(self.queues)
-        super().on_start()
 
     def offered_features(self) -> int:
         features = int(self.features) | (BlkFeature.MQ if len(self.queues) > 1 else 0)

@@ -17,7 +17,7 @@ from hdvlab.devices.virtio.config_access import ConfigAccess
 from hdvlab.devices.virtio.queue import Chain, QueueError, Virtqueue
 from hdvlab.devices.virtio.registers import VirtioRegisters, VirtioVectors, capabilities_of, with_notifications
 from hdvlab.devices.virtio.spec import Feature, Status
-from hdvlab.errors import DeviceError, HdvError, RegisterError, StateError
+from hdvlab.errors import DeviceError, HdvError, HResult, RegisterError, StateError
 from hdvlab.hdv import Doorbell
 from hdvlab.pci.capability import Capability
 
@@ -65,6 +65,7 @@ class VirtioDevice(Device):
     revision_id = spec.REVISION_ID
     base_class, sub_class = 0x00, 0xFF
     sub_vendor_id, sub_system_id = spec.VENDOR_ID, spec.SUB_SYSTEM_ID
+    interrupt_pin = 1
     capabilities: ClassVar[Sequence[Capability]] = ()
 
     device_type: ClassVar[int] = 0
@@ -78,6 +79,7 @@ class VirtioDevice(Device):
     queues: list[Virtqueue]
     accepted: int
     _bells: list[Doorbell]
+    _begun_at: int
     _driver_features: list[int]
     _window: ConfigAccess
 
@@ -100,7 +102,7 @@ class VirtioDevice(Device):
         self: Any = super().__new__(cls, *arguments, **named)
         self.queues = [Virtqueue(self, index, cls.queue_size) for index in range(cls.queue_count)]
         self.accepted = 0
-        self._bells = []
+        self._bells, self._begun_at = [], -1
         self._driver_features = [0, 0]
         self._window = ConfigAccess(self)
         made: VirtioDevice = self
@@ -162,13 +164,24 @@ class VirtioDevice(Device):
     # ---- life --------------------------------------------------------------------------------------------------
 
     def on_start(self) -> None:
-        self._reset_transport()
-        self._bells = [self.doorbell(type(self).bar0.map[f"NOTIFY_{queue.index}"], bar=0) for queue in self.queues]
+        self._begin()
         super().on_start()
-        self.spawn(self._serve, self._bells)
+
+    def on_reset(self) -> None:
+        super().on_reset()
+        self._begin()
 
     def on_stop(self) -> None:
         super().on_stop()
+        self._end()
+
+    def _begin(self) -> None:
+        self._end()
+        self._reset_transport()
+        self._bells = [self.doorbell(type(self).bar0.map[f"NOTIFY_{queue.index}"]) for queue in self.queues]
+        self.spawn(self._serve, self._bells)
+
+    def _end(self) -> None:
         for bell in self._bells:
             bell.close()  # wakes the thread
         self._bells = []
@@ -228,6 +241,7 @@ class VirtioDevice(Device):
             for queue in self.queues:
                 queue.features = self.accepted
             self.driver_ok()
+            self._begun_at = lib.hdvlab_cause()
             for bell in self._bells:  # what was made available before is not announced again
                 os.eventfd_write(bell.fileno(), 1)
 
@@ -296,10 +310,14 @@ class VirtioDevice(Device):
                 number = numbers[descriptor]
                 if not bells[number].wait(0):
                     return  # it was closed
-                self._drain(self.queues[number])
+                if bells[number].row < self._begun_at:  # nobody rang: DRIVER_OK woke us
+                    lib.hdvlab_set_cause(self._begun_at)
+                self._drain(self.queues[number], bells[number])
 
-    def _drain(self, queue: Virtqueue) -> None:
+    def _drain(self, queue: Virtqueue, bell: Doorbell) -> None:
+        """Serve a queue until it is empty. What was announced meanwhile is caused by its own announcement."""
         while True:
+            bell.wait(0)
             with self.lock:  # per request, so that the guest gets at the registers in between
                 if not self.live or not queue.enabled or queue.broken:
                     return
@@ -338,11 +356,25 @@ class VirtioDevice(Device):
         """Interrupt the driver: an MSI-X vector, else a bit in the ISR status (4.1.4.5, 4.1.5.1.3)."""
         if self.interrupt_state().kind is None:
             self.bar0.ISR |= cause
+            self._set_line(True)
         elif vector != spec.NO_VECTOR:
             try:
                 self.interrupt(vector)
             except HdvError as error:  # where the driver let it point to
                 self.on_failure(f"interrupt {vector}", error)
+
+    @VirtioRegisters.ISR.on_read
+    def isr_read(self, stored: int) -> int:
+        if stored:
+            self._set_line(False)
+        return stored
+
+    def _set_line(self, asserted: bool) -> None:
+        try:
+            self.set_interrupt_line(asserted)
+        except HdvError as error:
+            if error.hresult != HResult.E_NOTIMPL:  # the embedded machine has no lines; its drivers look at ISR
+                raise
 
     # ---- access through config space (4.1.4.9) -----------------------------------------------------------------
 

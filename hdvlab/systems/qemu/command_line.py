@@ -62,7 +62,9 @@ class VmOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON carries it."""
-        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+        return {
+            name: str(value.absolute()) if isinstance(value, Path) else value for name, value in asdict(self).items()
+        }
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> VmOptions:

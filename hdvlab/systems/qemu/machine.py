@@ -166,6 +166,12 @@ class VfioUserMachine:
         check(lib.hdvlab_vfio_user_state(self._handle, slot, state), f"state of slot {slot}")
         return _state(state)
 
+    def hung_thread(self, slot: int) -> int:
+        """The thread (``pthread_t``) in a callback whose answer was given in its place; 0 when there is none."""
+        thread = ffi.new("uint64_t *")
+        hresult = lib.hdvlab_vfio_user_hung_thread(self._handle, slot, thread)
+        return int(thread[0]) if hresult >= 0 else 0
+
     def wait(self, slot: int, known: SlotState, timeout: float) -> SlotState:
         """Wait until a slot stands otherwise than ``known``, up to ``timeout`` seconds; how it stands then."""
         state = ffi.new("HDVLAB_VFIO_USER_STATE *")

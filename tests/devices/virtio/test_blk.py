@@ -282,6 +282,20 @@ def test_data_outlives_a_reset_and_power_off_and_registers_do_not(lab: Lab) -> N
     assert run(lab, lambda disk: disk.read(7, 512)) == b"d" * 512
 
 
+def test_data_outlives_the_reset_of_the_machine_and_its_thread_is_another(lab: Lab) -> None:
+    run(lab, lambda disk: disk.write(7, b"d" * 512))
+    blk: Any = lab["blk"].device
+    for _ in range(3):
+        with blk.lock:
+            blk.on_reset()  # as a VM's reset comes
+        assert blk.join_work(10.0) == []
+        function = lab["blk"].on()
+        assert (lab["blk"].bar0.DEVICE_STATUS.read(), lab["blk"].bar0.CAPACITY.read()) == (0, SECTORS)
+        assert not function.config_read(0x42, 2) & 0x8000, "MSI-X is off"
+        assert run(lab, lambda disk: disk.read(7, 512)) == b"d" * 512
+    assert lab.faults == []
+
+
 def test_a_disk_in_a_file_is_the_files_bytes(lab: Lab, tmp_path: Path) -> None:
     image = tmp_path / "disk.img"
     run(lab, lambda disk: (disk.write(3, b"f" * 512), disk.flush()), f"file={image}", "size=1M")

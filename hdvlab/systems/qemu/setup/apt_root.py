@@ -6,10 +6,12 @@ told about fetching (proxies, certificates, time-outs). Nothing is installed: ap
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,20 @@ PROGRAMS = ("apt-get", "apt-cache", "apt-config", "dpkg-deb")
 #: What apt is to take over from the system's configuration, and what it must not.
 _TAKEN = re.compile(r"Acquire::")
 _LEFT = re.compile(r"Acquire::(Allow\w*|Languages|GzipIndexes|IndexTargets|Changelogs|CompressionTypes|cdrom)\b")
+_INSTALL = ("apt-get", "install", "-y", "--no-install-recommends")
+#: apt sees this one package installed: it stands for what only an installation needs, and unpacked programs do not.
+_STATUS = """\
+Package: hdvlab
+Status: install ok installed
+Architecture: all
+Version: 1
+Maintainer: hdvlab
+Description: nothing
+Provides: initramfs-tools (= 99), linux-initramfs-tool, linux-base (= 99), kmod, adduser, passwd, systemd, udev
+"""
+#: So little space for so long means that apt will not go on.
+_FULL_BYTES = 64 << 10
+_FULL_S = 2.0
 _BY_HAND = (
     "or by hand: QEMU 10.1.1 or later (Fedora: dnf install qemu-system-x86; Arch: pacman -S qemu-system-x86; "
     "openSUSE: zypper install qemu-x86), a Linux kernel and a static busybox (Fedora: dnf install busybox; Arch: "
@@ -41,6 +57,8 @@ class Package:
         As Debian writes them.
     size : int
         Bytes of the archive file.
+    sha256 : str
+        Of the archive file, from the signed index.
     file : Path
         Where it is once it was fetched.
     """
@@ -48,7 +66,16 @@ class Package:
     name: str
     version: str
     size: int
+    sha256: str
     file: Path
+
+    def is_whole(self) -> bool:
+        """Whether the file is there and is what the index says."""
+        try:
+            with self.file.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+        except FileNotFoundError:
+            return False
 
 
 def missing_programs() -> str:
@@ -92,7 +119,7 @@ class AptRoot:
         self._lock = lock
         for needed in ("etc/parts", "state/lists/partial", "cache/archives/partial", "none/partial", "log"):
             (folder / needed).mkdir(parents=True, exist_ok=True)
-        (folder / "state" / "status").touch()
+        (folder / "state" / "status").write_text(_STATUS)
         (folder / "etc" / "sources.list").write_text(
             "".join(f"deb [arch=amd64 signed-by={KEYRING}] {mirror} {suite} main\n" for suite in suites)
         )
@@ -144,42 +171,38 @@ class AptRoot:
         BackendError
             What apt said.
         """
+        for rest in (self._lists / "partial").glob("*InRelease*"):
+            rest.unlink()  # one that was refused would be asked for again only if it changed since
         self._run(["apt-get", "update"], f"reading what {', '.join(self.suites)} have", 0, progress)
 
-    def resolve(self, names: Sequence[str], *, suite: str, dependencies: bool = True) -> list[Package]:
+    def resolve(self, names: Sequence[str], *, suite: str) -> list[Package]:
         """Which packages ``names`` need, all counted: nothing is taken from the system."""
-        what = ["install", "-y"] if dependencies else ["download"]
-        wanted = list(names) if dependencies else [f"{name}/{suite}" for name in names]
         # apt names only what it does not have, so it is shown an empty place.
-        nothing = ["-o", f"Dir::Cache::archives={self.folder}/none/"]
-        output = self._ask(["apt-get", *nothing, *what, "--print-uris", "-qq", "-t", suite, *wanted])
+        nothing = ["-o", f"Dir::Cache::archives={self.folder}/none/", "-o", "Acquire::ForceHash=SHA256"]
+        output = self._ask([*_INSTALL, *nothing, "--print-uris", "-qq", "-t", suite, *names])
         found = []
         for line in output.splitlines():
-            match = re.match(r"'[^']+' (\S+) (\d+)(?: |$)", line)
+            match = re.match(r"'[^']+' (\S+) (\d+) SHA256:([0-9a-f]{64})$", line)
             if match:
                 name, version, _ = match[1].removesuffix(".deb").split("_")
-                found.append(Package(name, unquote(version), int(match[2]), self.archives / match[1]))
+                found.append(Package(name, unquote(version), int(match[2]), match[3], self.archives / match[1]))
         if not found:
             raise BackendError(f"apt finds nothing to fetch for {' '.join(names)} in {suite} of {self.mirror}")
         return found
 
-    def depends(self, name: str, *, suite: str) -> list[str]:
-        """The packages that ``name`` depends on by name."""
-        output = self._ask(["apt-cache", "show", f"{name}/{suite}"])
-        lines = [line.removeprefix("Depends:") for line in output.splitlines() if line.startswith("Depends:")]
-        return [match[0] for part in ",".join(lines).split(",") if (match := re.search(r"[a-z0-9][\w.+-]+", part))]
-
-    def fetch(self, packages: Sequence[Package], step: str, progress: Progress) -> None:
-        """Download what is not there yet, going on where an earlier one stopped, and check it against the indexes."""
-        lacking = [one for one in packages if not one.file.exists() or one.file.stat().st_size != one.size]
+    def fetch(self, names: Sequence[str], packages: Sequence[Package], *, suite: str, progress: Progress) -> None:
+        """Download what ``names`` resolved to and is not there yet, going on where an earlier one stopped."""
+        lacking = [one for one in packages if not one.is_whole()]
         if not lacking:
             return
-        wanted = [f"{one.name}={one.version}" for one in lacking]
-        total = sum(one.size for one in lacking)
-        self._run(["apt-get", "download", *wanted], step, total, progress)
         for one in lacking:
-            if not one.file.exists():
-                raise BackendError(f"apt fetched no {one.file.name}; try hdvlab vm setup again")
+            one.file.unlink(missing_ok=True)
+        step = f"fetching {' and '.join(names)}"
+        self._run([*_INSTALL, "--download-only", "-t", suite, *names], step, sum(one.size for one in lacking), progress)
+        for one in lacking:
+            if not one.is_whole():
+                one.file.unlink(missing_ok=True)
+                raise BackendError(f"{one.file.name} is not what {self.mirror} has signed; try hdvlab vm setup again")
 
     def _ask(self, command: Sequence[str]) -> str:
         done = subprocess.run(
@@ -204,12 +227,16 @@ class AptRoot:
             )
             try:
                 before = self._held()
+                full_since: float | None = None
                 while True:
                     try:
                         running.wait(0.1)
                         break
                     except subprocess.TimeoutExpired:
                         progress(step, min(self._held() - before, total), total)
+                    full_since = (full_since or time.monotonic()) if self._is_full() else None
+                    if full_since is not None and time.monotonic() - full_since > _FULL_S:
+                        raise self._no_space(command)  # apt's checker of signatures would wait for ever
             except BaseException:
                 running.terminate()  # it keeps what it has in partial/
                 running.wait()
@@ -239,18 +266,24 @@ class AptRoot:
     def _complaint(self, command: Sequence[str], output: str) -> BackendError:
         lines = [line for line in output.splitlines() if re.match(r"(E|W|Err|N):?", line)] or output.splitlines()[-3:]
         said = "; ".join(dict.fromkeys(line.strip() for line in lines[:4]))
-        operation = " ".join(command[:2])
         if re.search(r"No space left|enough free space", output):
-            return BackendError(
-                f"no space left in {self.folder}; make room or set HDVLAB_CACHE to a roomier place, then run hdvlab vm "
-                "setup again: what was downloaded is kept",
-                HResult.ERROR_DISK_FULL,
-                operation,
-            )
+            return self._no_space(command)
         return BackendError(
             f"apt could not use {self.mirror}: {said}; when it is reachable, hdvlab vm setup goes on; another mirror: "
             "hdvlab vm setup --mirror URL",
-            operation=operation,
+            operation=" ".join(command[:2]),
+        )
+
+    def _is_full(self) -> bool:
+        left = os.statvfs(self.folder)
+        return left.f_bavail * left.f_frsize < _FULL_BYTES
+
+    def _no_space(self, command: Sequence[str]) -> BackendError:
+        return BackendError(
+            f"no space left in {self.folder}; make room or set HDVLAB_CACHE to a roomier place, then run hdvlab vm "
+            "setup again: what was downloaded is kept",
+            HResult.ERROR_DISK_FULL,
+            " ".join(command[:2]),
         )
 
 

@@ -79,10 +79,10 @@ def _bring(cache: Path, mirror: str | None, lock: int, tell: Progress) -> None:
     _check_space(cache, tell)
     root = AptRoot(cache / "apt", address, parts.SUITES, lock)
     offline = _update(root, tell)
-    plans = {part.name: part.resolve(root, part) for part in lacking}
-    every = {one.file: one for plan in plans.values() for one in plan}
+    plans = {part.name: root.resolve(part.packages, suite=part.suite) for part in lacking}
     try:
-        root.fetch(list(every.values()), f"fetching {' and '.join(plans)}", tell)
+        for part in lacking:
+            root.fetch(part.packages, plans[part.name], suite=part.suite, progress=tell)
     except BackendError as error:
         if offline is not None and error.hresult != HResult.ERROR_DISK_FULL:
             raise offline from error

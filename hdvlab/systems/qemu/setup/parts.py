@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from hdvlab.systems.qemu.setup.apt_root import AptRoot, Package
+from hdvlab.systems.qemu.setup.apt_root import Package
 
 #: Debian 13; its backports have QEMU's vfio-user-pci. Kernel and busybox come from it too: one signed index serves all.
 SUITE = "trixie"
@@ -16,7 +17,6 @@ SUITES = (SUITE, QEMU_SUITE)
 
 _LIBRARIES = r"(usr/)?lib(64)?/(x86_64-linux-gnu/)?[^/]+\.so[^/]*$"
 _LICENCES = r"usr/share/doc/[^/]+/copyright$"
-_KERNEL = re.compile(r"linux-image-\d")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Part:
     main : str
         The package whose version is the part's.
     packages : tuple of str
-        What is asked for; dependencies are resolved unless ``resolve`` says otherwise.
+        What is asked for; what they depend on comes with them.
     keep : tuple of str
         Regular expressions; of the packages' files, those that one of them matches.
     suite : str
@@ -42,25 +42,10 @@ class Part:
     packages: tuple[str, ...]
     keep: tuple[str, ...]
     suite: str = SUITE
-    resolve: Callable[[AptRoot, Part], list[Package]] = field(default=lambda root, part: _with_dependencies(root, part))
 
     def patterns(self) -> Sequence[re.Pattern[str]]:
         """``keep``, compiled, licences among them."""
         return [re.compile(one) for one in (*self.keep, _LICENCES)]
-
-
-def _with_dependencies(root: AptRoot, part: Part) -> list[Package]:
-    return root.resolve(part.packages, suite=part.suite)
-
-
-def _alone(root: AptRoot, part: Part) -> list[Package]:
-    return root.resolve(part.packages, suite=part.suite, dependencies=False)
-
-
-def _kernel(root: AptRoot, part: Part) -> list[Package]:
-    """The package that the metapackage stands for; what it would need to be installed is not needed here."""
-    names = [name for name in root.depends(part.main, suite=part.suite) if _KERNEL.match(name)]
-    return root.resolve(names, suite=part.suite, dependencies=False)
 
 
 QEMU = Part(
@@ -81,9 +66,8 @@ KERNEL = Part(
     "linux-image-cloud-amd64",
     ("linux-image-cloud-amd64",),
     (r"boot/(vmlinuz|config)-", r"(usr/)?lib/modules/"),
-    resolve=_kernel,
 )
-BUSYBOX = Part("busybox", "busybox-static", ("busybox-static",), (r"(usr/)?bin/busybox$",), resolve=_alone)
+BUSYBOX = Part("busybox", "busybox-static", ("busybox-static",), (r"(usr/)?bin/busybox$",))
 TOOLS = Part(
     "tools",
     "pciutils",
@@ -101,8 +85,6 @@ PARTS = (QEMU, KERNEL, BUSYBOX, TOOLS)
 
 def tree_name(part: Part, packages: Sequence[Package]) -> str:
     """Folder of a part made of ``packages``: other packages give another folder."""
-    import hashlib
-
     listed = "\n".join([*sorted(f"{one.name} {one.version}" for one in packages), *part.keep])
     return f"{part.name}-{hashlib.sha256(listed.encode()).hexdigest()[:12]}"
 
