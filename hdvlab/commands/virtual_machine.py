@@ -31,6 +31,7 @@ def boot(
     disk: str | None = None,
     append: str = "",
     modules: Sequence[str] = (),
+    tools: Sequence[str] = (),
     posted_writes: bool = True,
     hide_capabilities: bool = False,
     config: Sequence[str] = (),
@@ -50,7 +51,7 @@ def boot(
         The lab of ``%hdv``, if there is one.
     devices : sequence of str, Device or subclass
         As for ``plug``. Where none is given: what is plugged in now.
-    ram, cpus, kvm, kernel, initramfs, disk, append, modules, posted_writes, hide_capabilities
+    ram, cpus, kvm, kernel, initramfs, disk, append, modules, tools, posted_writes, hide_capabilities
         See :class:`hdvlab.systems.qemu.command_line.VmOptions`.
     config : sequence of str
         ``key=value`` settings for the devices.
@@ -66,8 +67,8 @@ def boot(
     check_settings(config)
     options = VmOptions(
         ram=ram, cpus=cpus, accelerator="kvm" if kvm else "tcg", kernel=_path(kernel), initramfs=_path(initramfs),
-        disk=_path(disk), append=append, modules=tuple(modules), posted_writes=posted_writes,
-        hide_capabilities=hide_capabilities,
+        disk=_path(disk), append=append, modules=tuple(modules), tools=tuple(tools),
+        posted_writes=posted_writes, hide_capabilities=hide_capabilities,
     )  # fmt: skip
     chosen = [find_device(one, namespace or {}) if isinstance(one, str) else one for one in devices]
     if lab is None or not lab.has_vm:

@@ -90,9 +90,17 @@ class Vm:
             if path is not None and not path.is_file():
                 raise UsageError(f"no {what} {path}; give a file's path")
         initramfs = options.initramfs
+        if (options.modules or options.tools) and (initramfs or options.kernel):
+            raise UsageError("modules and tools come with hdvlab's own kernel and initramfs; put them into yours")
         if initramfs is None and options.kernel is None:
             chosen = list(dict.fromkeys([*_MODULES, *modules, *options.modules]))
-            initramfs = build_initramfs(here, modules=chosen, files={"/agent": agent_binary()})
+            files: dict[str, bytes | Path] = {"/agent": agent_binary()}
+            for tool in options.tools:
+                try:
+                    files |= here.extra(tool)
+                except KeyError as error:
+                    raise UsageError(f"tools: {error.args[0]}") from None
+            initramfs = build_initramfs(here, modules=chosen, files=files)
         words = arguments(options, self.place, options.kernel or here.kernel, initramfs, self._slots)
         self._began = time.monotonic()
         self._process = QemuProcess([*here.qemu, *words], here.environment, self.place.log, self._exited)
