@@ -65,6 +65,7 @@ class VirtioDevice(Device):
     revision_id = spec.REVISION_ID
     base_class, sub_class = 0x00, 0xFF
     sub_vendor_id, sub_system_id = spec.VENDOR_ID, spec.SUB_SYSTEM_ID
+    guest_modules: ClassVar[Sequence[str]] = ("virtio_pci",)
     interrupt_pin = 1
     capabilities: ClassVar[Sequence[Capability]] = ()
 

@@ -24,8 +24,8 @@ BOOT_TIMEOUT = 120.0
 _LOOK = 0.02
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
-#: What guest programs need to reach devices from user space, and file systems.
-_MODULES = ("uio_pci_generic", "vfio-pci", "ext4")
+#: What guest programs need to reach devices from user space, and file systems: loaded when they are asked for.
+_AVAILABLE = ("uio_pci_generic", "vfio-pci", "ext4")
 
 
 def installation(progress: Progress | None = None) -> Installation:
@@ -93,14 +93,14 @@ class Vm:
         if (options.modules or options.tools) and (initramfs or options.kernel):
             raise UsageError("modules and tools come with hdvlab's own kernel and initramfs; put them into yours")
         if initramfs is None and options.kernel is None:
-            chosen = list(dict.fromkeys([*_MODULES, *modules, *options.modules]))
+            chosen = list(dict.fromkeys([*modules, *options.modules]))
             files: dict[str, bytes | Path] = {"/agent": agent_binary()}
             for tool in options.tools:
                 try:
                     files |= here.extra(tool)
                 except KeyError as error:
                     raise UsageError(f"tools: {error.args[0]}") from None
-            initramfs = build_initramfs(here, modules=chosen, files=files)
+            initramfs = build_initramfs(here, modules=chosen, available=_AVAILABLE, files=files)
         words = arguments(options, self.place, options.kernel or here.kernel, initramfs, self._slots)
         self._began = time.monotonic()
         self._process = QemuProcess([*here.qemu, *words], here.environment, self.place.log, self._exited)
