@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from hdvlab.host import attach
 from hdvlab.host.record import latest
@@ -31,6 +32,7 @@ def driver(guest):
 """
 
 
+@pytest.mark.fault(47)
 def test_kernels_killed_while_a_guest_program_runs_lose_no_row(places: Path) -> None:
     with Kernel() as kernel:
         kernel.run("%load_ext hdvlab\n%hdv host lab --lease 60;")

@@ -50,6 +50,7 @@ def watched_until_end(devices: Devices, faults: int = 0) -> None:
     dog.stop()
 
 
+@pytest.mark.fault(52)
 def test_an_endless_loop_is_told_with_its_line_and_ended() -> None:
     def spins(devices: Devices) -> None:
         devices.inside.set()
@@ -66,6 +67,7 @@ def test_an_endless_loop_is_told_with_its_line_and_ended() -> None:
     assert "all ones" in fault.text
 
 
+@pytest.mark.fault(52)
 def test_one_that_catches_every_exception_is_ended_all_the_same() -> None:
     def catches(devices: Devices) -> None:
         devices.inside.set()
@@ -81,6 +83,7 @@ def test_one_that_catches_every_exception_is_ended_all_the_same() -> None:
     assert isinstance(devices.error, SystemExit)
 
 
+@pytest.mark.fault(53)
 def test_one_that_is_blocked_in_c_is_told_of_and_left() -> None:
     go = threading.Lock()
     go.acquire()

@@ -79,6 +79,7 @@ def devmem(lab: RemoteLab, offset: int, value: int | None = None) -> str:
     return lab.sh(f"busybox devmem {address + offset:#x} 32{word}").text.strip()
 
 
+@pytest.mark.fault(52)
 def test_a_hung_handler_is_answered_for_told_of_and_ended_and_the_vm_lives_on(
     remote: RemoteLab, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,6 +107,7 @@ def _described(cls: type[Device]) -> dict[str, object]:
     return {"kind": "module", "name": f"{cls.__module__}:{cls.__qualname__}", "path": str(Path(__file__).parents[2])}
 
 
+@pytest.mark.fault(47)
 def test_who_attaches_anew_finds_the_vm_as_it_was(remote: RemoteLab) -> None:
     remote.sh("echo kept > /tmp/file")
     remote.close()
@@ -117,6 +119,7 @@ def test_who_attaches_anew_finds_the_vm_as_it_was(remote: RemoteLab) -> None:
         again.shut_down()
 
 
+@pytest.mark.fault(46)
 def test_a_killed_host_leaves_a_whole_trace_and_its_vm_ends_after_the_lease(remote: RemoteLab) -> None:
     devmem(remote, 0)
     rows, vm = len(remote.trace), remote.vm.pid

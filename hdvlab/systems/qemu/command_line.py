@@ -39,6 +39,8 @@ class VmOptions:
         More words for the kernel's command line.
     modules : sequence of str
         Kernel modules that hdvlab's initramfs brings, beside those that its devices need.
+    tools : sequence of str
+        Programs that hdvlab's initramfs brings: ``"pciutils"``, ``"e2fsprogs"``; see :meth:`Installation.extra`.
     posted_writes : bool
         QEMU's default: the guest does not wait until the device has served a write to a memory BAR. Without them a
         breakpoint on a write stops the guest there, and each write costs a round trip (about 84 µs instead of 9).
@@ -55,6 +57,7 @@ class VmOptions:
     disk: Path | None = None
     append: str = ""
     modules: Sequence[str] = ()
+    tools: Sequence[str] = ()
     posted_writes: bool = True
     hide_capabilities: bool = False
     extra: Sequence[str] = field(default=())

@@ -24,8 +24,8 @@ BOOT_TIMEOUT = 120.0
 _LOOK = 0.02
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
-#: What guest programs need to reach devices from user space, and file systems.
-_MODULES = ("uio_pci_generic", "vfio-pci", "ext4")
+#: What guest programs need to reach devices from user space, and file systems: loaded when they are asked for.
+_AVAILABLE = ("uio_pci_generic", "vfio-pci", "ext4")
 
 
 def installation(progress: Progress | None = None) -> Installation:
@@ -90,9 +90,17 @@ class Vm:
             if path is not None and not path.is_file():
                 raise UsageError(f"no {what} {path}; give a file's path")
         initramfs = options.initramfs
+        if (options.modules or options.tools) and (initramfs or options.kernel):
+            raise UsageError("modules and tools come with hdvlab's own kernel and initramfs; put them into yours")
         if initramfs is None and options.kernel is None:
-            chosen = list(dict.fromkeys([*_MODULES, *modules, *options.modules]))
-            initramfs = build_initramfs(here, modules=chosen, files={"/agent": agent_binary()})
+            chosen = list(dict.fromkeys([*modules, *options.modules]))
+            files: dict[str, bytes | Path] = {"/agent": agent_binary()}
+            for tool in options.tools:
+                try:
+                    files |= here.extra(tool)
+                except KeyError as error:
+                    raise UsageError(f"tools: {error.args[0]}") from None
+            initramfs = build_initramfs(here, modules=chosen, available=_AVAILABLE, files=files)
         words = arguments(options, self.place, options.kernel or here.kernel, initramfs, self._slots)
         self._began = time.monotonic()
         self._process = QemuProcess([*here.qemu, *words], here.environment, self.place.log, self._exited)
@@ -348,5 +356,9 @@ def file_to_put(source: bytes | str | os.PathLike[str]) -> tuple[bytes, int]:
 
 def console_end(text: str, lines: int) -> str:
     """The last lines of what a console said, without what only a terminal understands."""
-    plain = _ESCAPES.sub("", text.replace("\r", ""))
-    return "\n".join(plain.rstrip().splitlines()[-lines:])
+    return "\n".join(plain(text).rstrip().splitlines()[-lines:])
+
+
+def plain(text: str) -> str:
+    """What a console said, without what only a terminal understands."""
+    return _ESCAPES.sub("", text.replace("\r", ""))
