@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdvlab.errors import BackendError, HdvError, HResult, StateError, UsageError
 from hdvlab.host.connection import connect
+from hdvlab.host.guard import end_orphan, open_orphan
 from hdvlab.host.record import Record, check_name, latest, new_directory, records
 from hdvlab.host.wire import Channel, rebuilt_error
 
@@ -62,6 +63,8 @@ def start(
     check_name(name)
     if not 0 <= lease < 1e9:
         raise UsageError(f"a lease is a number of seconds, 0 = for ever, not {lease!r}")
+    if before := latest(name):
+        end_orphan(before)  # the VM of a host that was killed: this one takes its place
     directory = new_directory(name)
     reading, writing = os.pipe()
     words = [sys.executable, "-m", "hdvlab.host", "--name", name, "--directory", str(directory), "--ready",
@@ -243,7 +246,10 @@ def hosts(*, dead: bool = True) -> Hosts:
 def _status(record: Record) -> HostStatus:
     given: dict[str, Any] = {"devices": (), "clients": 0, "lease_left": None}
     if not record.is_alive:
-        state = record.ended or "dead"
+        state = f"ended: {record.ended}" if record.ended else "dead: killed, or crashed"
+        if (orphan := open_orphan(record)) is not None:
+            os.close(orphan)
+            state += f"; its VM runs on, hdvlab host {record.name} --stop ends it"
     else:
         try:
             facts = _facts(record)
@@ -284,6 +290,7 @@ def stop_host(name: str, timeout: float = 30.0) -> Record:
         It does not end in time.
     """
     record = find(name)
+    end_orphan(record)
     if record.is_alive:
         with contextlib.suppress(HdvError), attach(name) as lab:
             lab.shut_down()

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,8 @@ class Host:
     def guard_vm(self) -> None:
         """A VM was started: it is not to stay for ever if this process is killed."""
         vm = self.lab.vm
+        self.record = replace(self.record, vm=str(vm.place.directory))
+        self.record.write()
         guard_process(self.record, vm.pid, vm.place.directory)
 
     def touch_lease(self) -> None:

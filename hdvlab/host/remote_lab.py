@@ -373,8 +373,9 @@ class RemoteLab:
             self.runs[name] = run
         try:
             told = self.connection.call(
-                "sh", on_progress=on_output, command=command, name=name, stdin=packed(stdin), timeout=timeout
-            )
+                "sh", on_progress=on_output, sees_end=True,
+                command=command, name=name, stdin=packed(stdin), timeout=timeout,
+            )  # fmt: skip
             run.start, run.stop = told["start"], told["stop"]
             run.status, run.output = told["status"], unpacked(told["output"])
         finally:
