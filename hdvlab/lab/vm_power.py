@@ -60,6 +60,8 @@ class VmPower(Power):
         self.place = make_place()
         self.vm: Vm | None = None
         self._hides = False
+        #: Before this row every access of the VM's has been answered.
+        self._answered = 0
 
     def _enumerate(self, one: Plugged) -> None:
         """Firmware is the VM's. A person's accesses go past its bus, through windows that only this side knows."""
@@ -118,6 +120,7 @@ class VmPower(Power):
                 self.machine.end(one.slot)
                 self._listen(one)
         vm = Vm(self.place, options, [one.slot for one in plugged], self._tell, self.held)
+        self._answered = len(self._trace)
         self.vm = vm  # before it runs: Ctrl-C from here on leaves what power-off ends
         vm.start(here, modules)
         return vm
@@ -128,12 +131,12 @@ class VmPower(Power):
 
     def held(self) -> str:
         """At which access a device holds the guest; "" where none does."""
-        rows = len(self._trace)
-        recent = self._trace[max(0, rows - 64) :].columns()
+        first = self._answered
+        recent = self._trace[first : len(self._trace)].columns()
         waiting = np.flatnonzero((recent["status"] == E_PENDING) & (recent["origin"] == Origin.guest))
+        row = self._answered = first + (int(waiting[0]) if len(waiting) else len(recent["status"]))
         if not len(waiting):
             return ""
-        row = max(0, rows - 64) + int(waiting[0])
         since = (time.time_ns() - self._trace.began_ns - int(recent["t_ns"][waiting[0]])) / 1e9
         return f"the guest is held: row {row} has not been answered for {since:.1f} s" if since > 0.5 else ""
 

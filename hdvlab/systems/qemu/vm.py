@@ -213,8 +213,14 @@ class Vm:
 
     # ---- power -------------------------------------------------------------------------------------------------
 
+    def _not_held(self) -> None:
+        """QEMU is frozen while a device owes it an answer; asking it would be waiting for that."""
+        if held := self._held():
+            raise StateError(f"{held}; it goes on when the device answers, %hdv vm kill pulls the plug")
+
     def _qmp(self, command: str, timeout: float = 5.0) -> Any:
         self._on()
+        self._not_held()
         assert self._monitor is not None
         return self._monitor.execute(command, timeout=timeout)
 
@@ -228,6 +234,8 @@ class Vm:
 
     def reset(self) -> None:
         """The reset button: the guest starts anew, devices are reset. Returns at once; :meth:`wait_booted` waits."""
+        self._on()
+        self._not_held()
         with self._guard:
             self.boot_seconds, self._began = None, time.monotonic()
             self._drop_agent()
@@ -239,9 +247,10 @@ class Vm:
         Raises
         ------
         StateError
-            It has not within ``timeout`` seconds; ``kill()`` always does.
+            It has not within ``timeout`` seconds, or it is held; ``kill()`` always does.
         """
         process = self._on()
+        self._not_held()
         self.wanted_off = True
         agent = self._connected_agent(0.5)
         if agent is not None:  # its own command; the connection ends with it
@@ -311,18 +320,23 @@ class Vm:
 
     def start_command(self, command: str, stdin: bytes = b"") -> Running:
         """The same without waiting."""
+        self._not_silent()
+        return self.agent.start(command, stdin=stdin)
+
+    def _not_silent(self) -> None:
         if why := self.why_silent():
             raise StateError(why)
-        return self.agent.start(command, stdin=stdin)
 
     def put(self, source: bytes | str | os.PathLike[str], path: str, mode: int | None = None) -> int:
         """Copy bytes, or a file of this computer, into the guest; how many bytes. A file keeps its mode."""
         data, own_mode = file_to_put(source)
+        self._not_silent()
         self.agent.put(data, path, own_mode if mode is None else mode)
         return len(data)
 
     def get(self, path: str) -> bytes:
         """A file of the guest's."""
+        self._not_silent()
         return self.agent.get(path)
 
     def console(self) -> str:
