@@ -48,6 +48,8 @@ class Vm:
         ``tell(text)``: what happens to it, for whoever keeps a record.
     held : callable
         Says at which access a device holds the guest, "" where none does.
+    busy : callable
+        The same, also for a write that the guest does not wait for.
     """
 
     def __init__(
@@ -57,12 +59,13 @@ class Vm:
         slots: Sequence[int],
         tell: Callable[[str], None] = lambda text: None,
         held: Callable[[], str] = lambda: "",
+        busy: Callable[[], str] = lambda: "",
     ) -> None:
         self.place = place
         self.options = options
         self._slots = tuple(slots)
         self._tell = tell
-        self._held = held
+        self._held, self._busy = held, busy
         self._process: QemuProcess | None = None
         self._monitor: Monitor | None = None
         self._agent: Agent | None = None
@@ -207,9 +210,7 @@ class Vm:
         """Why the VM may not answer now; "" where there is no reason known."""
         if not self.running:
             return "the VM is off"
-        if held := self._held():
-            return held
-        return "the VM is paused; %hdv vm resume lets it go on" if self._paused else ""
+        return self._held() or ("the VM is paused; %hdv vm resume lets it go on" if self._paused else self._busy())
 
     # ---- power -------------------------------------------------------------------------------------------------
 
@@ -324,8 +325,8 @@ class Vm:
         return self.agent.start(command, stdin=stdin)
 
     def _not_silent(self) -> None:
-        if why := self.why_silent():
-            raise StateError(why)
+        if self._held() or self._paused or not self.running:
+            raise StateError(self.why_silent())
 
     def put(self, source: bytes | str | os.PathLike[str], path: str, mode: int | None = None) -> int:
         """Copy bytes, or a file of this computer, into the guest; how many bytes. A file keeps its mode."""
