@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -17,8 +13,6 @@ from hdvlab.device.compiler import CompileError, find_compiler
 from hdvlab.errors import BackendError
 from hdvlab.registers import Bar, Register
 from hdvlab.systems.qemu.command_line import VmOptions
-from hdvlab.systems.qemu.guest_c import compile_guest_program, run_guest_program
-from hdvlab.systems.qemu.guest_c.transfer import Runner
 
 FOLDER = Path(__file__).resolve().parent
 #: The yardstick's slot; the lab fills its own from 3 on.
