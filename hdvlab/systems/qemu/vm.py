@@ -14,7 +14,7 @@ from typing import Any
 
 from hdvlab.errors import BackendError, HdvError, HResult, StateError, UsageError
 from hdvlab.systems.qemu.agent import Agent, Completed, Running, agent_binary
-from hdvlab.systems.qemu.command_line import Place, VmOptions, arguments
+from hdvlab.systems.qemu.command_line import DISK_SLOT, OWN_SLOTS, Place, VmOptions, arguments
 from hdvlab.systems.qemu.monitor import Monitor
 from hdvlab.systems.qemu.process import QemuProcess
 from hdvlab.systems.qemu.setup import Installation, Progress, build_initramfs, find, set_up
@@ -91,9 +91,13 @@ class Vm:
         for what, path in (("kernel", options.kernel), ("initramfs", options.initramfs), ("disk", options.disk)):
             if path is not None and not path.is_file():
                 raise UsageError(f"no {what} {path}; give a file's path")
+        for slot in self._slots:
+            if slot in OWN_SLOTS or (options.disk is not None and slot == DISK_SLOT):
+                what = "the disk" if slot == DISK_SLOT else "a function of its own"
+                raise UsageError(f"the VM has {what} in slot {slot}; plug the device into another")
         initramfs = options.initramfs
-        if (options.modules or options.tools) and (initramfs or options.kernel):
-            raise UsageError("modules and tools come with hdvlab's own kernel and initramfs; put them into yours")
+        if (options.modules and (initramfs or options.kernel)) or (options.tools and initramfs):
+            raise UsageError("modules come with hdvlab's own kernel, tools with its initramfs; put them into yours")
         if initramfs is None:
             chosen = list(dict.fromkeys([*modules, *(_FOR_DISK if options.disk else ()), *options.modules]))
             available = _AVAILABLE
