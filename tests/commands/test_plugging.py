@@ -9,7 +9,7 @@ from hdvlab.device import RemoteDevice
 from hdvlab.errors import HdvError, UsageError
 
 #: What comes with hdvlab.
-KNOWN = "edu, ring, virtio.blk, virtio.rng, edu.c"
+KNOWN = "edu, nvme, ring, virtio.blk, virtio.rng, edu.c"
 
 
 def test_a_name_means_the_persons_class_before_the_librarys(blink: type[Device]) -> None:
@@ -73,7 +73,7 @@ def test_unplug_names_the_nearest_device(lab: Lab) -> None:
 
 
 def test_the_library_is_pluggable_after_the_persons_own(blink: type[Device]) -> None:
-    assert library() == ["edu", "ring", "virtio"]
+    assert library() == ["edu", "nvme", "ring", "virtio"]
     assert pluggable({"Blink": blink, "_Hidden": blink, "x": 1, "Device": Device}) == ["Blink", *KNOWN.split(", ")]
 
 

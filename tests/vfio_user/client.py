@@ -96,8 +96,7 @@ def document(capabilities: Mapping[str, Any] | None) -> bytes:
 class Client:
     """One end of a connection.
 
-    Commands of the server that come while a reply is awaited are kept in ``asked``, after ``answer`` (by default nobody)
-    had them.
+    Commands of the server that come while a reply is awaited are kept in ``asked``, after ``answer`` had them.
     """
 
     def __init__(self, connected: socket.socket) -> None:
@@ -229,7 +228,9 @@ class Client:
 
     def info(self) -> tuple[int, int, int]:
         """(flags, regions, irqs)."""
-        argsz, flags, regions, irqs = struct.unpack("<IIII", self.ask(GET_INFO, struct.pack("<IIII", 16, 0, 0, 0)).payload)
+        argsz, flags, regions, irqs = struct.unpack(
+            "<IIII", self.ask(GET_INFO, struct.pack("<IIII", 16, 0, 0, 0)).payload
+        )
         assert argsz == 16
         return flags, regions, irqs
 
@@ -287,8 +288,8 @@ class Client:
 
 
 def caps_of(reply: bytes) -> tuple[tuple[int, ...], list[tuple[int, int, bytes]]]:
-    """A region info reply's fixed fields (argsz, flags, index, cap_offset, size, offset), and (id, version, body) of its
-    capabilities."""
+    """A region info reply's fixed fields (argsz, flags, index, cap_offset, size, offset), and its capabilities'
+    (id, version, body)."""
     fixed = struct.unpack_from("<IIIIQQ", reply)
     found = []
     at = fixed[3]
@@ -318,7 +319,7 @@ def memory(size: int, sealed: bool = True) -> int:
 
 
 class Ram:
-    """Guest RAM that answers the server's DMA messages, as QEMU 11.1 does. Give ``client.answer = ram.answer(client)``."""
+    """Guest RAM that answers DMA messages as QEMU 11.1 does. Give ``client.answer = ram.answer(client)``."""
 
     def __init__(self, size: int, address: int = 0, error: int = 0) -> None:
         self.address, self.error = address, error
@@ -358,6 +359,6 @@ def expect(errno_number: int | Iterable[int], call: Callable[..., object], *argu
     try:
         answered = call(*arguments, **named)
     except Refused as refused:
-        assert refused.errno in wanted, errno.errorcode.get(refused.errno, refused.errno)
+        assert refused.errno in wanted, errno.errorcode.get(refused.errno)  # noqa: PT017
         return
     raise AssertionError(f"not refused: {answered!r}")

@@ -31,5 +31,3 @@ def client(vm: Vm, device: CallbackDevice) -> Client:
     client.enable()
     device.calls.clear()
     return client
-
-

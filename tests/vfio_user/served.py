@@ -15,7 +15,6 @@ from hdvlab._core import ffi, lib
 
 from ..core.register_scaffold import RegisterDevice, register
 from ..core.scaffold import DEADLINE, S_OK, CallbackDevice, Machine, Recording, code
-from . import client as wire
 from .client import QEMU, Client
 
 #: BAR sizes as GetDetails gives them.
@@ -142,7 +141,7 @@ def silent(fd: int) -> bool:
     try:
         os.eventfd_read(fd)
     except BlockingIOError as error:
-        assert error.errno == errno.EAGAIN
+        assert error.errno == errno.EAGAIN  # noqa: PT017
         return True
     return False
 

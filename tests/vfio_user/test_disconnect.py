@@ -14,7 +14,7 @@ from hdvlab.errors import HResult
 
 from ..core.scaffold import S_OK, CallbackDevice, Threads, happens
 from . import client as wire
-from .client import QEMU, Client, document, frame, memory
+from .client import QEMU, document, frame, memory
 from .served import MessageDevice, Vm, descriptors, descriptors_become, event
 
 LISTENING, CONNECTED = lib.HDVLAB_VFIO_USER_LISTENING, lib.HDVLAB_VFIO_USER_CONNECTED

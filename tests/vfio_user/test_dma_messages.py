@@ -83,7 +83,9 @@ def test_an_error_reply_is_the_devices_error(client: Client, device: CallbackDev
     assert client.is_alive()
 
 
-@pytest.mark.parametrize("payload", [b"", b"x" * 8, struct.pack("<QQ", PLACE, 4), struct.pack("<QQ", PLACE, 9) + b"x" * 9])
+@pytest.mark.parametrize(
+    "payload", [b"", b"x" * 8, struct.pack("<QQ", PLACE, 4), struct.pack("<QQ", PLACE, 9) + b"x" * 9]
+)
 def test_an_answer_that_is_none_is_an_error_and_overruns_nothing(
     client: Client, device: CallbackDevice, ram: Ram, payload: bytes
 ) -> None:
@@ -165,7 +167,9 @@ def test_without_bus_mastering_nothing_is_asked(client: Client, device: Callback
     assert client.asked == []
 
 
-def test_no_pointer_can_be_given_to_memory_without_a_descriptor(client: Client, device: CallbackDevice, ram: Ram) -> None:
+def test_no_pointer_can_be_given_to_memory_without_a_descriptor(
+    client: Client, device: CallbackDevice, ram: Ram
+) -> None:
     hresult, _ = device.aperture(PLACE, 4096)
     assert hresult != S_OK
     assert client.is_alive()

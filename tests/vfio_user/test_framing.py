@@ -139,9 +139,7 @@ def test_a_message_in_single_bytes_is_answered_as_a_whole_one(client: Client, de
 @pytest.mark.fault(10)
 def test_a_thousand_messages_in_one_write_are_answered_in_order(client: Client, device: CallbackDevice) -> None:
     device.read = lambda bar, offset, size: offset
-    crowd = b"".join(
-        frame(wire.REGION_READ, struct.pack("<QII", 4 * (i % 1024), 0, 4), i) for i in range(1000)
-    )
+    crowd = b"".join(frame(wire.REGION_READ, struct.pack("<QII", 4 * (i % 1024), 0, 4), i) for i in range(1000))
     client.socket.setblocking(True)
     client.raw(crowd)
     for i in range(1000):
@@ -183,9 +181,7 @@ def test_a_multiple_write_is_taken_though_it_was_not_agreed_to(client: Client, d
     writes = [(0, 0, 4, b"\1\2\3\4"), (8, 0, 8, b"12345678"), (17, 0, 1, b"z")]
     body = b"".join(struct.pack("<QII8s", at, bar, size, data) for at, bar, size, data in writes)
     assert client.ask(wire.REGION_WRITE_MULTI, struct.pack("<Q", 3) + body).payload == struct.pack("<Q", 3)
-    assert device.calls == [
-        ("write", bar, at, size, int.from_bytes(data, "little")) for at, bar, size, data in writes
-    ]
+    assert device.calls == [("write", bar, at, size, int.from_bytes(data, "little")) for at, bar, size, data in writes]
     client.send(wire.REGION_WRITE_MULTI, struct.pack("<Q", 3) + body, flags=wire.NO_REPLY)
     assert client.is_alive()
     assert len(device.calls) == 6

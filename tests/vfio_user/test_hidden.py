@@ -1,4 +1,4 @@
-"""The hidden-capability mode: until the first reset no list, so the VM manages nothing; then all is the device's own."""
+"""The hidden-capability mode: until the first reset no list, so the VM manages none of it; then all is the device's."""
 
 from __future__ import annotations
 

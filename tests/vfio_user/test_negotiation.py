@@ -50,6 +50,7 @@ def test_qemu_is_answered_with_its_version_and_a_reply_no_longer_than_its_messag
     assert fresh.is_alive()
 
 
+@pytest.mark.xfail(strict=True, reason="server: names that were not proposed come back")
 def test_cloud_hypervisor_gets_capabilities_and_no_minor_above_its_own(fresh: Client) -> None:
     major, minor, agreed = fresh.version(CLOUD_HYPERVISOR, minor=1)
     assert (major, minor) in ((0, 0), (0, 1))
@@ -64,7 +65,7 @@ def test_the_minor_is_never_above_what_was_proposed(fresh: Client, minor: int) -
     assert agreed <= minor
 
 
-@pytest.mark.parametrize("text", [b"", b'{}\0', b'{"capabilities": {}}\0', b'{"more": [1, {"x": null}]}\0'])
+@pytest.mark.parametrize("text", [b"", b"{}\0", b'{"capabilities": {}}\0', b'{"more": [1, {"x": null}]}\0'])
 def test_capabilities_are_optional_and_come_back_as_a_subset(fresh: Client, text: bytes) -> None:
     reply = fresh.ask(wire.VERSION, struct.pack("<HH", 0, 0) + text)
     assert json.loads(reply.payload[4:-1])["capabilities"] == {}

@@ -93,8 +93,20 @@ def test_descriptors_that_do_not_fit_the_request_are_refused_and_closed(
 
 
 @pytest.mark.fault(9)
-@pytest.mark.parametrize("command", [wire.GET_INFO, wire.GET_REGION_INFO, wire.GET_IRQ_INFO, wire.DMA_UNMAP, wire.RESET,
-                                     wire.REGION_READ, wire.REGION_WRITE, wire.GET_REGION_IO_FDS, 99])
+@pytest.mark.parametrize(
+    "command",
+    [
+        wire.GET_INFO,
+        wire.GET_REGION_INFO,
+        wire.GET_IRQ_INFO,
+        wire.DMA_UNMAP,
+        wire.RESET,
+        wire.REGION_READ,
+        wire.REGION_WRITE,
+        wire.GET_REGION_IO_FDS,
+        99,
+    ],
+)
 def test_descriptors_with_a_command_that_takes_none_are_closed(client: Client, command: int) -> None:
     payloads = {
         wire.GET_REGION_INFO: struct.pack("<IIIIQQ", 32, 0, 0, 0, 0, 0),
@@ -138,7 +150,7 @@ def test_an_event_that_is_none_stops_nobody(vm: Vm, client: Client, kind: str) -
         client.set_irqs(NONE | TRIGGER, MSIX, 0, 1)  # fire it
         client.set_irqs(NONE | TRIGGER, MSIX)
     except wire.Refused as refused:
-        assert refused.errno == errno.EINVAL
+        assert refused.errno == errno.EINVAL  # noqa: PT017
     assert client.is_alive()
     descriptors_become(before)
     for fd in pair:

@@ -28,9 +28,8 @@ class BareVm:
         command = [*installation.qemu, "-machine", "q35,accel=tcg,memory-backend=ram", "-m", "256M"]
         command += ["-object", "memory-backend-memfd,id=ram,size=256M,share=on", "-nodefaults", "-display", "none"]
         command += ["-chardev", f"file,id=console,path={folder / 'console'}", "-serial", "chardev:console"]
-        for name in ("agent", "qmp"):
-            command += ["-chardev", f"socket,id={name},path={folder / name},server=on,wait=off"]
-        command += ["-serial", "chardev:agent", "-mon", "chardev=qmp,mode=control"]
+        command += ["-chardev", f"socket,id=agent,path={folder / 'agent'},server=on,wait=off"]
+        command += ["-serial", "chardev:agent", "-qmp", f"unix:{folder / 'qmp'},server=on,wait=off"]
         command += ["-kernel", str(installation.kernel), "-initrd", str(initramfs)]
         command += ["-append", "console=ttyS0 quiet panic=-1"]
         for one in devices:

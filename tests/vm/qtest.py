@@ -55,9 +55,13 @@ class Qtest:
                 device = {"driver": "vfio-user-pci", "addr": f"{slot:02x}.0", "id": f"device{slot}"}
                 device |= {"socket": {"type": "unix", "path": os.fspath(server)}, **properties}
                 arguments += ["-device", json.dumps(device)]
-            self._log = tempfile.TemporaryFile()
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
             self.process = subprocess.Popen(
-                arguments, env=os.environ | dict(environment), stdin=subprocess.DEVNULL, stderr=self._log, stdout=self._log
+                arguments,
+                env=os.environ | dict(environment),
+                stdin=subprocess.DEVNULL,
+                stderr=self._log,
+                stdout=self._log,
             )
             deadline = time.monotonic() + PATIENCE
             while not select.select([listener], [], [], 0.05)[0]:
@@ -106,7 +110,10 @@ class Qtest:
             return " ".join(words[1:])
 
     def _line(self) -> list[str]:
-        line = self._file.readline()
+        try:
+            line = self._file.readline()
+        except ConnectionResetError:
+            line = b""
         assert line, f"QEMU is gone: {self.log}"
         return line.decode().split()
 

@@ -99,3 +99,21 @@ def test_a_program_that_is_killed_leaves_the_device_quiet_and_free(agent: Agent)
     command = agent.run(f"od -An -tx2 -j4 -N2 /sys/bus/pci/devices/{PLACE}/config")
     assert int(command.output, 16) & 4 == 0
     assert agent.run("ps | grep '[h]dvlab-'").output == b""
+
+
+def test_a_changed_program_goes_over_as_its_difference_and_does_the_new_thing(agent: Agent) -> None:
+    sent: list[int] = []
+
+    class Counting:
+        """The agent, and how much it was given."""
+
+        def run(self, command: str, *, stdin: bytes = b"", **settings: object) -> Completed:
+            sent.append(len(stdin))
+            return agent.run(command, stdin=stdin, **settings)  # type: ignore[arg-type]
+
+    source = CASES.read_text()
+    for text in ("through the device", "another way round "):
+        program = compile_guest_program(source.replace("through the device", text), "guest_cases")
+        done = run_guest_program(Counting(), program, ["dma", ""], timeout=BOOT)
+        assert done.output.decode().splitlines()[-1] == text
+    assert 0 < max(sent[-3:]) < len(program.path.read_bytes()) // 10

@@ -90,7 +90,7 @@ int vfio_user_region_info(struct server *server, struct message *m) {
         handle_release(device->handle);
     if (vfio_user_is_replaced())
         return ESTALE;
-    r.flags = (r.size ? REGION_READABLE | REGION_WRITABLE : 0) | (shared ? REGION_MAPPABLE | REGION_CAPS : 0);
+    r.flags = (r.size ? REGION_READABLE | REGION_WRITABLE : 0) | (shared && shared <= room ? REGION_MAPPABLE | REGION_CAPS : 0);
     r.argsz += shared;
     r.cap_offset = shared && shared <= room ? sizeof r : 0;
     memcpy(m->reply, &r, sizeof r);

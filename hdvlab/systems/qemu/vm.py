@@ -14,7 +14,7 @@ from typing import Any
 
 from hdvlab.errors import BackendError, HdvError, HResult, StateError, UsageError
 from hdvlab.systems.qemu.agent import Agent, Completed, Running, agent_binary
-from hdvlab.systems.qemu.command_line import Place, VmOptions, arguments
+from hdvlab.systems.qemu.command_line import DISK_SLOT, OWN_SLOTS, Place, VmOptions, arguments
 from hdvlab.systems.qemu.monitor import Monitor
 from hdvlab.systems.qemu.process import QemuProcess
 from hdvlab.systems.qemu.setup import Installation, Progress, build_initramfs, find, set_up
@@ -24,8 +24,10 @@ BOOT_TIMEOUT = 120.0
 _LOOK = 0.02
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
-#: What guest programs need to reach devices from user space, and file systems.
-_MODULES = ("uio_pci_generic", "vfio-pci", "ext4")
+#: What guest programs need to reach devices from user space, and file systems: loaded when they are asked for.
+_AVAILABLE: tuple[str, ...] = ("uio_pci_generic", "vfio-pci", "ext4")
+#: For a disk image.
+_FOR_DISK = ("virtio_pci", "virtio_blk")
 
 
 def installation(progress: Progress | None = None) -> Installation:
@@ -92,18 +94,25 @@ class Vm:
         for what, path in (("kernel", options.kernel), ("initramfs", options.initramfs), ("disk", options.disk)):
             if path is not None and not path.is_file():
                 raise UsageError(f"no {what} {path}; give a file's path")
+        for slot in self._slots:
+            if slot in OWN_SLOTS or (options.disk is not None and slot == DISK_SLOT):
+                what = "the disk" if slot == DISK_SLOT else "a function of its own"
+                raise UsageError(f"the VM has {what} in slot {slot}; plug the device into another")
         initramfs = options.initramfs
-        if (options.modules or options.tools) and (initramfs or options.kernel):
-            raise UsageError("modules and tools come with hdvlab's own kernel and initramfs; put them into yours")
-        if initramfs is None and options.kernel is None:
-            chosen = list(dict.fromkeys([*_MODULES, *modules, *options.modules]))
+        if (options.modules and (initramfs or options.kernel)) or (options.tools and initramfs):
+            raise UsageError("modules come with hdvlab's own kernel, tools with its initramfs; put them into yours")
+        if initramfs is None:
+            chosen = list(dict.fromkeys([*modules, *(_FOR_DISK if options.disk else ()), *options.modules]))
+            available = _AVAILABLE
+            if options.kernel is not None:  # a kernel of one's own has its own modules, or none
+                chosen, available = [], ()
             files: dict[str, bytes | Path] = {"/agent": agent_binary()}
             for tool in options.tools:
                 try:
                     files |= here.extra(tool)
                 except KeyError as error:
                     raise UsageError(f"tools: {error.args[0]}") from None
-            initramfs = build_initramfs(here, modules=chosen, files=files)
+            initramfs = build_initramfs(here, modules=chosen, available=available, files=files)
         words = arguments(options, self.place, options.kernel or here.kernel, initramfs, self._slots)
         self._began = time.monotonic()
         self._process = QemuProcess([*here.qemu, *words], here.environment, self.place.log, self._exited)
@@ -141,11 +150,13 @@ class Vm:
         while self.boot_seconds is None:
             if not self.running:
                 raise self._failure()
-            if self._connected_agent(0.2) is not None:
+            if not self.options.agent or self._connected_agent(0.2) is not None:
                 self.boot_seconds = time.monotonic() - self._began
                 self._tell(f"the guest is up after {self.boot_seconds:.1f} s")
             elif time.monotonic() > deadline:
                 reason = self._held() or f"its console's last line: {self.console_tail(1) or '(nothing)'}"
+                if self.options.initramfs is not None:
+                    reason += "; where your initramfs runs no /agent, boot with --no-agent"
                 raise StateError(f"no guest within {timeout:g} s; {reason}", HResult.ERROR_TIMEOUT)
         return self.boot_seconds
 
@@ -253,7 +264,7 @@ class Vm:
         process = self._on()
         self._not_held()
         self.wanted_off = True
-        agent = self._connected_agent(0.5)
+        agent = self._connected_agent(0.5) if self.options.agent else None
         if agent is not None:  # its own command; the connection ends with it
             with contextlib.suppress(StateError, BackendError, OSError):
                 agent.run("sync; poweroff -f", timeout=min(timeout, 5.0))
@@ -296,6 +307,8 @@ class Vm:
             The VM is off, paused, held at an access, or not up yet.
         """
         self._on()
+        if not self.options.agent:
+            raise StateError("this guest was booted without hdvlab's agent; its console is what there is")
         agent = self._connected_agent(2.0)
         if agent is None:
             why = self.why_silent() or f"console: {self.console_tail(1) or '(nothing)'}"
@@ -371,5 +384,9 @@ def file_to_put(source: bytes | str | os.PathLike[str]) -> tuple[bytes, int]:
 
 def console_end(text: str, lines: int) -> str:
     """The last lines of what a console said, without what only a terminal understands."""
-    plain = _ESCAPES.sub("", text.replace("\r", ""))
-    return "\n".join(plain.rstrip().splitlines()[-lines:])
+    return "\n".join(plain(text).rstrip().splitlines()[-lines:])
+
+
+def plain(text: str) -> str:
+    """What a console said, without what only a terminal understands."""
+    return _ESCAPES.sub("", text.replace("\r", ""))

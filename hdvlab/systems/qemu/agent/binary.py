@@ -59,5 +59,5 @@ def compile_static(compiler: str, sources: Sequence[str], target: Path, folder: 
     if done.returncode:
         if "cannot find -lc" in said or "unable to find library -lc" in said:
             raise BackendUnavailableError(f"{compiler} finds no static C library; install one ({_STATIC_LIBC})")
-        raise CompileError(f"{compiler} refused {sources[0]}:\n{said or f'exit code {done.returncode}'}")
+        raise CompileError(f"{compiler} refused {sources[-1]}:\n{said or f'exit code {done.returncode}'}")
     return said

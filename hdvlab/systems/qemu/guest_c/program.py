@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import lzma
 import shlex
+import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 from hdvlab.device.compiler import find_compiler
-from hdvlab.errors import BackendError, UsageError
+from hdvlab.errors import UsageError
 from hdvlab.systems.qemu.agent import Completed
 from hdvlab.systems.qemu.agent.binary import FLAGS, compile_static
+from hdvlab.systems.qemu.guest_c.transfer import Runner, bring
 from hdvlab.systems.qemu.setup.cache import cache_directory
 
 #: The guest library: ``hdvlab_guest.h`` and what is behind it.
 LIBRARY = Path(__file__).resolve().parent / "library"
 _OPTIONS = ("-Wall", "-s", "-pthread")
+#: The cell comes last in the program, with room behind it: when it changes, nothing before it moves, and the guest gets
+#: the difference only.
+_LAST = ("-Wl,--build-id=none,-z,max-page-size=0x10000",)
+_LIBC = ("-Wl,--start-group", "-lc", "-lgcc", "-lgcc_eh", "-Wl,--end-group")
 #: Programs that the cache keeps.
 _KEPT = 50
 
@@ -71,7 +76,7 @@ def compile_guest_program(
         raise UsageError("there is no source; put the driver's C code below, with a main")
     compiler = find_compiler(cc)
     parts = [one.read_bytes() for one in sorted(LIBRARY.iterdir()) if one.suffix in (".c", ".h")]
-    settings = repr((compiler, FLAGS, _OPTIONS, name, tuple(flags))).encode()
+    settings = repr((compiler, FLAGS, _OPTIONS, _LAST, name, tuple(flags))).encode()
     digest = hashlib.sha256(b"\0".join([settings, source.encode(), *parts])).hexdigest()[:16]
     folder = (cache or cache_directory()) / "guest"
     target, said = folder / f"{name}-{digest}", folder / f"{name}-{digest}.warnings"
@@ -79,9 +84,9 @@ def compile_guest_program(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as work:
             (Path(work) / f"{name}.c").write_text(source, encoding="utf-8")
-            sources = [f"{name}.c", *(str(one) for one in sorted(LIBRARY.glob("*.c")))]
+            sources = [*(str(one) for one in sorted(LIBRARY.glob("*.c"))), *_LIBC, f"{name}.c"]
             made = Path(work) / "program"
-            more = [*_OPTIONS, f"-I{LIBRARY}", *flags]
+            more = [*_OPTIONS, *_LAST, *_in_order(compiler), f"-I{LIBRARY}", *flags]
             (Path(work) / "warnings").write_text(compile_static(compiler, sources, made, Path(work), more))
             (Path(work) / "warnings").replace(said)
             made.replace(target)  # whole or not at all, also when two compile at once
@@ -89,17 +94,11 @@ def compile_guest_program(
     return GuestProgram(target, said.read_text())
 
 
-class Runner(Protocol):
-    """Whoever runs shell commands in a guest; see :meth:`Agent.run`."""
-
-    def run(
-        self,
-        command: str,
-        *,
-        stdin: bytes = b"",
-        timeout: float | None = None,
-        on_output: Callable[[bytes], None] | None = None,
-    ) -> Completed: ...
+@lru_cache
+def _in_order(compiler: str) -> tuple[str, ...]:
+    """What keeps ``main`` with the rest of the cell: gcc puts it first in the program, clang does not."""
+    said = subprocess.run([compiler, "--version"], capture_output=True, text=True, errors="replace", check=False)
+    return () if "clang" in said.stdout else ("-fno-reorder-functions",)
 
 
 def run_guest_program(
@@ -134,19 +133,7 @@ def run_guest_program(
     """
     path = program.path if isinstance(program, GuestProgram) else program
     content = path.read_bytes()
-    there = f"/tmp/hdvlab-{hashlib.sha256(content).hexdigest()[:16]}"
-    if agent.run(f"test -x {there}", timeout=timeout).status:
-        # A serial port is slow: packed, it is there in a third of the time.
-        copied = agent.run(
-            f"xzcat > {there}.$$ && chmod 755 {there}.$$ && mv {there}.$$ {there}",
-            stdin=lzma.compress(content, check=lzma.CHECK_CRC32),
-            timeout=timeout,
-        )
-        if copied.status:
-            said = copied.output.decode("utf-8", "replace").strip()
-            raise BackendError(
-                f"the guest cannot take the program: {said}; is its /tmp full?", None, f"run {path.name}"
-            )
+    there = bring(agent, content, timeout=timeout)
     settings = [shlex.quote(f"HDVLAB_DEVICE_{name}={place}") for name, place in (devices or {}).items()]
     command = ["exec", "env", *settings, there, *(shlex.quote(one) for one in arguments)]
     return agent.run(" ".join(command), stdin=stdin, timeout=timeout, on_output=on_output)

@@ -87,6 +87,7 @@ def _bring(cache: Path, mirror: str | None, lock: int, tell: Progress) -> None:
         if offline is not None and error.hresult != HResult.ERROR_DISK_FULL:
             raise offline from error
         raise
+    root.close()
     found = dict(record.parts)
     for part in lacking:
         plan = plans[part.name]
