@@ -79,7 +79,7 @@ def df_decoded(frame: pd.DataFrame, tables: Tables) -> pd.DataFrame:
                 fields[whole] = texts[inverse] if len(unique) else []
     for place, name in _config_names().items():
         registers[np.isin(kind, [Kind.config_read, Kind.config_write]) & (address & ~np.uint64(3) == place)] = name
-    fields[np.isin(kind, [Kind.interrupt]) & (frame["size"].to_numpy() == 0)] = "INTA"  # the line; messages have 4 bytes
+    fields[np.isin(kind, [Kind.interrupt]) & (frame["size"].to_numpy() == 0)] = "INTA"  # messages have 4 bytes
     sources = np.full(len(frame), "", dtype=object)
     pcs = frame["pc"].to_numpy()
     for number in np.unique(pcs):
