@@ -70,8 +70,10 @@ int main(int words, char **word) {
             return 1;
     }
     for (int round = 0; round < rounds; round++)
-        for (int i = 0; i < targets; i++)
+        for (int turn = 0; turn < targets; turn++) {
+            int i = (round + turn) % targets;
             measure(round, i, function[i], offset[i], writes, count);
+        }
     measure(rounds, -1, NULL, 0, 0, 1000);
     return 0;
 }

@@ -39,6 +39,7 @@ def boot(
     kvm: bool = False,
     kernel: str | None = None,
     initramfs: str | None = None,
+    agent: bool = True,
     disk: str | None = None,
     append: str = "",
     modules: Sequence[str] = (),
@@ -62,7 +63,7 @@ def boot(
         The lab of ``%hdv``, if there is one.
     devices : sequence of str, Device or subclass
         As for ``plug``. Where none is given: what is plugged in now.
-    ram, cpus, kvm, kernel, initramfs, disk, append, modules, tools, posted_writes, hide_capabilities
+    ram, cpus, kvm, kernel, initramfs, agent, disk, append, modules, tools, posted_writes, hide_capabilities
         See :class:`hdvlab.systems.qemu.command_line.VmOptions`.
     config : sequence of str
         ``key=value`` settings for the devices.
@@ -78,6 +79,7 @@ def boot(
     check_settings(config)
     options = VmOptions(
         ram=ram, cpus=cpus, accelerator="kvm" if kvm else "tcg", kernel=_path(kernel), initramfs=_path(initramfs),
+        agent=agent,
         disk=_path(disk), append=append, modules=tuple(modules), tools=tuple(tools),
         posted_writes=posted_writes, hide_capabilities=hide_capabilities,
     )  # fmt: skip

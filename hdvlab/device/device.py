@@ -299,7 +299,8 @@ class Device:
     def set_interrupt_line(self, asserted: bool) -> bool:
         """Raise or lower the legacy interrupt line, for a class with ``interrupt_pin = 1``.
 
-        It stays as it is until it is set again, or the machine is reset.
+        It stays as it is until it is set again, or the machine is reset. That it goes up is an ``interrupt`` row of
+        size 0; that it goes down is none.
 
         Returns
         -------

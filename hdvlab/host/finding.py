@@ -7,6 +7,7 @@ import html
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -90,6 +91,9 @@ def start(
         writing = -1
         first.wait()  # it has forked: the host is nobody's child
         told = _first_line(reading)
+    except BaseException:
+        _unwanted(_first_line(reading, 0.0))
+        raise
     finally:
         os.close(reading)
         if writing >= 0:
@@ -100,7 +104,17 @@ def start(
     if "pid" not in told:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
         raise BackendError(f"host {name} did not start; its log, {log}, ends with\n{tail}")
-    return attach(name)
+    try:
+        return attach(name)
+    except BaseException:
+        _unwanted(told)
+        raise
+
+
+def _unwanted(told: dict[str, Any]) -> None:
+    """End a host that has come up while its start was given up; one that comes up later finds that nobody reads."""
+    with contextlib.suppress(KeyError, ProcessLookupError):
+        os.kill(told["pid"], signal.SIGTERM)
 
 
 def _environment() -> dict[str, str]:
@@ -110,11 +124,15 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{ours}{os.pathsep}{path}" if path else ours, "PYTHONUNBUFFERED": "1"}
 
 
-def _first_line(reading: int) -> dict[str, Any]:
+def _first_line(reading: int, patience: float = _PATIENCE) -> dict[str, Any]:
     """What the host says of its start; empty where it says nothing."""
-    data, deadline = b"", time.monotonic() + _PATIENCE
-    while not data.endswith(b"\n") and (left := deadline - time.monotonic()) > 0:
-        if select.select([reading], [], [], left)[0]:
+    data, deadline = b"", time.monotonic() + patience
+    while not data.endswith(b"\n"):
+        left = deadline - time.monotonic()
+        if not select.select([reading], [], [], max(0.0, left))[0]:
+            if left <= 0:
+                break
+        else:
             part = os.read(reading, 65536)
             if not part:
                 break

@@ -204,8 +204,8 @@ class RemoteLab:
     def shut_down(self) -> None:
         """End the host: power off, end the recording. The trace and the log stay where they are."""
         if self.attached:
-            self.connection.call("shut_down")
             self.connection.expect_end("it was shut down")
+            self.connection.call("shut_down")
             self.connection.join()
         self.close()
 
@@ -323,7 +323,7 @@ class RemoteLab:
                 f"host {self.name} has an embedded machine; hdvlab.host.start(NAME, machine='vm') has a VM"
             )
         installation(progress)
-        self.connection.call("boot", options=(options or VmOptions()).to_dict(), wait=wait)
+        self.connection.call("boot", sees_end=wait, options=(options or VmOptions()).to_dict(), wait=wait)
         return HostedVm(self.connection)
 
     @property

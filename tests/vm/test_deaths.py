@@ -33,16 +33,22 @@ class Probe(Device):
     def value(self, value):
         self.bar0.WRITES += 1
 """
-HANGS = DEVICE + """
+HANGS = (
+    DEVICE
+    + """
     @bar0.HANG.on_read
     def hang(self):
         {body}
 """
-MENDED = DEVICE + """
+)
+MENDED = (
+    DEVICE
+    + """
     @bar0.HANG.on_read
     def hang(self):
         return 0x600D
 """
+)
 ENABLE = "%hdv sh echo 1 > /sys/bus/pci/devices/0000:00:01.0/enable"
 
 

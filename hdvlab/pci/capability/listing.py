@@ -164,9 +164,7 @@ def _vendor(config: bytes, offset: int, control: int) -> list[str]:
 def _virtio(config: bytes, offset: int, length: int) -> list[str]:
     """Where a virtio structure is (Virtio 1.2, section 4.1.4)."""
     kind = config[offset + 3]
-    place = (
-        f"BAR={config[offset + 4]} offset={_dword(config, offset + 8):08x} size={_dword(config, offset + 12):08x}"
-    )
+    place = f"BAR={config[offset + 4]} offset={_dword(config, offset + 8):08x} size={_dword(config, offset + 12):08x}"
     if kind == _VIRTIO_NOTIFY and length >= _VIRTIO_SIZE + 4 <= len(config) - offset:
         place += f" multiplier={_dword(config, offset + 16):08x}"
     return [f"Vendor Specific Information: VirtIO: {_VIRTIO_KINDS.get(kind, '<unknown>')}", place]
