@@ -39,7 +39,8 @@ _POSTED = (Kind.mmio_write, Kind.doorbell)
 def make_place() -> Place:
     """A directory of its own for a VM's sockets, of mode 0700."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    parent = runtime if runtime and os.access(runtime, os.W_OK) and len(runtime) < 60 else None
+    short = (one for one in (runtime, tempfile.gettempdir(), "/tmp") if one and os.access(one, os.W_OK))
+    parent = next((one for one in short if len(os.fsencode(one)) < 60), None)
     place = Path(tempfile.mkdtemp(prefix="hdvlab-vm-", dir=parent))
     if len(os.fsencode(place)) > _LONGEST:
         place.rmdir()
