@@ -306,3 +306,15 @@ def test_storms_of_maps_leave_nothing_behind(client: Client, vm: Vm, ram: int) -
     descriptors_become(before)
     state = vm.state()
     assert (state.dma_regions, state.dma_bytes) == (1, 2 * MIB)
+
+
+def test_the_same_map_again_is_not_counted_twice(vm: Vm, client: Client) -> None:
+    fd = memory(8192)
+    for _ in range(3):
+        client.dma_map(0, 8192, fd)
+    state = vm.state()
+    assert (state.dma_regions, state.dma_bytes) == (1, 8192)
+    client.dma_unmap(0, 8192)
+    state = vm.state()
+    assert (state.dma_regions, state.dma_bytes) == (0, 0)
+    os.close(fd)

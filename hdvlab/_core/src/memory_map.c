@@ -34,7 +34,7 @@ struct memory_map {
     struct region *regions[REGION_QUOTA]; /* by address */
     uint32_t count;
     int may_span;
-    _Atomic uint32_t more;
+    _Atomic uint32_t more, references;
 };
 
 /* ---- the file behind a region ------------------------------------------------------------------------------------- */
@@ -93,6 +93,7 @@ HRESULT memory_map_create(int may_span, struct memory_map **map) {
     if (!(*map = calloc(1, sizeof **map)))
         return E_OUTOFMEMORY;
     (*map)->may_span = may_span;
+    atomic_init(&(*map)->references, 1);
     pthread_rwlockattr_t how;
     pthread_rwlockattr_init(&how);
 #ifdef __GLIBC__ /* else a guest that copies without end keeps a region from ever ending */
@@ -103,8 +104,10 @@ HRESULT memory_map_create(int may_span, struct memory_map **map) {
     return S_OK;
 }
 
-void memory_map_destroy(struct memory_map *map) {
-    if (!map)
+void memory_map_retain(struct memory_map *map) { atomic_fetch_add(&map->references, 1); }
+
+void memory_map_release(struct memory_map *map) {
+    if (!map || atomic_fetch_sub(&map->references, 1) != 1)
         return;
     for (uint32_t i = 0; i < map->count; i++) {
         backing_close(&map->regions[i]->backing);
@@ -147,7 +150,7 @@ static HRESULT insert(struct memory_map *map, const struct region *new) {
         if (!a->borrowed && before->gpa == new->gpa && before->last == new->last && before->flags == new->flags &&
             a->offset == b->offset &&
             ((a->file == NO_HANDLE && b->file == NO_HANDLE) || platform_is_same_object(a->file, b->file)))
-            return 1; /* the very same again */
+            return MEMORY_MAP_SAME; /* the very same again */
         if (before->last >= new->gpa)
             return HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
     }
@@ -192,7 +195,7 @@ HRESULT memory_map_add(struct memory_map *map, uint64_t gpa, uint64_t bytes, HAN
     pthread_rwlock_unlock(&map->lock);
     if (hr != S_OK)
         backing_close(&new.backing);
-    return FAILED(hr) ? hr : S_OK;
+    return hr;
 }
 
 HRESULT memory_map_remove(struct memory_map *map, uint64_t gpa, uint64_t bytes, struct system *apertures_of,
@@ -353,7 +356,7 @@ HRESULT hdvlab_memory_map(HCS_SYSTEM handle, uint64_t gpa, uint64_t bytes, HANDL
         return hr;
     hr = file == NO_HANDLE ? E_HANDLE : memory_map_add(system->memory, gpa, bytes, file, file_offset, flags);
     handle_release(handle);
-    return hr;
+    return FAILED(hr) ? hr : S_OK;
 }
 
 HRESULT hdvlab_memory_unmap(HCS_SYSTEM handle, uint64_t gpa, uint64_t bytes) {

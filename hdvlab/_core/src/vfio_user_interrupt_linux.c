@@ -51,6 +51,13 @@ void vfio_user_lines_reset(struct lines *lines) {
     pthread_mutex_unlock(&lines->lock);
 }
 
+/* The VM's events are written under a lock and read by the thread that serves it. */
+static void never_block(int fd) {
+    int flags = fd >= 0 ? fcntl(fd, F_GETFL) : -1;
+    if (flags >= 0 && !(flags & O_NONBLOCK))
+        (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
 /* Under the lock. A full counter is a signal that is there already; whoever shares it may have it blocking. */
 static void signal_event(int fd) {
     uint64_t one = 1;
@@ -71,7 +78,7 @@ static uint32_t count_of(const struct server *server, uint32_t index) {
 
 int vfio_user_irq_info(struct server *server, struct message *m) {
     struct irq_info r;
-    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fd_count)
+    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fds.count)
         return EINVAL;
     memcpy(&r, m->payload, sizeof r);
     if (r.argsz < sizeof r || r.index >= IRQ_COUNT)
@@ -103,11 +110,11 @@ static int check(const struct server *server, const struct message *m, const str
         return EINVAL;
     if (r->count && (r->start >= count || r->count > count - r->start))
         return EINVAL;
-    if (r->flags & DATA_EVENTFD ? m->fd_count && m->fd_count != r->count : m->fd_count)
+    if (r->flags & DATA_EVENTFD ? m->fds.count && m->fds.count != r->count : m->fds.count)
         return EINVAL;
     if (r->flags & DATA_BOOL && data_bytes != r->count)
         return EINVAL;
-    if (r->flags & DATA_EVENTFD && !(r->flags & TRIGGER) && (r->index != IRQ_INTX || m->fd_count > 1))
+    if (r->flags & DATA_EVENTFD && !(r->flags & TRIGGER) && (r->index != IRQ_INTX || m->fds.count > 1))
         return EINVAL;
     return 0;
 }
@@ -133,6 +140,7 @@ void vfio_user_line_changed(struct server *server, struct device *device, int ac
 
 /* Gives vector n its event, or takes it away (-1). Under the lock. */
 static void assign(struct lines *lines, uint32_t index, uint32_t n, int fd) {
+    never_block(fd);
     drop(&lines->fd[index][n]);
     lines->fd[index][n] = fd;
     if (index == IRQ_MSIX && fd >= 0 && lines->pending[n / 64] >> n % 64 & 1) {
@@ -177,8 +185,8 @@ int vfio_user_set_irqs(struct server *server, struct message *m) {
     if (vfio_user_is_replaced())
         return ESTALE;
     int refusal = check(server, m, &r);
-    for (uint32_t i = 0; i < m->fd_count && !refusal; i++)
-        if (!is_event(m->fd[i]))
+    for (uint32_t i = 0; i < m->fds.count && !refusal; i++)
+        if (!is_event(m->fds.fd[i]))
             refusal = EINVAL;
     if (refusal)
         return refusal;
@@ -188,9 +196,9 @@ int vfio_user_set_irqs(struct server *server, struct message *m) {
     pthread_mutex_lock(&lines->lock);
     if (r.flags & TRIGGER && r.flags & DATA_EVENTFD) {
         for (uint32_t i = 0; i < r.count; i++) {
-            assign(lines, r.index, r.start + i, m->fd_count ? m->fd[i] : -1);
-            if (m->fd_count)
-                m->fd[i] = -1;
+            assign(lines, r.index, r.start + i, m->fds.count ? m->fds.fd[i] : -1);
+            if (m->fds.count)
+                m->fds.fd[i] = -1;
         }
         lines->enabled |= 1u << r.index;
         if (r.index == IRQ_INTX)
@@ -204,9 +212,10 @@ int vfio_user_set_irqs(struct server *server, struct message *m) {
     } else if (r.index == IRQ_INTX && r.flags & DATA_EVENTFD) {
         if (r.flags & UNMASK) {
             drop(&lines->unmask_fd);
-            lines->unmask_fd = m->fd_count ? m->fd[0] : -1;
-            if (m->fd_count)
-                m->fd[0] = -1;
+            lines->unmask_fd = m->fds.count ? m->fds.fd[0] : -1;
+            never_block(lines->unmask_fd);
+            if (m->fds.count)
+                m->fds.fd[0] = -1;
         }
     } else if (r.index == IRQ_INTX && (r.flags & DATA_NONE || flag[0])) {
         lines->is_masked = r.flags & MASK ? 1 : 0;
@@ -228,7 +237,7 @@ int vfio_user_set_irqs(struct server *server, struct message *m) {
 void vfio_user_show_table(struct server *server, struct device *device, uint32_t start, uint32_t count) {
     const struct capabilities *c = &server->capabilities;
     const HDVLAB_ACCESS access = {.origin = HDVLAB_MACHINE, .wait_ms = server->options.budget_ms};
-    for (uint32_t n = start; n < start + count; n++) {
+    for (uint32_t n = start; n < start + count && !atomic_load(&server->is_ending); n++) {
         uint64_t entry = c->table_offset + 16ull * n, bit = 1ull << n % 64;
         pthread_mutex_lock(&server->lines.lock);
         int is_open = server->lines.fd[IRQ_MSIX][n] >= 0, was_open = server->lines.shown[n / 64] & bit ? 1 : 0;
@@ -297,15 +306,17 @@ HRESULT vfio_user_deliver(struct system *system, struct device *requestor, uint6
     struct server *server = vfio_user_server_of(system, requestor);
     if (!server)
         return HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    int is_hidden = server->options.flags & HDVLAB_VFIO_USER_HIDE_CAPABILITIES;
     pthread_mutex_lock(&server->lines.lock);
-    int is_done = !(server->options.flags & HDVLAB_VFIO_USER_HIDE_CAPABILITIES) && deliver_by_event(server, address, data);
+    int is_done = !is_hidden && deliver_by_event(server, address, data);
     pthread_mutex_unlock(&server->lines.lock);
     HRESULT hr = S_OK;
-    if (!is_done && (address < INTERRUPT_WINDOW || address >= INTERRUPT_WINDOW_END || address & 3)) {
+    if (!is_done && !is_hidden && address == INTERRUPT_WINDOW && (data & 0xFFFF0000u) == COOKIE_DATA) {
+        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE); /* MSI-X is off: to the guest the cookie would be some interrupt */
+    } else if (!is_done && (address < INTERRUPT_WINDOW || address >= INTERRUPT_WINDOW_END || address & 3)) {
         hr = HRESULT_FROM_WIN32(ERROR_NOACCESS); /* never a plain write to RAM */
     } else if (!is_done) {
-        struct { uint64_t address, count; uint32_t data; } write = {address, 4, data};
-        hr = vfio_user_tell(server, COMMAND_DMA_WRITE, &write, 20) ? HRESULT_FROM_WIN32(ERROR_INVALID_STATE) : S_OK;
+        hr = vfio_user_tell(server, address, data) ? HRESULT_FROM_WIN32(ERROR_INVALID_STATE) : S_OK;
     }
     vfio_user_let_go(server);
     return hr;

@@ -33,11 +33,20 @@ static void learn_msix(struct capabilities *c, const uint8_t *config, uint32_t a
     c->pba_offset = pba & ~7u;
 }
 
+/* Interrupts are delivered on other threads. */
+static void know(struct server *server, const struct capabilities *c) {
+    pthread_mutex_lock(&server->lines.lock);
+    server->capabilities = *c;
+    pthread_mutex_unlock(&server->lines.lock);
+}
+
+void vfio_user_forget(struct server *server) { know(server, &(struct capabilities){0}); }
+
 /* Once per connection, from config space as the device has it, without a row. */
 void vfio_user_learn(struct server *server) {
-    struct capabilities *c = &server->capabilities;
+    struct capabilities learnt = {0}, *c = &learnt;
     uint8_t config[CONFIG_SPACE_BYTES];
-    if (c->is_known)
+    if (server->capabilities.is_known)
         return;
     struct device *device = system_slot_device(&server->machine->system, server->slot);
     HRESULT hr = device && !atomic_load(&device->hung) ? device_config_peek(device, server->slot, config) : E_FAIL;
@@ -60,6 +69,7 @@ void vfio_user_learn(struct server *server) {
             c->is_express = 1;
         }
     }
+    know(server, c);
 }
 
 static uint64_t region_bytes(struct server *server, const struct device *device, uint32_t index) {
@@ -73,7 +83,7 @@ static uint64_t region_bytes(struct server *server, const struct device *device,
 
 int vfio_user_region_info(struct server *server, struct message *m) {
     struct region_info r;
-    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fd_count)
+    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fds.count)
         return EINVAL;
     memcpy(&r, m->payload, sizeof r);
     if (r.argsz < sizeof r || r.index >= REGION_COUNT)
@@ -108,10 +118,13 @@ static uint32_t piece_at(uint64_t offset, uint64_t left, uint32_t most) {
     return piece;
 }
 
+#define TURN_MS 200u /* how long who waits for a turn without end does not look whether the server ends */
+
 static HDVLAB_ACCESS access_of(const struct server *server) {
     uint32_t budget = server->options.budget_ms;
-    return (HDVLAB_ACCESS){.wait_ms = budget == UINT32_MAX ? 0 : budget, .origin = atomic_load_explicit(&server->is_guests, memory_order_relaxed) ? HDVLAB_GUEST
-                                                                                                   : HDVLAB_MACHINE};
+    int is_guests = atomic_load_explicit(&server->is_guests, memory_order_relaxed);
+    return (HDVLAB_ACCESS){.wait_ms = budget == UINT32_MAX ? TURN_MS : budget,
+                           .origin = is_guests ? HDVLAB_GUEST : HDVLAB_MACHINE};
 }
 
 static int is_own_dword(uint64_t offset) {
@@ -156,17 +169,45 @@ static int is_inside(struct server *server, const struct device *device, const s
     return r->offset <= bytes && r->count <= bytes - r->offset;
 }
 
+static HRESULT access_in_turn(struct server *server, struct device *device, int write, uint32_t region, uint64_t offset,
+                              uint32_t size, uint64_t *value) {
+    HRESULT hr;
+    uint64_t given = *value;
+    do {
+        *value = given;
+        hr = access_piece(server, device, write, region, offset, size, value);
+    } while (hr == HRESULT_FROM_WIN32(ERROR_BUSY) && server->options.budget_ms == UINT32_MAX &&
+             !vfio_user_is_replaced() && !atomic_load(&server->is_ending));
+    return hr;
+}
+
+/* Whether a VM has waited long enough for an access of many pieces, each of which has a time of its own. */
+static int is_enough(struct server *server, int64_t began_ns) {
+    uint32_t budget = server->options.budget_ms;
+    return atomic_load(&server->is_ending) ||
+           (budget != UINT32_MAX && monotonic_ns() - began_ns >= (int64_t)budget * 1000000);
+}
+
 /* Piece by piece. ESTALE: this thread was replaced, and `m` is another's. */
 static int serve_pieces(struct server *server, struct device *device, struct message *m, const struct region_access *r,
                         int write, uint32_t kind, uint8_t *data) {
     HDVLAB_ACCESS access = access_of(server);
+    int64_t began_ns = r->count > 8 ? monotonic_ns() : 0;
     for (; m->done < r->count; m->done += m->piece) {
+        if (began_ns && is_enough(server, began_ns)) {
+            uint32_t rest = r->count - (uint32_t)m->done;
+            uint64_t value = ones(rest);
+            if (write)
+                memcpy(&value, data + m->done, rest < 8 ? rest : 8);
+            note_busy(server, device, &access, kind, r->region, r->offset + m->done, rest, value);
+            break;
+        }
         uint64_t value = 0;
         uint32_t piece = piece_at(r->offset + m->done, r->count - m->done, r->region == REGION_CONFIG ? 4 : 8);
         m->piece = piece;
         if (write)
             memcpy(&value, data + m->done, piece);
-        HRESULT hr = access_piece(server, device, write, r->region, r->offset + m->done, piece, &value);
+        HRESULT hr = access_in_turn(server, device, write, r->region, r->offset + m->done, piece, &value);
         if (vfio_user_is_replaced())
             return ESTALE;
         if (hr == HRESULT_FROM_WIN32(ERROR_BUSY))
@@ -220,7 +261,7 @@ static int serve_access(struct server *server, struct message *m, const struct r
 
 int vfio_user_region_read(struct server *server, struct message *m) {
     struct region_access r;
-    if (m->header.bytes - HEADER_BYTES != sizeof r || m->fd_count)
+    if (m->header.bytes - HEADER_BYTES != sizeof r || m->fds.count)
         return EINVAL;
     memcpy(&r, m->payload, sizeof r);
     if (r.count > DATA_MAX || r.region >= REGION_COUNT)
@@ -234,7 +275,7 @@ int vfio_user_region_read(struct server *server, struct message *m) {
 
 int vfio_user_region_write(struct server *server, struct message *m) {
     struct region_access r;
-    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fd_count)
+    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fds.count)
         return EINVAL;
     memcpy(&r, m->payload, sizeof r);
     if (r.count != m->header.bytes - HEADER_BYTES - sizeof r || r.region >= REGION_COUNT)
@@ -249,12 +290,12 @@ int vfio_user_region_write(struct server *server, struct message *m) {
 int vfio_user_region_write_multi(struct server *server, struct message *m) {
     uint64_t count, bytes = m->header.bytes - HEADER_BYTES;
     struct { struct region_access access; uint8_t data[8]; } one;
-    if (bytes < sizeof count || m->fd_count)
+    if (bytes < sizeof count || m->fds.count)
         return EINVAL;
     memcpy(&count, m->payload, sizeof count);
     if (count > (bytes - sizeof count) / sizeof one || count * sizeof one != bytes - sizeof count)
         return EINVAL;
-    for (; m->entry < count; m->entry++) {
+    for (; m->entry < count && !atomic_load(&server->is_ending); m->entry++) {
         memcpy(&one, m->payload + sizeof count + m->entry * sizeof one, sizeof one);
         if (one.access.count > sizeof one.data || one.access.region >= REGION_COUNT)
             return EINVAL;
