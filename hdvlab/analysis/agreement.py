@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -158,7 +158,7 @@ def _differences(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
     start = _common(a, b)
     end = _common(a[start:][::-1], b[start:][::-1])
     a, b = a[start : len(a) - end], b[start : len(b) - end]
-    blocks: list[tuple[str, int, int, int, int]] = [("replace", 0, len(a), 0, len(b))]
+    blocks: Sequence[tuple[str, int, int, int, int]] = [("replace", 0, len(a), 0, len(b))]
     if 0 < len(a) * len(b) <= _ALIGNED:
         blocks = SequenceMatcher(None, a.tolist(), b.tolist(), autojunk=False).get_opcodes()
     found: list[tuple[int, int, str]] = []
@@ -182,6 +182,6 @@ def _common(a: Array, b: Array) -> int:
     return int(unequal[0]) if len(unequal) else length
 
 
-def _text(access: pd.Series[object]) -> str:
+def _text(access: pd.Series[Any]) -> str:
     row, operation, bar, offset, size, value = (access[name] for name in ACCESS_COLUMNS)
-    return f"row {row:>9}  {operation:5} BAR{bar}+{offset:#06x}/{size}  {value:#0{2 * int(str(size)) + 2}x}"
+    return f"row {row:>9}  {operation:5} BAR{bar}+{offset:#06x}/{size}  {value:#0{2 * int(size) + 2}x}"

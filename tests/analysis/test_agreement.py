@@ -167,7 +167,8 @@ def test_only_the_guests_accesses_of_the_device_count() -> None:
         origin=pd.Categorical.from_codes([int(one) for one in origins], dtype=rows["origin"].dtype)
     )
     assert list(df_accesses(by_machine)["value"]) == [1, 2]
-    assert compare_accesses(rows, rows.iloc[1:2], devices=(0, 1)).differences["what"].to_list() == ["value", "only left"]
+    agreement = compare_accesses(rows, rows.iloc[1:2], devices=(0, 1))
+    assert [what for _, _, what in told(agreement)] == ["value", "only left"]
 
 
 def test_many_differences_far_apart_are_found_by_place_in_no_time() -> None:

@@ -116,6 +116,7 @@ struct server {
     struct message message;
     uint16_t next_id;
     int is_quick; /* messages come close together */
+    uint32_t rest, next_rest; /* messages that are slept for although they do, and how many the next time */
 };
 
 struct vfio_user {

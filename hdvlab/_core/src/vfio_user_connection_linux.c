@@ -132,6 +132,8 @@ static int wait_for_bytes(struct server *server) {
 }
 
 #define QUICK_NS 50000 /* messages that come so close together are looked for before the thread sleeps */
+#define RESTS_LEAST 16u /* messages that are slept for */
+#define RESTS_MOST 1024u
 
 static int has_bytes(struct server *server) {
     char byte;
@@ -139,17 +141,27 @@ static int has_bytes(struct server *server) {
 }
 
 /* Waits for bytes. A wake-up costs more than anything else on the way: while messages follow each other closely, it looks
- * for the next one for a little while first; once one does not come, it sleeps at once until they do again. */
+ * for the next one for a little while first; once one does not come, it sleeps at once until they do again. Where one comes
+ * only once the thread sleeps, looking kept the VM from the CPU it needed (sched_yield does not mend that: it yields to no
+ * other session's threads where these are grouped): the next ones are slept for, the more of them the more often that is. */
 static int await_bytes(struct server *server) {
     uint32_t poll_us = server->options.poll_us;
-    int64_t began = monotonic_ns(), until = began + (poll_us != UINT32_MAX ? (int64_t)poll_us * 1000
-                                                     : server->is_quick   ? QUICK_NS
-                                                                          : 0);
+    int is_adaptive = poll_us == UINT32_MAX, looks = server->is_quick && !server->rest;
+    int64_t began = monotonic_ns(), until = began + (!is_adaptive ? (int64_t)poll_us * 1000 : looks ? QUICK_NS : 0);
     while (monotonic_ns() < until && !atomic_load_explicit(&server->is_ending, memory_order_relaxed))
-        if (has_bytes(server))
+        if (has_bytes(server)) {
+            server->next_rest = server->next_rest > RESTS_LEAST ? server->next_rest - 1 : RESTS_LEAST;
             return 0;
+        }
     int error = wait_for_bytes(server);
+    int was_quick = server->is_quick;
     server->is_quick = monotonic_ns() - began < 2 * QUICK_NS;
+    if (server->rest)
+        server->rest--;
+    else if (was_quick && server->is_quick && is_adaptive) {
+        server->rest = server->next_rest;
+        server->next_rest = 2 * server->rest < RESTS_MOST ? 2 * server->rest : RESTS_MOST;
+    }
     return error;
 }
 
@@ -240,6 +252,8 @@ static void begin(struct server *server) {
     server->is_negotiated = 0;
     atomic_store(&server->is_guests, 0);
     server->capabilities = (struct capabilities){0};
+    server->rest = 0;
+    server->next_rest = RESTS_LEAST;
     atomic_store(&server->messages, 0);
     pthread_mutex_lock(&server->lock);
     server->state.state = HDVLAB_VFIO_USER_CONNECTED;

@@ -15,6 +15,10 @@ from typing import Any
 #: How long QEMU waits for a device's answer, milliseconds: a person at a breakpoint takes minutes.
 MESSAGE_TIMEOUT_MS = 3_600_000
 
+#: Where the machine (q35) has its own functions: host bridge and south bridge; and where the disk image goes.
+OWN_SLOTS = (0x00, 0x1F)
+DISK_SLOT = 0x1E
+
 #: Quiet while the guest is held: a stalled CPU is what a breakpoint is.
 _APPEND = "console=ttyS0 quiet rcupdate.rcu_cpu_stall_suppress=1 nowatchdog"
 
@@ -32,7 +36,10 @@ class VmOptions:
     accelerator : str
         ``"tcg"`` runs everywhere; ``"kvm"`` where the computer lets it.
     kernel, initramfs : path, optional
-        Instead of hdvlab's own; an initramfs of one's own has an agent only if it brings ours.
+        Instead of hdvlab's own. A kernel of one's own gets hdvlab's initramfs without modules.
+    agent : bool
+        Whether hdvlab's agent runs in the guest, as in hdvlab's initramfs; without it there is the console only, and a
+        boot is over when QEMU runs.
     disk : path, optional
         Image (raw or qcow2) that appears as virtio-blk, read and written.
     append : str
@@ -54,6 +61,7 @@ class VmOptions:
     accelerator: str = "tcg"
     kernel: Path | None = None
     initramfs: Path | None = None
+    agent: bool = True
     disk: Path | None = None
     append: str = ""
     modules: Sequence[str] = ()
@@ -132,10 +140,17 @@ def arguments(
     if initramfs is not None:
         words += ["-initrd", str(initramfs)]
     if options.disk is not None:
-        words += ["-drive", f"file={_escaped(options.disk)},if=virtio,cache=writeback"]
+        drive = f"file={_escaped(options.disk)},format={_image_format(options.disk)},if=none,id=disk,cache=writeback"
+        words += ["-drive", drive, "-device", f"virtio-blk-pci,drive=disk,bus=pcie.0,addr={DISK_SLOT:#x}"]
     for slot in slots:
         words += ["-device", json.dumps(device(options, place, slot))]
     return [*words, *options.extra]
+
+
+def _image_format(path: Path) -> str:
+    """Told to QEMU, whose guess a guest could influence by what it writes to a raw image."""
+    with path.open("rb") as image:
+        return "qcow2" if image.read(4) == b"QFI\xfb" else "raw"
 
 
 def device(options: VmOptions, place: Place, slot: int) -> dict[str, object]:
