@@ -204,8 +204,8 @@ class RemoteLab:
     def shut_down(self) -> None:
         """End the host: power off, end the recording. The trace and the log stay where they are."""
         if self.attached:
-            self.connection.call("shut_down")
             self.connection.expect_end("it was shut down")
+            self.connection.call("shut_down")
             self.connection.join()
         self.close()
 
