@@ -111,15 +111,6 @@ static int wait_for_bytes(struct server *server) {
         pthread_mutex_lock(&server->lines.lock);
         int unmask = server->lines.unmask_fd;
         pthread_mutex_unlock(&server->lines.lock);
-        if (unmask < 0) { /* most of the time: a wake-up out of recv costs less, and vfio_user_end shuts the socket down */
-            char byte;
-            ssize_t got = atomic_load(&server->is_ending) ? 0 : recv(server->socket, &byte, 1, MSG_PEEK);
-            if (atomic_load(&server->is_ending))
-                return ECANCELED;
-            if (got >= 0 || errno != EINTR)
-                return 0; /* whoever reads is told what is wrong */
-            continue;
-        }
         struct pollfd ready[3] = {{.fd = server->socket, .events = POLLIN}, {.fd = server->wake, .events = POLLIN},
                                   {.fd = unmask, .events = POLLIN}};
         if (poll(ready, 3, -1) < 0 && errno != EINTR)

@@ -2,7 +2,6 @@
 #include "vfio_user.h"
 
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "handle.h"
@@ -78,10 +77,6 @@ void vfio_user_end(struct vfio_user *machine, uint32_t slot) {
     uint64_t one = 1;
     atomic_store(&server->is_ending, 1);
     (void)!write(server->wake, &one, sizeof one);
-    pthread_mutex_lock(&server->send_lock);
-    if (server->socket >= 0)
-        shutdown(server->socket, SHUT_RD); /* who waits there; a reply still goes out */
-    pthread_mutex_unlock(&server->send_lock);
     pthread_mutex_lock(&server->lock);
     vfio_user_changed(server);
     while (server->is_served) /* a callback that hangs is replaced in its time, by who finds the server in the table */
