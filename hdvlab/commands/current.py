@@ -56,3 +56,10 @@ def close_lab() -> None:
     lab, _current = _current, None
     if lab is not None:
         lab.close()
+
+
+def why_gone(lab: AnyLab) -> str:
+    """Why a lab's device host cannot be asked any more; "" where it can, or the lab is of this process."""
+    from hdvlab.host import RemoteLab
+
+    return "" if not isinstance(lab, RemoteLab) or lab.connection.gone is None else lab.connection.gone.message

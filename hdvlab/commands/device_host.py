@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from hdvlab.commands.current import close_lab, existing_lab, use_lab
+from hdvlab.commands.current import close_lab, existing_lab, use_lab, why_gone
 from hdvlab.commands.text import Text
 from hdvlab.errors import StateError, UsageError
 
@@ -107,7 +107,11 @@ def detach() -> Text:
     lab = existing_lab()
     if not isinstance(lab, RemoteLab):
         raise UsageError("%hdv is not attached to a host; %hdv hosts lists them, %hdv attach NAME attaches")
+    if gone := why_gone(lab):
+        close_lab()
+        return Text(f"closed; {gone}")
+    vm = " with its VM" if lab.vm_running else ""
     close_lab()
     lease = lab.host.lease
-    left = f"it ends after {lease:g} s without anybody" if lease else "it runs until it is ended"
-    return Text(f"detached; host {lab.name} goes on, {left}. %hdv attach {lab.name}")
+    left = f"and ends after {lease:g} s without anybody" if lease else "until it is ended"
+    return Text(f"detached; host {lab.name} goes on{vm}, {left}. %hdv attach {lab.name}")

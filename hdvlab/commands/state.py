@@ -6,6 +6,7 @@ import html
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hdvlab.commands.current import why_gone
 from hdvlab.commands.text import count
 from hdvlab.errors import HResult
 
@@ -100,6 +101,10 @@ def status(lab: AnyLab | None) -> Status:
     """How the lab stands: machine, devices with their BARs, trace, runs. Looking changes nothing."""
     if lab is None:
         return Status()
+    if gone := why_gone(lab):
+        trace = str(lab.trace.path)
+        recording = "the recording has ended"
+        return Status(exists=True, machine=gone, rows=len(lab.trace), recording=recording, trace=trace)
     state = lab.trace.state
     if state.stopped:
         recording = f"recording has stopped ({HResult.symbol_of(state.stopped)})"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from hdvlab.commands.current import existing_lab, use_lab
+from hdvlab.commands.current import existing_lab, use_lab, why_gone
 from hdvlab.commands.plugging import check_settings, find_device
 from hdvlab.commands.text import Text, count
 from hdvlab.errors import HResult, StateError, UsageError
@@ -20,7 +21,13 @@ _LOOK = 0.2
 if TYPE_CHECKING:
     from hdvlab.lab.interface import AnyLab
     from hdvlab.lab.shell import ShellRun
+    from hdvlab.systems.qemu.command_line import VmOptions
     from hdvlab.systems.qemu.setup import Progress
+
+#: Bytes of a guest's file that are shown in a notebook.
+_MOST_SHOWN = 1 << 20
+#: Linux with hdvlab's initramfs does not come up with less, bytes.
+_LEAST_RAM = 64 << 20
 
 
 def boot(
@@ -76,6 +83,9 @@ def boot(
         disk=_path(disk), append=append, modules=tuple(modules), tools=tuple(tools),
         posted_writes=posted_writes, hide_capabilities=hide_capabilities,
     )  # fmt: skip
+    check_options(options)
+    if lab is not None and why_gone(lab):
+        lab = None
     chosen = [find_device(one, namespace or {}) if isinstance(one, str) else one for one in devices]
     if lab is None or not lab.has_vm:
         if not chosen and lab is not None:
@@ -112,6 +122,29 @@ def _new_lab(name: str | None, here: bool) -> AnyLab:
     raise AssertionError("there is no last number")
 
 
+def check_options(options: VmOptions) -> None:
+    """Refuse what cannot be, before anything is started for it.
+
+    Raises
+    ------
+    UsageError
+        A file is not there, or the guest's RAM is more than this computer has, or too little for Linux.
+    """
+    for what, path in (("kernel", options.kernel), ("initramfs", options.initramfs), ("disk", options.disk)):
+        if path is not None and not path.is_file():
+            raise UsageError(f"no {what} {path}; give a file's path")
+    here = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    least = _LEAST_RAM if options.kernel is None else 1 << 20
+    if not least <= options.ram <= here:
+        raise UsageError(
+            f"--ram: {options.ram / (1 << 20):,.0f} MiB; a guest here takes {least >> 20:,} to {here >> 20:,} MiB, "
+            "such as --ram 512M"
+        )
+    if options.accelerator == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        reason = "you may not use /dev/kvm" if os.path.exists("/dev/kvm") else "this computer has no /dev/kvm"
+        raise UsageError(f"--kvm: {reason}; without --kvm the guest's code is emulated, which works everywhere")
+
+
 def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text).expanduser()
 
@@ -128,6 +161,8 @@ def existing_vm_lab() -> AnyLab:
     lab = existing_lab()
     if lab is None or not lab.has_vm:
         raise StateError("there is no VM; boot one: %hdv boot --device edu")
+    if gone := why_gone(lab):
+        raise StateError(f"{gone}. %hdv boot --device NAME starts anew")
     return lab
 
 
@@ -295,10 +330,17 @@ def _put(lab: AnyLab, file: str, path: str) -> Text:
 
 
 def _get(lab: AnyLab, path: str, file: str = "") -> Text:
+    target = Path(file).expanduser() if file else None
+    if target is not None and target.is_dir():
+        target /= PurePosixPath(path).name
+    if target is not None and not target.parent.is_dir():
+        raise UsageError(f"there is no folder {target.parent}; make it first")
     data = lab.vm.get(path)
-    if not file:
+    if target is None:
+        if b"\0" in data or len(data) > _MOST_SHOWN:
+            size = count(len(data), "byte")
+            raise UsageError(f"{path}: {size}, too much or no text to show; %hdv vm get {path} FILE keeps them")
         return Text(data.decode(errors="backslashreplace"))
-    target = Path(file).expanduser()
     try:
         target.write_bytes(data)
     except OSError as error:

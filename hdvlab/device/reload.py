@@ -20,6 +20,10 @@ from hdvlab.registers import Register
 PATIENCE = 5.0
 
 
+#: What a reload says when the new class is as the old one.
+NOTHING_DIFFERS = "no register and no method differs"
+
+
 class CannotReloadError(UsageError):
     """The machine would notice: ids, BARs or capabilities are others. The message says which, and what to do."""
 
@@ -63,7 +67,7 @@ def reload_device(device: Device, new: type[Device]) -> Changes:
         if added:
             lines.append(f"attributes that are new: {', '.join(added)}")
         if not lines:
-            lines.append("no register and no method differs")
+            lines.append(NOTHING_DIFFERS)
         lines.extend(_work_lines(device))
         reloaded = getattr(device, "reloaded", None)
         if callable(reloaded):
@@ -124,8 +128,8 @@ class _Alone:
         while (hresult := lib.hdvlab_device_enter(instance, 100, -1)) == HResult.ERROR_BUSY.signed:
             if time.monotonic() > deadline:
                 raise StateError(
-                    f"{self._device.name} is not reloaded: one of its handlers does not return, or a thread holds its "
-                    "lock. It goes on as it was"
+                    f"{self._device.name} goes on as it was: one of its handlers does not return, or a thread holds "
+                    "its lock; reload it when that has ended, or boot again (%hdv vm kill, unplug, boot)"
                 )
         check(hresult, f"reload {self._device.name}", "it is not running")
         self._entered = instance

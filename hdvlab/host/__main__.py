@@ -40,16 +40,18 @@ def main() -> int:
 
         _tell(ready, {"error": described_error(error)})
         return 1
-    host.serve(lambda: _tell(ready, {"pid": os.getpid()}))
+    host.serve(lambda: _tell(ready, {"pid": os.getpid()}) or host.end("its start was given up"))
     return 0
 
 
-def _tell(descriptor: int, what: dict[str, Any]) -> None:
+def _tell(descriptor: int, what: dict[str, Any]) -> bool:
+    """Whether somebody is there to read it."""
     try:
         os.write(descriptor, json.dumps(what).encode() + b"\n")
         os.close(descriptor)
-    except OSError:  # whoever started us is gone already
-        return
+    except OSError:  # whoever started us is gone already, or wants us no more
+        return False
+    return True
 
 
 if __name__ == "__main__":

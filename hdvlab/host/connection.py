@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import queue
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from hdvlab.host.record import Record
 from hdvlab.host.wire import PROTOCOL_VERSION, Channel, GoneError, WireError, rebuilt_error, unpacked
 
 _CREDENTIALS = 12  # bytes of struct ucred
+#: Seconds that a request which was given up may take to end at the host, so that what is said of it is true.
+_LAST = 6.0
 #: How often a waiting call looks up, so that Ctrl-C is answered everywhere, seconds.
 _SLICE = 0.2
 
@@ -93,10 +97,19 @@ class Connection:
             self.close()
             raise
 
-    def call(self, request: str, /, *, on_progress: Callable[[bytes], None] | None = None, **given: Any) -> Any:
+    def call(
+        self,
+        request: str,
+        /,
+        *,
+        on_progress: Callable[[bytes], None] | None = None,
+        sees_end: bool = False,
+        **given: Any,
+    ) -> Any:
         """Ask, and wait for the answer. Ctrl-C gives the request up, also at the host.
 
-        ``on_progress`` takes what the host sends before the answer, as it comes.
+        ``on_progress`` takes what the host sends before the answer, as it comes. With ``sees_end`` one that is given up
+        is waited for, for a few seconds, until the host has ended it; another Ctrl-C ends that wait.
 
         Raises
         ------
@@ -117,6 +130,8 @@ class Connection:
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 self._send({"id": 0, "request": "cancel", "with": {"id": number}})
+                if sees_end:
+                    self._awaited(waiting, on_progress, time.monotonic() + _LAST)
             raise
         finally:
             with self._guard:
@@ -126,8 +141,10 @@ class Connection:
             raise rebuilt_error(reply["error"])
         return reply.get("result")
 
-    def _awaited(self, waiting: _Call, on_progress: Callable[[bytes], None] | None) -> dict[str, Any]:
-        while True:
+    def _awaited(
+        self, waiting: _Call, on_progress: Callable[[bytes], None] | None, deadline: float = math.inf
+    ) -> dict[str, Any]:
+        while time.monotonic() < deadline:
             try:
                 message = waiting.messages.get(timeout=_SLICE)
             except queue.Empty:
@@ -136,6 +153,7 @@ class Connection:
                 return message
             if on_progress is not None:
                 on_progress(unpacked(message["data"]))
+        return {}
 
     def _send(self, message: dict[str, Any]) -> None:
         try:

@@ -7,6 +7,7 @@ import html
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdvlab.errors import BackendError, HdvError, HResult, StateError, UsageError
 from hdvlab.host.connection import connect
+from hdvlab.host.guard import end_orphan, open_orphan
 from hdvlab.host.record import Record, check_name, latest, new_directory, records
 from hdvlab.host.wire import Channel, rebuilt_error
 
@@ -62,6 +64,8 @@ def start(
     check_name(name)
     if not 0 <= lease < 1e9:
         raise UsageError(f"a lease is a number of seconds, 0 = for ever, not {lease!r}")
+    if before := latest(name):
+        end_orphan(before)  # the VM of a host that was killed: this one takes its place
     directory = new_directory(name)
     reading, writing = os.pipe()
     words = [sys.executable, "-m", "hdvlab.host", "--name", name, "--directory", str(directory), "--ready",
@@ -87,6 +91,9 @@ def start(
         writing = -1
         first.wait()  # it has forked: the host is nobody's child
         told = _first_line(reading)
+    except BaseException:
+        _unwanted(_first_line(reading, 0.0))
+        raise
     finally:
         os.close(reading)
         if writing >= 0:
@@ -97,7 +104,17 @@ def start(
     if "pid" not in told:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
         raise BackendError(f"host {name} did not start; its log, {log}, ends with\n{tail}")
-    return attach(name)
+    try:
+        return attach(name)
+    except BaseException:
+        _unwanted(told)
+        raise
+
+
+def _unwanted(told: dict[str, Any]) -> None:
+    """End a host that has come up while its start was given up; one that comes up later finds that nobody reads."""
+    with contextlib.suppress(KeyError, ProcessLookupError):
+        os.kill(told["pid"], signal.SIGTERM)
 
 
 def _environment() -> dict[str, str]:
@@ -107,11 +124,15 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{ours}{os.pathsep}{path}" if path else ours, "PYTHONUNBUFFERED": "1"}
 
 
-def _first_line(reading: int) -> dict[str, Any]:
+def _first_line(reading: int, patience: float = _PATIENCE) -> dict[str, Any]:
     """What the host says of its start; empty where it says nothing."""
-    data, deadline = b"", time.monotonic() + _PATIENCE
-    while not data.endswith(b"\n") and (left := deadline - time.monotonic()) > 0:
-        if select.select([reading], [], [], left)[0]:
+    data, deadline = b"", time.monotonic() + patience
+    while not data.endswith(b"\n"):
+        left = deadline - time.monotonic()
+        if not select.select([reading], [], [], max(0.0, left))[0]:
+            if left <= 0:
+                break
+        else:
             part = os.read(reading, 65536)
             if not part:
                 break
@@ -243,7 +264,10 @@ def hosts(*, dead: bool = True) -> Hosts:
 def _status(record: Record) -> HostStatus:
     given: dict[str, Any] = {"devices": (), "clients": 0, "lease_left": None}
     if not record.is_alive:
-        state = record.ended or "dead"
+        state = f"ended: {record.ended}" if record.ended else "dead: killed, or crashed"
+        if (orphan := open_orphan(record)) is not None:
+            os.close(orphan)
+            state += f"; its VM runs on, hdvlab host {record.name} --stop ends it"
     else:
         try:
             facts = _facts(record)
@@ -284,6 +308,7 @@ def stop_host(name: str, timeout: float = 30.0) -> Record:
         It does not end in time.
     """
     record = find(name)
+    end_orphan(record)
     if record.is_alive:
         with contextlib.suppress(HdvError), attach(name) as lab:
             lab.shut_down()

@@ -79,7 +79,9 @@ class HostedVm:
         on_output: Callable[[bytes], None] | None = None,
     ) -> Completed:
         """Run a shell command in the guest; see :meth:`hdvlab.systems.qemu.vm.Vm.run`."""
-        told = self._call("sh", on_progress=on_output, command=command, name="", stdin=packed(stdin), timeout=timeout)
+        told = self._call(
+            "sh", on_progress=on_output, sees_end=True, command=command, name="", stdin=packed(stdin), timeout=timeout
+        )
         return Completed(told["status"], unpacked(told["output"]))
 
     def put(self, source: bytes | str | os.PathLike[str], path: str, mode: int | None = None) -> int:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ class Host:
 
     # ---- the main thread ---------------------------------------------------------------------------------------
 
-    def serve(self, ready: Callable[[], None]) -> None:
+    def serve(self, ready: Callable[[], object]) -> None:
         """Serve until somebody ends it, the lease runs out, or SIGTERM comes; then end the lab in good order."""
         signal.signal(signal.SIGTERM, lambda *_: self.end("SIGTERM"))
         for ignored in (signal.SIGINT, signal.SIGHUP):
@@ -205,6 +206,8 @@ class Host:
     def guard_vm(self) -> None:
         """A VM was started: it is not to stay for ever if this process is killed."""
         vm = self.lab.vm
+        self.record = replace(self.record, vm=str(vm.place.directory))
+        self.record.write()
         guard_process(self.record, vm.pid, vm.place.directory)
 
     def touch_lease(self) -> None:

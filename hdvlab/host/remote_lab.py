@@ -323,7 +323,7 @@ class RemoteLab:
                 f"host {self.name} has an embedded machine; hdvlab.host.start(NAME, machine='vm') has a VM"
             )
         installation(progress)
-        self.connection.call("boot", options=(options or VmOptions()).to_dict(), wait=wait)
+        self.connection.call("boot", sees_end=wait, options=(options or VmOptions()).to_dict(), wait=wait)
         return HostedVm(self.connection)
 
     @property
@@ -373,8 +373,9 @@ class RemoteLab:
             self.runs[name] = run
         try:
             told = self.connection.call(
-                "sh", on_progress=on_output, command=command, name=name, stdin=packed(stdin), timeout=timeout
-            )
+                "sh", on_progress=on_output, sees_end=True,
+                command=command, name=name, stdin=packed(stdin), timeout=timeout,
+            )  # fmt: skip
             run.start, run.stop = told["start"], told["stop"]
             run.status, run.output = told["status"], unpacked(told["output"])
         finally:

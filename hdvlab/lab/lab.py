@@ -413,7 +413,7 @@ class Lab:
         options : VmOptions, optional
             Memory, CPUs, kernel and so on.
         wait : bool
-            Until the guest answers; else ``lab.vm.wait_booted()`` does.
+            Until the guest answers; else ``lab.vm.wait_booted()`` does. Ctrl-C meanwhile ends the VM.
         progress : callable, optional
             Told of what is obtained.
 
@@ -429,9 +429,14 @@ class Lab:
         if self._power is None:
             self._switch_on()
         power: Any = self._power
-        vm: Vm = power.boot(list(self), options or VmOptions(), progress)
-        if wait:
-            vm.wait_booted()
+        try:
+            vm: Vm = power.boot(list(self), options or VmOptions(), progress)
+            if wait:
+                vm.wait_booted()
+        except KeyboardInterrupt:
+            if power.vm is not None:
+                power.vm.kill()  # who boots it again starts anew
+            raise
         return vm
 
     @property

@@ -132,7 +132,10 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
     def _boot(self, namespace: Mapping[str, Any], **options: Any) -> Any:
         from hdvlab.systems.qemu.setup import TextBar
 
-        return commands.boot(commands.existing_lab(), namespace=namespace, progress=TextBar(), **options)
+        try:
+            return commands.boot(commands.existing_lab(), namespace=namespace, progress=TextBar(), **options)
+        except KeyboardInterrupt as error:
+            raise in_one_line(error, "stopped; no VM is on, %hdv boot starts anew") from None
 
     def _vm(self, namespace: Mapping[str, Any], action: str, words: list[str]) -> Any:
         return commands.vm(commands.existing_vm_lab(), action, words)

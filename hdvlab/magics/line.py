@@ -18,12 +18,17 @@ _CONVERSIONS: dict[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii
 
 # What follows is one text, whatever is in it.
 _MARK = re.compile(r"\s*mark\s+(?!-)(.*)", re.DOTALL)
+# Options of sh, then what the guest's shell reads: its quotes, its #, its ; are its own.
+_SHELL = re.compile(r"\s*sh(\s+(?:(?:-o|--out|--timeout)(?:\s+|=)[^\s-]\S*\s+)*)(?:--\s+(.+)|([^\s-].*))", re.DOTALL)
+
+# Braces that mean something to a shell, and nothing here.
+_OF_SHELL = re.compile(r"\$\{([^{}]*)\}|\{\}")
 
 
 def without_comment(line: str) -> str:
     """The line up to a word that begins with ``#``; one inside a word, quotes, braces or a mark's text stays."""
     quote, depth = "", 0
-    for place, character in enumerate("" if _MARK.match(line) else line):
+    for place, character in enumerate("" if _MARK.match(line) or _SHELL.match(line) else line):
         if quote:
             quote = "" if character == quote else quote
         elif character in "'\"":
@@ -36,7 +41,8 @@ def without_comment(line: str) -> str:
 
 
 def split(line: str, namespace: Mapping[str, Any]) -> list[str]:
-    """The words of a line, quotes as in a shell. What follows ``mark`` is one text, whatever is in it.
+    """The words of a line, quotes as in a shell. What follows ``mark`` is one text, whatever is in it; so is what
+    follows ``sh`` and its options, where ``${...}`` and ``{}`` are the shell's.
 
     ``{expression}`` and ``{expression:format}`` are replaced by their values, which stay in one word whatever is in
     them; ``{{`` is a brace; ``$`` means nothing.
@@ -46,8 +52,12 @@ def split(line: str, namespace: Mapping[str, Any]) -> list[str]:
     UsageError
         A quote is not closed, or an expression fails. IPython's own expansion would leave the line as it is, silently.
     """
+    if _SHELL.match(line):
+        line = _OF_SHELL.sub(lambda match: f"{{{match[0]}}}" if match[0] == "{}" else f"${{{{{match[1]}}}}}", line)
     text, values = _expanded(line.strip(), namespace)
-    if match := _MARK.match(text):
+    if match := _SHELL.match(text):
+        words = ["sh", *shlex.split(match[1]), match[2] or match[3]]
+    elif match := _MARK.match(text):
         words = ["mark", match[1][1:-1] if re.fullmatch(r"(['\"]).*\1", match[1]) else match[1]]
     else:
         try:
@@ -88,4 +98,5 @@ def _value(expression: str, layout: str, conversion: str | None, namespace: Mapp
 def is_silenced(line: str) -> tuple[str, bool]:
     """The line without a ``;`` at its end, and whether there was one: then nothing is shown."""
     stripped = line.rstrip()
-    return (stripped[:-1], True) if stripped.endswith(";") else (line, False)
+    is_shells = stripped.endswith(("\\;", ";;")) and _SHELL.match(line) is not None  # of find, of case
+    return (stripped[:-1], True) if stripped.endswith(";") and not is_shells else (line, False)

@@ -59,7 +59,7 @@ def test_host_starts_attaches_and_every_verb_works_there(shell: InteractiveShell
 def test_detach_leaves_it_and_attach_comes_back(shell: InteractiveShell) -> None:
     run(shell, "%hdv host lab --lease 60")
     run(shell, "%hdv plug edu")
-    assert "detached; host lab goes on, it ends after 60 s without anybody" in repr(run(shell, "%hdv detach"))
+    assert "detached; host lab goes on, and ends after 60 s without anybody" in repr(run(shell, "%hdv detach"))
     assert commands.existing_lab() is None
     run(shell, "%hdv attach lab")
     assert "edu" in repr(run(shell, "%hdv lab"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_core.utils import ensure_event_loop
 
 from hdvlab.errors import BackendError
 from hdvlab.systems.qemu.setup import Installation, find, set_up
@@ -16,6 +17,12 @@ from ..core.conftest import recording as recording
 from ..core.scaffold import CallbackDevice, Recording
 from ..vfio_user.served import Vm
 from .qtest import Qtest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loop_of_jupyters_clients() -> None:
+    """They share one event loop, which stays: it is there before a test's descriptors are counted."""
+    ensure_event_loop()
 
 
 @pytest.fixture(scope="session")

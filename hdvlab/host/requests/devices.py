@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hdvlab.device import Device
-from hdvlab.device.reload import CannotReloadError, list_differences
+from hdvlab.device.reload import NOTHING_DIFFERS, CannotReloadError, list_differences
 from hdvlab.errors import UsageError
 from hdvlab.host.loading import load_device
 from hdvlab.host.requests import request
@@ -114,7 +114,9 @@ def _reload(host: Host, one: Plugged, made: type[Device], slot: int | None, conf
         differences.append(f"configuration {list(configuration)} instead of {list(one.configuration)}")
     differences += list_differences(type(one.device), made) if isinstance(one.device, Device) else []
     if not differences:
-        return str(host.lab.reload(one.name, made))
+        text = str(host.lab.reload(one.name, made))
+        is_booting = host.lab.has_vm and not host.lab.vm_running  # with what was there: that nothing differs is no news
+        return "" if is_booting and text.endswith(NOTHING_DIFFERS) else text
     if host.record.machine == "embedded":
         print(f"{one.name} cannot be reloaded in its place, for the guest would notice: {'; '.join(differences)}")
         return None

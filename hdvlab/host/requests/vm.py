@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hdvlab.errors import UsageError
+from hdvlab.errors import GuestInterrupted, UsageError
 from hdvlab.host.requests import request
 from hdvlab.host.wire import packed, unpacked
 from hdvlab.systems.qemu.command_line import VmOptions
@@ -29,8 +29,12 @@ def boot(host: Host, call: Call, *, options: dict[str, Any], wait: bool = True) 
     finally:
         host.changed()
     if wait:
-        with call.interruptible():
-            vm.wait_booted()
+        try:
+            with call.interruptible():
+                vm.wait_booted()
+        except GuestInterrupted:
+            vm.kill()  # who boots it again starts anew
+            raise
     return _state(host)
 
 

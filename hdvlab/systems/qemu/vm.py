@@ -24,6 +24,11 @@ BOOT_TIMEOUT = 120.0
 _LOOK = 0.02
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
+_OFF = "the VM is off; boot it: lab.boot() or %hdv boot"
+#: How Linux ends without powering off, and how far from the console's end that is looked for, bytes.
+_LAST_WORDS = re.compile(r"\[ *[0-9.]+\] (?:---\[ end )?(Kernel panic - not syncing: [^\r\n]*|reboot: System halted)")
+_END = 16 << 10
+
 #: What guest programs need to reach devices from user space, and file systems: loaded when they are asked for.
 _AVAILABLE: tuple[str, ...] = ("uio_pci_generic", "vfio-pci", "ext4")
 #: For a disk image.
@@ -72,6 +77,8 @@ class Vm:
         self._monitor: Monitor | None = None
         self._agent: Agent | None = None
         self._paused = False
+        self._ending = False
+        self._console_from = 0  # where the console's log has this boot
         self._guard = threading.RLock()
         self._began = 0.0
         self.boot_seconds: float | None = None
@@ -114,7 +121,7 @@ class Vm:
                     raise UsageError(f"tools: {error.args[0]}") from None
             initramfs = build_initramfs(here, modules=chosen, available=available, files=files)
         words = arguments(options, self.place, options.kernel or here.kernel, initramfs, self._slots)
-        self._began = time.monotonic()
+        self._began, self._console_from = time.monotonic(), self._console_size()
         self._process = QemuProcess([*here.qemu, *words], here.environment, self.place.log, self._exited)
         facts = {"pid": self._process.pid, "slots": self._slots, "command": self._process.command}
         (self.place.directory / "vm.json").write_text(json.dumps(facts))
@@ -150,6 +157,10 @@ class Vm:
         while self.boot_seconds is None:
             if not self.running:
                 raise self._failure()
+            if words := self._last_words():
+                raise StateError(
+                    f"the guest did not come up: {words}; %hdv vm console says more, %hdv vm kill ends it"
+                )
             if not self.options.agent or self._connected_agent(0.2) is not None:
                 self.boot_seconds = time.monotonic() - self._began
                 self._tell(f"the guest is up after {self.boot_seconds:.1f} s")
@@ -194,7 +205,10 @@ class Vm:
         if name in ("STOP", "RESUME"):
             self._paused = name == "STOP"
             self._tell("the VM is paused" if self._paused else "the VM goes on")
+        elif name == "SHUTDOWN":
+            self._ending = True  # QEMU is gone in a moment
         elif name == "RESET":
+            self._console_from = self._console_size()
             self._tell(f"the VM was reset ({data.get('reason', 'by whom is not known')})")
             agent = self._agent
             self.boot_seconds, self._began = None, time.monotonic()
@@ -204,7 +218,10 @@ class Vm:
     @property
     def running(self) -> bool:
         """Whether QEMU runs."""
-        return self._process is not None and self._process.running
+        process = self._process
+        if process is not None and self._ending:
+            process.wait(2.0)
+        return process is not None and process.running
 
     @property
     def pid(self) -> int:
@@ -212,24 +229,48 @@ class Vm:
         return self._on().pid
 
     def _on(self) -> QemuProcess:
-        if self._process is None or not self._process.running:
-            raise StateError("the VM is off; boot it: lab.boot() or %hdv boot")
-        return self._process
+        process = self._process
+        if process is None or not self.running:
+            raise StateError(_OFF)
+        return process
 
     @property
     def state(self) -> str:
-        """``"off"``, ``"booting"``, ``"running"``, ``"paused"`` or ``"held"`` (a device owes it an answer)."""
+        """``"off"``, ``"booting"``, ``"running"``, ``"paused"``, ``"held"`` (a device owes it an answer),
+        ``"stopped"`` (Linux has panicked, or halted)."""
         if not self.running:
             return "off"
         if self._held():
             return "held"
+        if self._last_words():
+            return "stopped"
         return "paused" if self._paused else "running" if self.boot_seconds is not None else "booting"
 
     def why_silent(self) -> str:
         """Why the VM may not answer now; "" where there is no reason known."""
         if not self.running:
-            return "the VM is off"
-        return self._held() or ("the VM is paused; %hdv vm resume lets it go on" if self._paused else self._busy())
+            return _OFF
+        if why := self._held() or ("the VM is paused; %hdv vm resume lets it go on" if self._paused else ""):
+            return why
+        if words := self._last_words():
+            return f"the guest has stopped: {words}; %hdv vm console shows more, %hdv vm reset starts it anew"
+        return self._busy()
+
+    def _console_size(self) -> int:
+        try:
+            return self.place.console_log.stat().st_size
+        except OSError:
+            return 0
+
+    def _last_words(self) -> str:
+        """What a Linux that will never go on says last: a panic, or that it has halted; "" where it has not."""
+        size = self._console_size()
+        if size <= self._console_from:
+            return ""
+        with self.place.console_log.open("rb") as log:
+            log.seek(max(self._console_from, size - _END))
+            found = _LAST_WORDS.findall(log.read().decode(errors="replace"))
+        return found[-1].strip() if found else ""
 
     # ---- power -------------------------------------------------------------------------------------------------
 
@@ -258,6 +299,7 @@ class Vm:
         self._not_held()
         with self._guard:
             self.boot_seconds, self._began = None, time.monotonic()
+            self._console_from = self._console_size()
             self._drop_agent()
         self._qmp("system_reset")
 
@@ -271,6 +313,8 @@ class Vm:
         """
         process = self._on()
         self._not_held()
+        if self._paused:
+            raise StateError(f"{self.why_silent()}, then it can power off; %hdv vm kill pulls the plug")
         self.wanted_off = True
         agent = self._connected_agent(0.5) if self.options.agent else None
         if agent is not None:  # its own command; the connection ends with it

@@ -77,6 +77,8 @@ static void start_command(Job *job)
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         signal(SIGPIPE, SIG_DFL);
+        signal(SIGINT, SIG_DFL); /* a shell that starts the agent with & has these ignored, which is inherited */
+        signal(SIGQUIT, SIG_DFL);
         setpgid(0, 0);
         int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
         if (score >= 0 && write(score, "0", 1) < 0) {

@@ -179,7 +179,7 @@ class Running:
             return
         why = self._agent.why_silent()
         if why:
-            raise StateError(f"{why}; it goes on when the guest does", None, self.what)
+            raise StateError(why, None, self.what)
         if silent > self._agent.silence:
             raise GuestTimeoutError(
                 f"the guest has not answered for {silent:.0f} s; look at its console, reset it or power it off",
