@@ -87,7 +87,7 @@ def test_a_trace_is_converted(recording: str, tmp_path: Path) -> None:
     ("words", "said", "then"),
     [
         (("trcae",), "no verb trcae; did you mean trace?", "hdvlab --help"),
-        (("--hlep",), "no verb --hlep; there is trace, ", "hdvlab --help"),
+        (("--hlep",), "no verb --hlep; there is vm, ", "hdvlab --help"),
         (("trace",), "hdvlab trace needs FILE: ", "hdvlab trace --help"),
         (("trace", "nothing"), "read nothing: there is no such file", "hdvlab trace --help"),
         (

@@ -69,9 +69,12 @@ def boot(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--kvm", action="store_true", help="run the guest's code on this computer's CPU, not emulated (TCG)")
     _add(parser, "--kernel", metavar="FILE", complete="path", help="a Linux kernel of yours")
     _add(parser, "--initramfs", metavar="FILE", complete="path", help="an initramfs of yours")
+    _add(parser, "--no-agent", action="store_false", dest="agent", help="your initramfs has no agent: the console only")
     _add(parser, "--disk", metavar="FILE", complete="path", help="a disk image, which the guest may write")
     _add(parser, "--append", default="", metavar="WORDS", help="more words for the kernel's command line")
     _add(parser, "--module", action="append", default=[], dest="modules", metavar="NAME", help="a module to load")
+    _add(parser, "--tool", action="append", default=[], dest="tools", metavar="NAME",
+         help="programs for the guest: pciutils (lspci, setpci), e2fsprogs (mkfs.ext4, fsck.ext4)")  # fmt: skip
     _add(parser, "--no-posted-writes", action="store_false", dest="posted_writes",
          help="the guest waits for each write to a memory BAR, which then takes ten times as long; "
          "a breakpoint stops it there")  # fmt: skip
@@ -83,7 +86,8 @@ def boot(parser: argparse.ArgumentParser) -> None:
 
 def vm(parser: argparse.ArgumentParser) -> None:
     _add(parser, "action", nargs="?", default="status", metavar="ACTION", complete="vm",
-         help="status, pause, resume, reset, off, kill, console [LINES], put FILE PATH, get PATH [FILE]")  # fmt: skip
+         help="status, pause, resume, reset, off, kill, console [LINES | follow], put FILE PATH, "
+         "get PATH [FILE]")  # fmt: skip
     _add(parser, "words", nargs="*", default=[], metavar="...", help="what the action takes")
 
 

@@ -42,9 +42,13 @@ def host(
     machine, ram, trace, lease
         See :func:`hdvlab.host.start`.
     """
-    from hdvlab.host import start, stop_host
+    from hdvlab.host import RemoteLab, start, stop_host
 
     if stop:
+        lab = existing_lab()
+        if isinstance(lab, RemoteLab) and lab.name == name:
+            lab.shut_down()  # this client's own doing, so that it is no news to it
+            close_lab()
         return Text(f"host {name} has ended; its trace is {stop_host(name).trace}")
     return start(name, machine=machine, ram=ram, trace=trace, lease=lease)
 

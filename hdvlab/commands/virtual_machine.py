@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 from hdvlab.commands.current import existing_lab, use_lab
 from hdvlab.commands.plugging import check_settings, find_device
 from hdvlab.commands.text import Text, count
-from hdvlab.errors import StateError, UsageError
+from hdvlab.errors import HResult, StateError, UsageError
+
+#: Seconds between two looks at the console.
+_LOOK = 0.2
 
 if TYPE_CHECKING:
     from hdvlab.lab.interface import AnyLab
@@ -28,9 +32,11 @@ def boot(
     kvm: bool = False,
     kernel: str | None = None,
     initramfs: str | None = None,
+    agent: bool = True,
     disk: str | None = None,
     append: str = "",
     modules: Sequence[str] = (),
+    tools: Sequence[str] = (),
     posted_writes: bool = True,
     hide_capabilities: bool = False,
     config: Sequence[str] = (),
@@ -50,7 +56,7 @@ def boot(
         The lab of ``%hdv``, if there is one.
     devices : sequence of str, Device or subclass
         As for ``plug``. Where none is given: what is plugged in now.
-    ram, cpus, kvm, kernel, initramfs, disk, append, modules, posted_writes, hide_capabilities
+    ram, cpus, kvm, kernel, initramfs, agent, disk, append, modules, tools, posted_writes, hide_capabilities
         See :class:`hdvlab.systems.qemu.command_line.VmOptions`.
     config : sequence of str
         ``key=value`` settings for the devices.
@@ -66,8 +72,9 @@ def boot(
     check_settings(config)
     options = VmOptions(
         ram=ram, cpus=cpus, accelerator="kvm" if kvm else "tcg", kernel=_path(kernel), initramfs=_path(initramfs),
-        disk=_path(disk), append=append, modules=tuple(modules), posted_writes=posted_writes,
-        hide_capabilities=hide_capabilities,
+        agent=agent,
+        disk=_path(disk), append=append, modules=tuple(modules), tools=tuple(tools),
+        posted_writes=posted_writes, hide_capabilities=hide_capabilities,
     )  # fmt: skip
     chosen = [find_device(one, namespace or {}) if isinstance(one, str) else one for one in devices]
     if lab is None or not lab.has_vm:
@@ -94,12 +101,26 @@ def _new_lab(name: str | None, here: bool) -> AnyLab:
         return Lab(machine="vm")
     from hdvlab import host
 
-    taken = {one.name for one in host.hosts(dead=False)}
-    return host.start(name or next(f"vm{n}" for n in itertools.count(1) if f"vm{n}" not in taken), machine="vm")
+    if name is not None:
+        return host.start(name, machine="vm")
+    for number in itertools.count(1):
+        try:
+            return host.start(f"vm{number}", machine="vm")
+        except StateError as error:
+            if error.hresult != HResult.ERROR_ALREADY_EXISTS:
+                raise
+    raise AssertionError("there is no last number")
 
 
 def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text).expanduser()
+
+
+def plain_console(text: str) -> str:
+    """A console's text without what only a terminal understands."""
+    from hdvlab.systems.qemu.vm import plain
+
+    return plain(text)
 
 
 def existing_vm_lab() -> AnyLab:
@@ -194,7 +215,8 @@ def vm(lab: AnyLab, action: str = "status", words: Sequence[str] = ()) -> Text:
     lab : Lab
         Whose VM.
     action : str
-        ``status``; ``pause``, ``resume``, ``reset``, ``off`` (in good order), ``kill`` (the plug); ``console [LINES]``;
+        ``status``; ``pause``, ``resume``, ``reset``, ``off`` (in good order), ``kill`` (the plug); ``console [LINES]``,
+        ``console follow`` (as it comes, until Ctrl-C);
         ``put FILE PATH``, ``get PATH [FILE]``.
     words : sequence of str
         What the action takes.
@@ -244,9 +266,28 @@ def _kill(lab: AnyLab) -> Text:
 
 
 def _console(lab: AnyLab, lines: str = "40") -> Text:
+    if lines == "follow":
+        return _followed(lab)
     if not lines.isdigit():
-        raise UsageError(f"vm console {lines}: say how many lines, such as 100")
+        raise UsageError(f"vm console {lines}: say how many lines, such as 100, or follow")
     return Text(lab.vm.console_tail(int(lines)) or "the console has said nothing yet")
+
+
+def _followed(lab: AnyLab) -> Text:
+    """Print the console as it comes until Ctrl-C, or until the VM is off."""
+    vm, shown = lab.vm, ""
+    try:
+        while True:
+            runs = vm.running
+            text = vm.console()
+            new = text[len(shown) :] if text.startswith(shown) else text  # it was begun anew
+            print_output(plain_console(new).encode())
+            shown = text
+            if not runs:
+                return Text("the VM is off")
+            time.sleep(_LOOK)
+    except KeyboardInterrupt:
+        return Text("the VM goes on")
 
 
 def _put(lab: AnyLab, file: str, path: str) -> Text:
@@ -276,6 +317,6 @@ _ACTIONS: dict[str, tuple[int, int, Callable[..., Text]]] = {
     "put": (2, 2, _put),
     "get": (1, 2, _get),
 }
-_USE = dict.fromkeys(_ACTIONS, "") | {"console": "[LINES]", "put": "FILE PATH", "get": "PATH [FILE]"}
+_USE = dict.fromkeys(_ACTIONS, "") | {"console": "[LINES | follow]", "put": "FILE PATH", "get": "PATH [FILE]"}
 ACTIONS = tuple(_ACTIONS)
 """What ``vm`` takes."""

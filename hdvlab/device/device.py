@@ -296,18 +296,22 @@ class Device:
         """
         return withdraw_interrupt(self._file, vector)
 
-    def set_interrupt_line(self, asserted: bool) -> None:
+    def set_interrupt_line(self, asserted: bool) -> bool:
         """Raise or lower the legacy interrupt line, for a class with ``interrupt_pin = 1``.
 
-        It stays as it is until it is set again, or the machine is reset.
+        It stays as it is until it is set again, or the machine is reset. That it goes up is an ``interrupt`` row of
+        size 0; that it goes down is none.
 
-        Raises
-        ------
-        BackendError
-            The machine has no lines (``E_NOTIMPL``): the embedded one delivers messages only.
+        Returns
+        -------
+        bool
+            True when the machine has lines, as a VM has; False where it has messages only, as the embedded one.
         """
         hresult = lib.hdvlab_device_set_line(self._running("set_interrupt_line"), bool(asserted))
-        check(hresult, "set_interrupt_line", "a VM has interrupt lines, the embedded machine has messages only")
+        if hresult & 0xFFFFFFFF == HResult.E_NOTIMPL:
+            return False
+        check(hresult, "set_interrupt_line", "the device is not running, or its class has no interrupt_pin = 1")
+        return True
 
     def reset_registers(self) -> None:
         """Every register, config space and pending interrupts as they are at power-on; no handler is called."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 from typing import Any
 
 from hdvlab._core import ffi, lib
@@ -61,7 +62,8 @@ class Doorbell:
     def wait(self, timeout: float | None = None) -> int:
         """Wait up to ``timeout`` seconds; returns how often it rang since the last wait, 0 on timeout or closing.
 
-        When it rang, rows that this thread leads to from now on carry the write that rang last as their ``cause``.
+        When it rang, rows that this thread leads to from now on carry the write that rang last as their ``cause``; not
+        those of the main thread, which is a person's.
         """
         ready = select.poll()
         ready.register(self._event, select.POLLIN)
@@ -72,7 +74,8 @@ class Doorbell:
         except BlockingIOError:  # another waiter was first
             return 0
         row = self.row
-        if row >= 0 and lib.hdvlab_device_inside(self._key[0]) != 0:
+        is_own = threading.current_thread() is not threading.main_thread()
+        if row >= 0 and is_own and lib.hdvlab_device_inside(self._key[0]) != 0:
             lib.hdvlab_set_cause(row)
         return rung
 

@@ -82,6 +82,7 @@ class Connection:
         self._guard = threading.Lock()
         self._events: list[dict[str, Any]] = []
         self._end_told = ""
+        self._end_wanted = ""
         self._telling = threading.RLock()
         self._process = os.getpid()
         self._thread = threading.Thread(target=self._listen, name=f"hdvlab-host-{record.name}", daemon=True)
@@ -153,7 +154,8 @@ class Connection:
         with self._guard:
             if self.gone is None:
                 self.gone = error if isinstance(error, WireError) else self._farewell()
-                self._events.append({"event": "gone", "reason": str(self.gone)})
+                if not self._end_wanted:
+                    self._events.append({"event": "gone", "reason": str(self.gone)})
             calls = list(self._calls.values())
         for one in calls:
             told = {"type": "BackendError", "message": str(self.gone), "hresult": self.gone.hresult}
@@ -162,8 +164,8 @@ class Connection:
 
     def _farewell(self) -> GoneError:
         name = self.record.name
-        if self._end_told:
-            return GoneError(f"host {name} has ended: {self._end_told}; its trace is {self.record.trace}")
+        if ended := self._end_wanted or self._end_told:
+            return GoneError(f"host {name} has ended: {ended}; its trace is {self.record.trace}")
         return GoneError(
             f"host {name} is gone: it was killed or crashed, and the guest reads all ones. Its trace is whole, "
             f"{self.record.trace}; its log is {self.record.log}"
@@ -205,7 +207,7 @@ class Connection:
     def expect_end(self, reason: str) -> None:
         """The host is about to end because this client wants it: that is no news."""
         with self._guard:
-            self.gone = self.gone or GoneError(f"host {self.record.name} has ended: {reason}")
+            self._end_wanted = reason
 
     def join(self, timeout: float = 30.0) -> None:
         """Wait until the host has ended the connection."""

@@ -79,7 +79,8 @@ def open_private(path: Path) -> int:
         linked = path.is_symlink()
         reason = "it is a link" if linked else error.strerror
         raise BackendError(
-            f"{path} is not used: {reason}; remove it, or let XDG_RUNTIME_DIR name another", HResult.E_ACCESSDENIED
+            f"{path} is not used: {reason}; remove it, or let XDG_RUNTIME_DIR or XDG_STATE_HOME name another place",
+            HResult.E_ACCESSDENIED,
         ) from error
     status = os.fstat(directory)
     if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:

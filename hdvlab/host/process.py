@@ -112,12 +112,15 @@ class Host:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            holder = os.read(lock, 32).decode("ascii", "replace").strip()
             os.close(lock)
             raise StateError(
-                f"there is a host {name} already; attach to it (%hdv attach {name}), or end it (hdvlab host {name} "
-                "--stop)",
+                f"there is a host {name} already, process {holder or 'not known'}; attach to it "
+                f"(%hdv attach {name}), or end it (hdvlab host {name} --stop)",
                 HResult.ERROR_ALREADY_EXISTS,
             ) from None
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
         return lock
 
     def _listen(self, name: str) -> socket.socket:
@@ -250,7 +253,8 @@ class Host:
         with self._guard:
             known = self._sessions.pop(session.number, None)
             allocators = self.lab.allocators
-            if known is not None and not any(one.is_welcome for one in self._sessions.values()):
+            others = any(one.is_welcome for one in self._sessions.values())
+            if known is not None and session.is_welcome and not others:
                 self._alone_since = time.monotonic()
         for owner in session.owners.values():
             for allocator in allocators or ():

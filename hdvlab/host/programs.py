@@ -20,18 +20,34 @@ class Programs:
 
     def __init__(self) -> None:
         self._runs: dict[int, Run] = {}
+        self._tokens: dict[str, int] = {}
+        self._given_up: set[str] = set()
         self._numbers = itertools.count(1)
         self._guard = threading.Lock()
 
-    def keep(self, run: Run) -> int:
-        """Remember a program; its number."""
+    def keep(self, run: Run, token: str) -> tuple[int, bool]:
+        """Remember a program that a client calls ``token``; its number, and whether the client has given it up."""
         with self._guard:
             number = next(self._numbers)
             self._runs[number] = run
+            self._tokens[token] = number
+            is_given_up = token in self._given_up
+            self._given_up.discard(token)
             ended = [known for known, one in self._runs.items() if one.program is None or not one.program.running]
             for known in ended[:-MOST_KEPT]:
                 del self._runs[known]
-        return number
+                self._tokens = {known: one for known, one in self._tokens.items() if one in self._runs}
+        return number, is_given_up
+
+    def give_up(self, token: str) -> Run | None:
+        """The program that a client wants no more; None where it has not begun: then it ends as it begins."""
+        with self._guard:
+            number = self._tokens.get(token)
+            if number is not None:
+                return self._runs.get(number)
+            if len(self._given_up) < MOST_KEPT:
+                self._given_up.add(token)
+            return None
 
     def __getitem__(self, number: int) -> Run:
         with self._guard:

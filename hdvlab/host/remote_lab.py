@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import linecache
+import secrets
 import sys
 import threading
 import warnings
@@ -203,8 +204,8 @@ class RemoteLab:
     def shut_down(self) -> None:
         """End the host: power off, end the recording. The trace and the log stay where they are."""
         if self.attached:
-            self.connection.call("shut_down")
             self.connection.expect_end("it was shut down")
+            self.connection.call("shut_down")
             self.connection.join()
         self.close()
 
@@ -237,7 +238,17 @@ class RemoteLab:
         wait : bool
             Wait for the end (Ctrl-C stops the program); else return at once.
         """
-        told = self.connection.call("run", driver=describe_code(driver), arguments=list(arguments), name=name)
+        given: dict[str, Any] = {"driver": describe_code(driver), "arguments": list(arguments), "name": name}
+        token = secrets.token_hex(8)
+        try:
+            return self._run(given, token, wait)
+        except KeyboardInterrupt:  # it may have begun before this was told its number
+            self.connection.call("give_up_program", token=token)
+            raise
+
+    def _run(self, given: dict[str, Any], token: str, wait: bool) -> Run:
+        name = given["name"]
+        told = self.connection.call("run", **given, token=token)
         program = HostedProgram(self.connection, told["number"], told["name"])
         run = Run(self, name or program.name, program)
         run.start = told["start"]

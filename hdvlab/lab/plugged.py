@@ -13,7 +13,7 @@ from hdvlab.device.pluggable import BarLayout
 from hdvlab.errors import AccessError, DeviceError, HdvError, HResult, StateError
 from hdvlab.guest import Function, GuestBar
 from hdvlab.hdv.callbacks import take_failure
-from hdvlab.pci import BarDescription, lspci
+from hdvlab.pci import BarDescription, CapabilityId, lspci, spec, walk
 from hdvlab.registers import Field, Register, RegisterMap
 from hdvlab.trace.schema import Origin
 
@@ -214,13 +214,20 @@ class Plugged:
             for index, bar in self.bars.items()
         ]
         config = self._lab.machine.config_peek(self.slot)
+        if all(entry.capability_id != CapabilityId.PCI_EXPRESS for entry in walk(config)):
+            config = config[: spec.CONFIG_SIZE]  # no more can be read where PCI Express is not
         return lspci(config, self.address, verbose=verbose, hex_level=hex_level, bars=bars)
 
     def place(self, bar: int) -> int | None:
-        """Guest-physical base of a BAR, from config space; None where it has none, or the machine is off."""
+        """Guest-physical base of a BAR, from config space; None where it has none, or the device is off or gone."""
         if self.function is None:
             return None
-        config, where = self._lab.machine.config_peek(self.slot), 0x10 + 4 * bar
+        try:
+            config, where = self._lab.machine.config_peek(self.slot), 0x10 + 4 * bar
+        except HdvError as error:
+            if error.hresult == HResult.ERROR_NOT_FOUND:  # its process has taken it away
+                return None
+            raise
         return int.from_bytes(config[where : where + self.bars[bar].bits // 8], "little") & ~0xF or None
 
     def __repr__(self) -> str:

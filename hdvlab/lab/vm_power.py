@@ -24,10 +24,16 @@ from hdvlab.systems.qemu.machine import VfioUserMachine
 from hdvlab.systems.qemu.setup import Progress
 from hdvlab.systems.qemu.vm import Vm, installation
 from hdvlab.trace.recorder import Recorder
-from hdvlab.trace.schema import E_PENDING, Origin
+from hdvlab.trace.schema import E_PENDING, Kind, Origin
 
 #: A UNIX socket's path has 107 bytes at most; this is what our names in the directory take.
 _LONGEST = 107 - len("/console")
+
+
+#: An access that takes less holds nobody, nanoseconds.
+_MOMENT_NS = 500_000_000
+#: What QEMU does not wait for, unless it is told to.
+_POSTED = (Kind.mmio_write, Kind.doorbell)
 
 
 def make_place() -> Place:
@@ -60,6 +66,8 @@ class VmPower(Power):
         self.place = make_place()
         self.vm: Vm | None = None
         self._hides = False
+        #: Before this row every access of the VM's has been answered.
+        self._answered = 0
 
     def _enumerate(self, one: Plugged) -> None:
         """Firmware is the VM's. A person's accesses go past its bus, through windows that only this side knows."""
@@ -117,7 +125,8 @@ class VmPower(Power):
             for one in plugged:
                 self.machine.end(one.slot)
                 self._listen(one)
-        vm = Vm(self.place, options, [one.slot for one in plugged], self._tell, self.held)
+        vm = Vm(self.place, options, [one.slot for one in plugged], self._tell, self.held, self.busy)
+        self._answered = len(self._trace)
         self.vm = vm  # before it runs: Ctrl-C from here on leaves what power-off ends
         vm.start(here, modules)
         return vm
@@ -127,15 +136,29 @@ class VmPower(Power):
             self._trace.mark(text)
 
     def held(self) -> str:
-        """At which access a device holds the guest; "" where none does."""
-        rows = len(self._trace)
-        recent = self._trace[max(0, rows - 64) :].columns()
+        """At which access a device holds the guest; "" where none does. The guest does not wait for posted writes."""
+        told, posted = self._unanswered()
+        return "" if posted or not told else f"the guest is held: {told}"
+
+    def busy(self) -> str:
+        """At which access a device is, whether the guest waits for it or only for what comes behind it."""
+        told, posted = self._unanswered()
+        return f"a device is busy: {told}, and what the guest asks of it next waits" if posted else self.held()
+
+    def _unanswered(self) -> tuple[str, bool]:
+        """The first access of the VM's that has waited for more than a moment, and whether it is a posted write."""
+        first = self._answered
+        recent = self._trace[first : len(self._trace)].columns()
         waiting = np.flatnonzero((recent["status"] == E_PENDING) & (recent["origin"] == Origin.guest))
+        self._answered = first + (int(waiting[0]) if len(waiting) else len(recent["status"]))
+        since_ns = time.time_ns() - self._trace.began_ns - recent["t_ns"][waiting]
+        waiting, since_ns = waiting[since_ns > _MOMENT_NS], since_ns[since_ns > _MOMENT_NS]
+        posted = np.isin(recent["kind"][waiting], _POSTED) & (self.vm is not None and self.vm.options.posted_writes)
         if not len(waiting):
-            return ""
-        row = max(0, rows - 64) + int(waiting[0])
-        since = (time.time_ns() - self._trace.began_ns - int(recent["t_ns"][waiting[0]])) / 1e9
-        return f"the guest is held: row {row} has not been answered for {since:.1f} s" if since > 0.5 else ""
+            return "", False
+        one = int(np.argmin(posted))  # one that the guest does wait for, if there is one
+        told = f"row {first + int(waiting[one])} has not been answered for {since_ns[one] / 1e9:.1f} s"
+        return told, bool(posted[one])
 
     def quiesce(self) -> None:
         """The VM goes first: devices that end under it would be dead to it."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DECODED_COLUMNS = {
     "name": "device name, category",
     "register": "register that holds the address (config rows: the standard's name of the offset), category",
-    "fields": "the fields of the value, for example 'EN=1 RATE=3', object",
+    "fields": "the fields of the value, for example 'EN=1 RATE=3'; INTA for a legacy interrupt, object",
     "source": "line of the guest program that made the access, category",
 }
 
@@ -79,6 +79,7 @@ def df_decoded(frame: pd.DataFrame, tables: Tables) -> pd.DataFrame:
                 fields[whole] = texts[inverse] if len(unique) else []
     for place, name in _config_names().items():
         registers[np.isin(kind, [Kind.config_read, Kind.config_write]) & (address & ~np.uint64(3) == place)] = name
+    fields[np.isin(kind, [Kind.interrupt]) & (frame["size"].to_numpy() == 0)] = "INTA"  # messages have 4 bytes
     sources = np.full(len(frame), "", dtype=object)
     pcs = frame["pc"].to_numpy()
     for number in np.unique(pcs):

@@ -57,6 +57,7 @@ def test_lspci_lists_the_devices_as_the_guest_sees_them(lab: Lab) -> None:
     assert "Region 0: Memory at e0100000 (32-bit, non-prefetchable) [size=1M]" in text
     assert "\n00: 34 12 e8 11" in text
     assert repr(text).startswith("00:02.0 ")
+    assert commands.lspci(lab, "edu", hex_level=4).count("\n") == 1 + 256 // 16  # no PCI Express, so no more to read
     with pytest.raises(UsageError, match=r"^no device ed is plugged in; did you mean edu\?$"):
         commands.lspci(lab, "ed")
 

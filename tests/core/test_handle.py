@@ -121,6 +121,7 @@ GOOD: dict[str, Callable[[], Any]] = {
     "int32_t": lambda: 0,
     "int64_t": lambda: 0,
     "uint64_t": lambda: 0,
+    "const uint64_t *": lambda: ffi.new("uint64_t[8]"),
     "UINT32": lambda: 1,
     "UINT64": lambda: 0,
     "DWORD": lambda: 0,

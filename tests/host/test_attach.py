@@ -122,6 +122,7 @@ def test_hosts_is_a_table_with_what_is_dead_beside_what_lives(remote: RemoteLab)
     other.close()
 
 
+@pytest.mark.fault(46)
 def test_a_killed_host_is_told_of_and_its_trace_is_whole(remote: RemoteLab, capsys: pytest.CaptureFixture[str]) -> None:
     remote.plug(Edu)
     for value in range(100):
@@ -143,6 +144,7 @@ def test_a_killed_host_is_told_of_and_its_trace_is_whole(remote: RemoteLab, caps
     assert [info.name for info in trace.devices] == ["edu"]
 
 
+@pytest.mark.fault(49)
 def test_a_dead_hosts_name_is_free_and_its_trace_stays(remote: RemoteLab) -> None:
     remote.mark("the first")
     kill(remote.host)
@@ -171,8 +173,9 @@ def test_stop_host_ends_it_whoever_is_attached(remote: RemoteLab) -> None:
         remote.start()
 
 
+@pytest.mark.fault(49)
 def test_a_second_host_of_a_name_is_refused(remote: RemoteLab) -> None:
-    with pytest.raises(StateError, match="there is a host lab already"):
+    with pytest.raises(StateError, match=f"there is a host lab already, process {remote.host.pid};"):
         start("lab")
     assert len(hosts()) == 1
 

@@ -19,6 +19,7 @@ from hdvlab.trace.open import open_trace
 from .conftest import wait_until
 
 
+@pytest.mark.fault(48)
 def test_a_host_without_clients_ends_in_good_order_after_its_lease(places: Path) -> None:
     lab = start("lab", lease=0.5)
     lab.plug(Edu)
@@ -78,6 +79,7 @@ def keep(host: int, vm: int, lease: float, file: Path, *directories: Path) -> su
     return subprocess.Popen([sys.executable, "-I", "-S", keeper.__file__, *words])
 
 
+@pytest.mark.fault(48)
 def test_the_keeper_ends_a_vm_whose_host_is_gone_after_the_lease(tmp_path: Path) -> None:
     host, vm = sleeper(), sleeper()
     (tmp_path / "lease").touch()

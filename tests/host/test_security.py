@@ -117,6 +117,7 @@ def test_a_link_in_the_state_directorys_place_is_refused(places: Path) -> None:
     (places / "state" / "hdvlab").symlink_to(places / "elsewhere")
     with pytest.raises(BackendError, match="it is a link"):
         hosts()
+    (places / "state" / "hdvlab").unlink()
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_the_docstring_lists_the_verbs(shell: InteractiveShell) -> None:
         ("%hdv record", "UsageError: record is about a cell: write %%hdv record in its first line"),
         ("%%hdv trace\n1", "UsageError: trace takes no cell; write %hdv trace, with one %"),
         ("%%hdv recrod\n1", "UsageError: no verb recrod for a cell; did you mean record?"),
-        ("%%hdv\n1", "UsageError: %%hdv needs a verb: guest or c or record"),
+        ("%%hdv\n1", "UsageError: %%hdv needs a verb: sh or guest or c or record"),
         ("%%hdv guest --out 1x\n1", "UsageError: --out 1x: a variable's name is needed"),
         ("%hdv start --ram 8M", "StateError: there is a lab already; %hdv close ends it, then --ram, --trace and "
          "--clock count"),

@@ -199,3 +199,23 @@ def test_any_bytes_are_listed(config: bytes, verbose: int) -> None:
         listing = lspci(dump, verbose=verbose)
         assert listing.endswith("\n")
         assert listing.replace("\n", "").replace("\t", "").isprintable()
+
+
+def test_capabilities_of_a_virtio_device_tell_where_its_structures_are() -> None:
+    def listed(vendor_id: int, *data: bytes) -> str:
+        given = [VendorCapability(one) for one in data]
+        return lspci(ConfigImage.build(vendor_id=vendor_id, device_id=0x1044, capabilities=given).image, verbose=2)
+
+    common = b"\x01\x00\x00\x00\x00" + (0x1000).to_bytes(4, "little") + (0x38).to_bytes(4, "little")
+    notify = b"\x02\x02\x00\x00\x00" + (0x3000).to_bytes(4, "little") + (8).to_bytes(4, "little") + b"\x04\0\0\0"
+    other = b"\x05" + bytes(16)
+    assert (
+        "\tCapabilities: [40] Vendor Specific Information: VirtIO: CommonCfg\n"
+        "\t\tBAR=0 offset=00001000 size=00000038\n"
+        "\tCapabilities: [50] Vendor Specific Information: VirtIO: Notify\n"
+        "\t\tBAR=2 offset=00003000 size=00000008 multiplier=00000004\n"
+        "\tCapabilities: [64] Vendor Specific Information: VirtIO: <unknown>\n"
+        "\t\tBAR=0 offset=00000000 size=00000000\n"
+    ) in listed(0x1AF4, common, notify, other)
+    assert "Vendor Specific Information: Len=10 <?>" in listed(0x1234, common)
+    assert "Vendor Specific Information: Len=0f <?>" in listed(0x1AF4, common[:-1])

@@ -10,7 +10,7 @@ import pytest
 from hdvlab._core import lib
 from hdvlab.errors import HResult
 
-from ..core.scaffold import S_OK, CallbackDevice, code
+from ..core.scaffold import S_OK, CallbackDevice, Recording, code
 from .client import CONFIG, EVENTFD, INTX, MASK, NONE, TRIGGER, UNMASK, Client
 from .served import PAGE, Vm, event, fired, silent
 
@@ -56,6 +56,14 @@ def test_a_raised_line_signals_once_and_shows_in_status(
     assert drive(device, True) == S_OK  # up already
     assert drive(device, False) == S_OK
     assert interrupt_status(client) == 0
+
+
+def test_a_line_that_goes_up_is_a_row_each_time(device: CallbackDevice, client: Client, recording: Recording) -> None:
+    since = len(recording)
+    for asserted in (True, True, False, True, False):
+        drive(device, asserted)
+    rows = recording.rows(lib.HDVLAB_INTERRUPT, since=since)
+    assert [(row["address"], row["size"], row["value"], row["status"]) for row in rows] == [(0, 0, 1, S_OK)] * 2
 
 
 def test_a_line_that_is_still_up_is_signalled_again_when_the_guest_has_acknowledged(

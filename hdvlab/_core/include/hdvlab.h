@@ -340,7 +340,8 @@ HRESULT hdvlab_device_details(HDV_DEVICE device, HDVLAB_DEVICE_DETAILS *details)
 HRESULT hdvlab_device_peek(HDV_DEVICE device, HDVLAB_DEVICE_PEEK peek, uint32_t bar, uint64_t offset, uint32_t size,
                            uint64_t *value);
 /* Asserts or deasserts the legacy interrupt line INTA, for a device whose config space names the pin (offset 0x3D): HDV has
- * messages only. E_NOTIMPL: a machine without lines (the embedded one); ERROR_INVALID_STATE: the device is not running. */
+ * messages only. That it goes up is a row, an interrupt of size 0. E_NOTIMPL: a machine without lines (the embedded one);
+ * ERROR_INVALID_STATE: the device is not running. */
 HRESULT hdvlab_device_set_line(HDV_DEVICE device, BOOL asserted);
 /* What a machine's reset is for this device: called with the device entered, its row's kind is reset. Without one (NULL) a
  * reset is Stop and Start, for HDV has no callback of that name. */

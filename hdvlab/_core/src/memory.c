@@ -84,8 +84,13 @@ HRESULT hdvlab_device_set_line(HDV_DEVICE handle, BOOL asserted) {
     HRESULT hr = device->system->ops->set_line ? S_OK : E_NOTIMPL;
     if (hr == S_OK && atomic_load(&device->state) != DEVICE_RUNNING)
         hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
-    if (hr == S_OK && atomic_exchange(&device->line, asserted != 0) != (asserted != 0))
+    if (hr == S_OK && atomic_exchange(&device->line, asserted != 0) != (asserted != 0)) {
+        if (asserted) { /* no message, so no address and no size; what lowers it is nearly always an access, with a row */
+            struct row r = device_row(device, HDVLAB_INTERRUPT, NO_BAR, 0, 0, 1);
+            trace_event(device->system->trace, &r, S_OK);
+        }
         hr = device->system->ops->set_line(device);
+    }
     handle_release(handle);
     return hr;
 }

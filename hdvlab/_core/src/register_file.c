@@ -105,8 +105,7 @@ static int is_same_device(const struct register_file *file, const HDVLAB_DEVICE_
 
 HRESULT hdvlab_register_file_redescribe(HDVLAB_REGISTER_FILE handle, const HDVLAB_DEVICE_DESCRIPTION *d,
                                         const HDVLAB_DEVICE_CALLBACKS *callbacks, const uint64_t *values) {
-    if (!d || !callbacks || !d->config || !d->config_write_mask || !d->config_write_one_to_clear ||
-        (d->register_count && (!d->registers || !values)))
+    if (!d || !callbacks || !values)
         return E_POINTER;
     struct register_file *file = acquire(handle);
     if (!file)
@@ -114,7 +113,9 @@ HRESULT hdvlab_register_file_redescribe(HDVLAB_REGISTER_FILE handle, const HDVLA
     HDV_DEVICE device = atomic_load(&file->device);
     HRESULT hr = S_OK;
     struct register_layout *layout = NULL;
-    if (device && hdvlab_device_inside(device) != S_OK)
+    if (!d->config || !d->config_write_mask || !d->config_write_one_to_clear || (d->register_count && !d->registers))
+        hr = E_POINTER;
+    else if (device && hdvlab_device_inside(device) != S_OK)
         hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     else if (!is_sound(d) || !is_same_device(file, d))
         hr = E_INVALIDARG;

@@ -127,6 +127,7 @@ struct server {
     pthread_cond_t answered;
     struct ask *asks;    /* that wait for their reply */
     int is_quick; /* messages come close together */
+    uint32_t rest, next_rest; /* messages that are slept for although they do, and how many the next time */
 };
 
 struct vfio_user {

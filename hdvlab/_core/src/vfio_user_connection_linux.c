@@ -135,6 +135,7 @@ static void begin(struct server *server) {
     server->is_negotiated = 0;
     atomic_store(&server->is_guests, 0);
     vfio_user_forget(server);
+    server->rest = server->next_rest = 0;
     atomic_store(&server->messages, 0);
     pthread_mutex_lock(&server->lock);
     server->state.state = HDVLAB_VFIO_USER_CONNECTED;

@@ -11,6 +11,8 @@
 
 #define SEND_PATIENCE_NS 4000000000ll /* a peer that has not read a message after so long is cut off */
 #define QUICK_NS 50000 /* messages that come so close together are looked for before the thread sleeps */
+#define RESTS_LEAST 16u /* messages that are slept for */
+#define RESTS_MOST 1024u
 
 /* ---- out ------------------------------------------------------------------------------------------------------------ */
 
@@ -122,17 +124,34 @@ static int wait_for_bytes(struct server *server) {
 }
 
 /* A wake-up costs more than anything else on the way: while messages follow each other closely, the server looks for the
- * next one for a little while first; once one does not come, it sleeps at once until they do again. */
+ * next one for a little while first; once one does not come, it sleeps at once until they do again. Where one comes only
+ * once the thread sleeps, looking kept the VM from the CPU it needed (sched_yield does not mend that: it yields to no other
+ * session's threads where these are grouped): the next ones are slept for, the more of them the more often that is. */
 static int64_t look_ns(const struct server *server) {
     uint32_t poll_us = server->options.poll_us;
-    int64_t quick = server->is_quick ? QUICK_NS : 0, wanted = poll_us == UINT32_MAX ? quick : (int64_t)poll_us * 1000;
+    int64_t quick = server->is_quick && !server->rest ? QUICK_NS : 0;
+    int64_t wanted = poll_us == UINT32_MAX ? quick : (int64_t)poll_us * 1000;
     return server->lines.unmask_fd >= 0 && wanted > QUICK_NS ? QUICK_NS : wanted; /* which only a sleeper sees */
+}
+
+/* What a wait that began then teaches for the next. */
+static void learn(struct server *server, int64_t began, int slept) {
+    int was_quick = server->is_quick;
+    server->is_quick = monotonic_ns() - began < 2 * QUICK_NS;
+    if (!slept) {
+        server->next_rest = server->next_rest > RESTS_LEAST ? server->next_rest - 1 : RESTS_LEAST;
+    } else if (server->rest) {
+        server->rest--;
+    } else if (was_quick && server->is_quick && server->options.poll_us == UINT32_MAX) {
+        server->rest = server->next_rest > RESTS_LEAST ? server->next_rest : RESTS_LEAST;
+        server->next_rest = 2 * server->rest < RESTS_MOST ? 2 * server->rest : RESTS_MOST;
+    }
 }
 
 int vfio_user_receive_some(struct server *server, void *to, size_t most, struct received_fds *fds, size_t *got) {
     union { char room[CMSG_SPACE(sizeof(int) * (FDS_MAX + 1))]; struct cmsghdr align; } control;
     int64_t began = 0, now, look = 0;
-    int error = 0;
+    int error = 0, slept = 0;
     while (!error) {
         struct iovec part = {to, most};
         struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = fds ? &control : NULL,
@@ -143,7 +162,7 @@ int vfio_user_receive_some(struct server *server, void *to, size_t most, struct 
                 take_fds(&message, fds);
             *got = (size_t)bytes;
             if (began)
-                server->is_quick = monotonic_ns() - began < 2 * QUICK_NS;
+                learn(server, began, slept);
             return 0;
         }
         if (!bytes)
@@ -158,7 +177,7 @@ int vfio_user_receive_some(struct server *server, void *to, size_t most, struct 
         if (atomic_load_explicit(&server->is_ending, memory_order_relaxed))
             error = ECANCELED;
         else if (now - began >= look)
-            error = wait_for_bytes(server);
+            error = wait_for_bytes(server), slept = 1;
     }
     return error;
 }

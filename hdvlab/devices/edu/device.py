@@ -1,8 +1,8 @@
 """QEMU's teaching device: a factorial in the background, interrupts to acknowledge, and a small DMA engine.
 
-Ref: QEMU, docs/specs/edu.rst and hw/misc/edu.c (10.2). Two things differ. HDV has no INTx, so without MSI only
-IRQ_STATUS tells of an interrupt. A DMA range outside the device's buffer is refused and leaves a fault, where QEMU
-logs and goes on.
+Ref: QEMU, docs/specs/edu.rst and hw/misc/edu.c (10.2). Two things differ. HDV has no INTx, so in the embedded machine
+only IRQ_STATUS tells of an interrupt where MSI is off; in a VM there is the line. A DMA range outside the device's
+buffer is refused and leaves a fault, where QEMU logs and goes on.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Edu(Device):
 
     vendor_id, device_id, revision_id = 0x1234, 0x11E8, 0x10
     base_class, sub_class = 0x00, 0xFF
+    interrupt_pin = 1
     capabilities = (MsiCapability(vectors=1),)
     bar0: Any = EduRegisters
 
@@ -91,7 +92,7 @@ class Edu(Device):
 
     def _raise(self, causes: int) -> None:
         self.bar0.IRQ_STATUS |= causes
-        if self.bar0.IRQ_STATUS:
+        if self.bar0.IRQ_STATUS and (self.interrupt_enabled(0) or not self.set_interrupt_line(True)):
             self.interrupt(0)
 
     @EduRegisters.IRQ_RAISE.on_write
@@ -101,6 +102,8 @@ class Edu(Device):
     @EduRegisters.IRQ_ACKNOWLEDGE.on_write
     def irq_acknowledged(self, causes: int) -> None:
         self.bar0.IRQ_STATUS &= ~causes & _WORD
+        if not self.bar0.IRQ_STATUS:
+            self.set_interrupt_line(False)
 
     # ---- DMA ---------------------------------------------------------------------------------------------------
 

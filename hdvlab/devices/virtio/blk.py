@@ -71,6 +71,7 @@ class Blk(VirtioDevice):
 
     device_type = DeviceType.BLOCK
     base_class, sub_class = 0x01, 0x00
+    guest_modules = ("virtio_pci", "virtio_blk")
     features = (
         BlkFeature.SEG_MAX | BlkFeature.BLK_SIZE | BlkFeature.FLUSH | BlkFeature.DISCARD | BlkFeature.WRITE_ZEROES
     )

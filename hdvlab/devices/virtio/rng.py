@@ -24,6 +24,7 @@ class Rng(VirtioDevice):
     """
 
     device_type = DeviceType.ENTROPY
+    guest_modules = ("virtio_pci", "virtio_rng")
 
     def initialize(self) -> None:
         self._counter: int | None = None

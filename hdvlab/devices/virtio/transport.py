@@ -17,7 +17,7 @@ from hdvlab.devices.virtio.config_access import ConfigAccess
 from hdvlab.devices.virtio.queue import Chain, QueueError, Virtqueue
 from hdvlab.devices.virtio.registers import VirtioRegisters, VirtioVectors, capabilities_of, with_notifications
 from hdvlab.devices.virtio.spec import Feature, Status
-from hdvlab.errors import DeviceError, HdvError, HResult, RegisterError, StateError
+from hdvlab.errors import DeviceError, HdvError, RegisterError, StateError
 from hdvlab.hdv import Doorbell
 from hdvlab.pci.capability import Capability
 
@@ -65,6 +65,7 @@ class VirtioDevice(Device):
     revision_id = spec.REVISION_ID
     base_class, sub_class = 0x00, 0xFF
     sub_vendor_id, sub_system_id = spec.VENDOR_ID, spec.SUB_SYSTEM_ID
+    guest_modules: ClassVar[Sequence[str]] = ("virtio_pci",)
     interrupt_pin = 1
     capabilities: ClassVar[Sequence[Capability]] = ()
 
@@ -159,7 +160,7 @@ class VirtioDevice(Device):
     def tell_injected(self, what: str) -> None:
         """Leave a row that says that a failure was asked for."""
         error = DeviceError(f"injected: {what}")
-        self._report(Fault(self.name, "injected", error.hresult, error, f"{error}\n", lib.hdvlab_cause()))
+        self._report(Fault(self.name, "injected", error.hresult, error, str(error), lib.hdvlab_cause(), injected=True))
 
     # ---- life --------------------------------------------------------------------------------------------------
 
@@ -356,7 +357,7 @@ class VirtioDevice(Device):
         """Interrupt the driver: an MSI-X vector, else a bit in the ISR status (4.1.4.5, 4.1.5.1.3)."""
         if self.interrupt_state().kind is None:
             self.bar0.ISR |= cause
-            self._set_line(True)
+            self.set_interrupt_line(True)
         elif vector != spec.NO_VECTOR:
             try:
                 self.interrupt(vector)
@@ -366,15 +367,8 @@ class VirtioDevice(Device):
     @VirtioRegisters.ISR.on_read
     def isr_read(self, stored: int) -> int:
         if stored:
-            self._set_line(False)
+            self.set_interrupt_line(False)
         return stored
-
-    def _set_line(self, asserted: bool) -> None:
-        try:
-            self.set_interrupt_line(asserted)
-        except HdvError as error:
-            if error.hresult != HResult.E_NOTIMPL:  # the embedded machine has no lines; its drivers look at ISR
-                raise
 
     # ---- access through config space (4.1.4.9) -----------------------------------------------------------------
 

@@ -20,7 +20,9 @@ _SLICE = 0.05
 
 
 @request
-def run(host: Host, call: Call, *, driver: dict[str, Any], arguments: list[Any], name: str = "") -> dict[str, Any]:
+def run(
+    host: Host, call: Call, *, driver: dict[str, Any], arguments: list[Any], name: str = "", token: str
+) -> dict[str, Any]:
     """Begin a guest program; its number, and the row it begins at."""
     function = load_function(host, driver)
     was_running = host.lab.running
@@ -28,7 +30,18 @@ def run(host: Host, call: Call, *, driver: dict[str, Any], arguments: list[Any],
     if not was_running:
         host.changed()
     made.name = name or made.name
-    return {"number": host.programs.keep(made), "start": made.start, "name": made.name}
+    number, is_given_up = host.programs.keep(made, token)
+    if is_given_up and made.program is not None:
+        made.program.stop()
+    return {"number": number, "start": made.start, "name": made.name}
+
+
+@request
+def give_up_program(host: Host, call: Call, *, token: str) -> None:
+    """Stop a program whose number the client was not told before its stop button was pressed."""
+    made = host.programs.give_up(token)
+    if made is not None and made.program is not None and made.program.running:
+        made.program.stop()
 
 
 @request

@@ -37,6 +37,13 @@ _PORT_TYPES: Final[dict[int, str]] = {
 }
 _PORTS_WITH_SLOT: Final = (0x4, 0x6, 0x8)
 
+#: Virtio devices, and the kinds of their capabilities that lspci knows.
+_VIRTIO_VENDOR: Final = 0x1AF4
+_VIRTIO_DEVICES: Final = range(0x1000, 0x1080)
+_VIRTIO_SIZE: Final = 16
+_VIRTIO_NOTIFY: Final = 2
+_VIRTIO_KINDS: Final[dict[int, str]] = {1: "CommonCfg", _VIRTIO_NOTIFY: "Notify", 3: "ISR", 4: "DeviceCfg"}
+
 
 def flag(register: int, bit: int) -> str:
     """``+`` where the bit is set, else ``-``."""
@@ -147,7 +154,20 @@ def _msix(config: bytes, offset: int, control: int) -> list[str]:
 
 
 def _vendor(config: bytes, offset: int, control: int) -> list[str]:
-    return [f"Vendor Specific Information: Len={control & 0xFF:02x} <?>"]
+    length = control & 0xFF
+    vendor, device = _word(config, spec.VENDOR_ID), _word(config, spec.DEVICE_ID)
+    if vendor == _VIRTIO_VENDOR and device in _VIRTIO_DEVICES and length >= _VIRTIO_SIZE <= len(config) - offset:
+        return _virtio(config, offset, length)
+    return [f"Vendor Specific Information: Len={length:02x} <?>"]
+
+
+def _virtio(config: bytes, offset: int, length: int) -> list[str]:
+    """Where a virtio structure is (Virtio 1.2, section 4.1.4)."""
+    kind = config[offset + 3]
+    place = f"BAR={config[offset + 4]} offset={_dword(config, offset + 8):08x} size={_dword(config, offset + 12):08x}"
+    if kind == _VIRTIO_NOTIFY and length >= _VIRTIO_SIZE + 4 <= len(config) - offset:
+        place += f" multiplier={_dword(config, offset + 16):08x}"
+    return [f"Vendor Specific Information: VirtIO: {_VIRTIO_KINDS.get(kind, '<unknown>')}", place]
 
 
 def _pci_express(config: bytes, offset: int, control: int) -> list[str]:

@@ -15,6 +15,10 @@ from typing import Any
 #: How long QEMU waits for a device's answer, milliseconds: a person at a breakpoint takes minutes.
 MESSAGE_TIMEOUT_MS = 3_600_000
 
+#: Where the machine (q35) has its own functions: host bridge and south bridge; and where the disk image goes.
+OWN_SLOTS = (0x00, 0x1F)
+DISK_SLOT = 0x1E
+
 #: Quiet while the guest is held: a stalled CPU is what a breakpoint is.
 _APPEND = "console=ttyS0 quiet rcupdate.rcu_cpu_stall_suppress=1 nowatchdog"
 
@@ -32,13 +36,18 @@ class VmOptions:
     accelerator : str
         ``"tcg"`` runs everywhere; ``"kvm"`` where the computer lets it.
     kernel, initramfs : path, optional
-        Instead of hdvlab's own; an initramfs of one's own has an agent only if it brings ours.
+        Instead of hdvlab's own. A kernel of one's own gets hdvlab's initramfs without modules.
+    agent : bool
+        Whether hdvlab's agent runs in the guest, as in hdvlab's initramfs; without it there is the console only, and a
+        boot is over when QEMU runs.
     disk : path, optional
         Image (raw or qcow2) that appears as virtio-blk, read and written.
     append : str
         More words for the kernel's command line.
     modules : sequence of str
         Kernel modules that hdvlab's initramfs brings, beside those that its devices need.
+    tools : sequence of str
+        Programs that hdvlab's initramfs brings: ``"pciutils"``, ``"e2fsprogs"``; see :meth:`Installation.extra`.
     posted_writes : bool
         QEMU's default: the guest does not wait until the device has served a write to a memory BAR. Without them a
         breakpoint on a write stops the guest there, and each write costs a round trip (about 84 µs instead of 9).
@@ -52,9 +61,11 @@ class VmOptions:
     accelerator: str = "tcg"
     kernel: Path | None = None
     initramfs: Path | None = None
+    agent: bool = True
     disk: Path | None = None
     append: str = ""
     modules: Sequence[str] = ()
+    tools: Sequence[str] = ()
     posted_writes: bool = True
     hide_capabilities: bool = False
     extra: Sequence[str] = field(default=())
@@ -129,10 +140,17 @@ def arguments(
     if initramfs is not None:
         words += ["-initrd", str(initramfs)]
     if options.disk is not None:
-        words += ["-drive", f"file={_escaped(options.disk)},if=virtio,cache=writeback"]
+        drive = f"file={_escaped(options.disk)},format={_image_format(options.disk)},if=none,id=disk,cache=writeback"
+        words += ["-drive", drive, "-device", f"virtio-blk-pci,drive=disk,bus=pcie.0,addr={DISK_SLOT:#x}"]
     for slot in slots:
         words += ["-device", json.dumps(device(options, place, slot))]
     return [*words, *options.extra]
+
+
+def _image_format(path: Path) -> str:
+    """Told to QEMU, whose guess a guest could influence by what it writes to a raw image."""
+    with path.open("rb") as image:
+        return "qcow2" if image.read(4) == b"QFI\xfb" else "raw"
 
 
 def device(options: VmOptions, place: Place, slot: int) -> dict[str, object]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from hdvlab.errors import BackendError, HdvError, HResult, StateError, UsageError
 from hdvlab.systems.qemu.agent import Agent, Completed, Running, agent_binary
-from hdvlab.systems.qemu.command_line import Place, VmOptions, arguments
+from hdvlab.systems.qemu.command_line import DISK_SLOT, OWN_SLOTS, Place, VmOptions, arguments
 from hdvlab.systems.qemu.monitor import Monitor
 from hdvlab.systems.qemu.process import QemuProcess
 from hdvlab.systems.qemu.setup import Installation, Progress, build_initramfs, find, set_up
@@ -24,8 +24,10 @@ BOOT_TIMEOUT = 120.0
 _LOOK = 0.02
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
-#: What guest programs need to reach devices from user space, and file systems.
-_MODULES = ("uio_pci_generic", "vfio-pci", "ext4")
+#: What guest programs need to reach devices from user space, and file systems: loaded when they are asked for.
+_AVAILABLE: tuple[str, ...] = ("uio_pci_generic", "vfio-pci", "ext4")
+#: For a disk image.
+_FOR_DISK = ("virtio_pci", "virtio_blk")
 
 
 def installation(progress: Progress | None = None) -> Installation:
@@ -48,6 +50,8 @@ class Vm:
         ``tell(text)``: what happens to it, for whoever keeps a record.
     held : callable
         Says at which access a device holds the guest, "" where none does.
+    busy : callable
+        The same, also for a write that the guest does not wait for.
     """
 
     def __init__(
@@ -57,12 +61,13 @@ class Vm:
         slots: Sequence[int],
         tell: Callable[[str], None] = lambda text: None,
         held: Callable[[], str] = lambda: "",
+        busy: Callable[[], str] = lambda: "",
     ) -> None:
         self.place = place
         self.options = options
         self._slots = tuple(slots)
         self._tell = tell
-        self._held = held
+        self._held, self._busy = held, busy
         self._process: QemuProcess | None = None
         self._monitor: Monitor | None = None
         self._agent: Agent | None = None
@@ -89,10 +94,25 @@ class Vm:
         for what, path in (("kernel", options.kernel), ("initramfs", options.initramfs), ("disk", options.disk)):
             if path is not None and not path.is_file():
                 raise UsageError(f"no {what} {path}; give a file's path")
+        for slot in self._slots:
+            if slot in OWN_SLOTS or (options.disk is not None and slot == DISK_SLOT):
+                what = "the disk" if slot == DISK_SLOT else "a function of its own"
+                raise UsageError(f"the VM has {what} in slot {slot}; plug the device into another")
         initramfs = options.initramfs
-        if initramfs is None and options.kernel is None:
-            chosen = list(dict.fromkeys([*_MODULES, *modules, *options.modules]))
-            initramfs = build_initramfs(here, modules=chosen, files={"/agent": agent_binary()})
+        if (options.modules and (initramfs or options.kernel)) or (options.tools and initramfs):
+            raise UsageError("modules come with hdvlab's own kernel, tools with its initramfs; put them into yours")
+        if initramfs is None:
+            chosen = list(dict.fromkeys([*modules, *(_FOR_DISK if options.disk else ()), *options.modules]))
+            available = _AVAILABLE
+            if options.kernel is not None:  # a kernel of one's own has its own modules, or none
+                chosen, available = [], ()
+            files: dict[str, bytes | Path] = {"/agent": agent_binary()}
+            for tool in options.tools:
+                try:
+                    files |= here.extra(tool)
+                except KeyError as error:
+                    raise UsageError(f"tools: {error.args[0]}") from None
+            initramfs = build_initramfs(here, modules=chosen, available=available, files=files)
         words = arguments(options, self.place, options.kernel or here.kernel, initramfs, self._slots)
         self._began = time.monotonic()
         self._process = QemuProcess([*here.qemu, *words], here.environment, self.place.log, self._exited)
@@ -130,11 +150,13 @@ class Vm:
         while self.boot_seconds is None:
             if not self.running:
                 raise self._failure()
-            if self._connected_agent(0.2) is not None:
+            if not self.options.agent or self._connected_agent(0.2) is not None:
                 self.boot_seconds = time.monotonic() - self._began
                 self._tell(f"the guest is up after {self.boot_seconds:.1f} s")
             elif time.monotonic() > deadline:
                 reason = self._held() or f"its console's last line: {self.console_tail(1) or '(nothing)'}"
+                if self.options.initramfs is not None:
+                    reason += "; where your initramfs runs no /agent, boot with --no-agent"
                 raise StateError(f"no guest within {timeout:g} s; {reason}", HResult.ERROR_TIMEOUT)
         return self.boot_seconds
 
@@ -157,6 +179,10 @@ class Vm:
                 except HdvError:  # not yet
                     return None
                 self._agent = agent
+            elif self.boot_seconds is None:  # it started anew by itself: the agent greets when it is up again
+                with contextlib.suppress(HdvError):
+                    return self._agent if self._agent.wait_greeting(timeout) else None
+                return None
             return self._agent
 
     def _exited(self, status: int) -> None:
@@ -170,6 +196,10 @@ class Vm:
             self._tell("the VM is paused" if self._paused else "the VM goes on")
         elif name == "RESET":
             self._tell(f"the VM was reset ({data.get('reason', 'by whom is not known')})")
+            agent = self._agent
+            self.boot_seconds, self._began = None, time.monotonic()
+            if agent is not None:
+                agent.guest_was_reset()
 
     @property
     def running(self) -> bool:
@@ -199,14 +229,18 @@ class Vm:
         """Why the VM may not answer now; "" where there is no reason known."""
         if not self.running:
             return "the VM is off"
-        if held := self._held():
-            return held
-        return "the VM is paused; %hdv vm resume lets it go on" if self._paused else ""
+        return self._held() or ("the VM is paused; %hdv vm resume lets it go on" if self._paused else self._busy())
 
     # ---- power -------------------------------------------------------------------------------------------------
 
+    def _not_held(self) -> None:
+        """QEMU is frozen while a device owes it an answer; asking it would be waiting for that."""
+        if held := self._held():
+            raise StateError(f"{held}; it goes on when the device answers, %hdv vm kill pulls the plug")
+
     def _qmp(self, command: str, timeout: float = 5.0) -> Any:
         self._on()
+        self._not_held()
         assert self._monitor is not None
         return self._monitor.execute(command, timeout=timeout)
 
@@ -220,6 +254,8 @@ class Vm:
 
     def reset(self) -> None:
         """The reset button: the guest starts anew, devices are reset. Returns at once; :meth:`wait_booted` waits."""
+        self._on()
+        self._not_held()
         with self._guard:
             self.boot_seconds, self._began = None, time.monotonic()
             self._drop_agent()
@@ -231,11 +267,12 @@ class Vm:
         Raises
         ------
         StateError
-            It has not within ``timeout`` seconds; ``kill()`` always does.
+            It has not within ``timeout`` seconds, or it is held; ``kill()`` always does.
         """
         process = self._on()
+        self._not_held()
         self.wanted_off = True
-        agent = self._connected_agent(0.5)
+        agent = self._connected_agent(0.5) if self.options.agent else None
         if agent is not None:  # its own command; the connection ends with it
             with contextlib.suppress(StateError, BackendError, OSError):
                 agent.run("sync; poweroff -f", timeout=min(timeout, 5.0))
@@ -278,6 +315,8 @@ class Vm:
             The VM is off, paused, held at an access, or not up yet.
         """
         self._on()
+        if not self.options.agent:
+            raise StateError("this guest was booted without hdvlab's agent; its console is what there is")
         agent = self._connected_agent(2.0)
         if agent is None:
             why = self.why_silent() or f"console: {self.console_tail(1) or '(nothing)'}"
@@ -303,18 +342,23 @@ class Vm:
 
     def start_command(self, command: str, stdin: bytes = b"") -> Running:
         """The same without waiting."""
-        if why := self.why_silent():
-            raise StateError(why)
+        self._not_silent()
         return self.agent.start(command, stdin=stdin)
+
+    def _not_silent(self) -> None:
+        if self._held() or self._paused or not self.running:
+            raise StateError(self.why_silent())
 
     def put(self, source: bytes | str | os.PathLike[str], path: str, mode: int | None = None) -> int:
         """Copy bytes, or a file of this computer, into the guest; how many bytes. A file keeps its mode."""
         data, own_mode = file_to_put(source)
+        self._not_silent()
         self.agent.put(data, path, own_mode if mode is None else mode)
         return len(data)
 
     def get(self, path: str) -> bytes:
         """A file of the guest's."""
+        self._not_silent()
         return self.agent.get(path)
 
     def console(self) -> str:
@@ -348,5 +392,9 @@ def file_to_put(source: bytes | str | os.PathLike[str]) -> tuple[bytes, int]:
 
 def console_end(text: str, lines: int) -> str:
     """The last lines of what a console said, without what only a terminal understands."""
-    plain = _ESCAPES.sub("", text.replace("\r", ""))
-    return "\n".join(plain.rstrip().splitlines()[-lines:])
+    return "\n".join(plain(text).rstrip().splitlines()[-lines:])
+
+
+def plain(text: str) -> str:
+    """What a console said, without what only a terminal understands."""
+    return _ESCAPES.sub("", text.replace("\r", ""))

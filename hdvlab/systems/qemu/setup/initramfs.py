@@ -80,6 +80,8 @@ def _add_busybox(archive: Cpio, busybox: Path) -> None:
     archive.file("usr/bin/busybox", busybox.read_bytes(), 0o755)
     for name in _applets(busybox, busybox.stat().st_mtime_ns):
         archive.link(f"usr/bin/{name}", "busybox")
+    # Where Linux itself looks, for a file system or a driver that it needs.
+    archive.link("usr/sbin/modprobe", "../bin/busybox")
     archive.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
     archive.file("etc/group", b"root:x:0:\n")
     archive.file("etc/hosts", b"127.0.0.1 localhost guest\n")
@@ -99,7 +101,10 @@ def _add_modules(archive: Cpio, installation: Installation, load: Sequence[str],
     for module in every.values():
         before = [one.path for one in reversed(folder.load_order(module.depends))]
         lines.append(f"{module.path}: {' '.join(before)}".rstrip())
-    archive.file(f"{home}/modules.dep", "".join(line + "\n" for line in lines).encode())
+    aliases = [f"alias {alias} {module.name}" for module in every.values() for alias in module.aliases]
+    # Without modules.builtin modprobe takes what is in the kernel itself for missing.
+    for table, entries in (("dep", lines), ("alias", aliases), ("builtin", folder.built_in)):
+        archive.file(f"{home}/modules.{table}", "".join(line + "\n" for line in entries).encode())
     archive.file("etc/modules", "".join(f"/{home}/{module.path}\n" for module in first).encode())
 
 

@@ -22,7 +22,7 @@ from hdvlab.errors import BackendUnavailableError, UsageError
 @dataclass(frozen=True)
 class Module:
     """One module: its name with underscores, its path below the modules' folder without compression's ending, its
-    contents, and what loads before it (``softly``: if it is there).
+    contents, what loads before it (``softly``: if it is there), and the patterns of what the kernel asks for it by.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Module:
     image: bytes
     depends: tuple[str, ...]
     softly: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,16 @@ class ModuleFolder:
         return _canonical(name) in self._files or _canonical(name) in self._built_in
 
     @cached_property
-    def _built_in(self) -> frozenset[str]:
+    def built_in(self) -> tuple[str, ...]:
+        """Paths that the modules in the kernel itself would have: ``kernel/fs/ext4/ext4.ko``."""
         try:
-            lines = (self.folder / "modules.builtin").read_text(encoding="utf-8").split()
+            return tuple((self.folder / "modules.builtin").read_text(encoding="utf-8").split())
         except FileNotFoundError:
-            return frozenset()
-        return frozenset(map(_name_of, lines))
+            return ()
+
+    @cached_property
+    def _built_in(self) -> frozenset[str]:
+        return frozenset(map(_name_of, self.built_in))
 
     @cached_property
     def _files(self) -> dict[str, str]:
@@ -102,7 +107,7 @@ def _name_of(path: str) -> str:
 @lru_cache(maxsize=64)
 def _read(path: Path, inside: str) -> Module:
     image = _decompressed(path)
-    facts: dict[str, list[str]] = {"depends": [], "softdep": []}
+    facts: dict[str, list[str]] = {"depends": [], "softdep": [], "alias": []}
     for entry in _section(image, b".modinfo").split(b"\0"):
         key, _, value = entry.decode(errors="replace").partition("=")
         if key in facts:
@@ -117,6 +122,7 @@ def _read(path: Path, inside: str) -> Module:
         image,
         tuple(map(_canonical, depends)),
         tuple(map(_canonical, before)),
+        tuple(facts["alias"]),
     )
 
 

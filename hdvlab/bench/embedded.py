@@ -1,21 +1,18 @@
-"""``hdvlab bench``: what things cost on this machine, each beside its target. Benchmarks, never timed tests."""
+"""What needs no VM: the tap, accesses in the embedded machine, frames, the import."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hdvlab._core import ffi, lib
+from hdvlab.bench.figure import MS, NS, US, Figure, S, repeat
 from hdvlab.device import Device
 from hdvlab.errors import check
 from hdvlab.hdv.structures import guid
@@ -23,28 +20,6 @@ from hdvlab.lab import Lab
 from hdvlab.registers import Bar, Register
 from hdvlab.systems.embedded import EmbeddedMachine
 from hdvlab.trace.recorder import Recorder
-
-NS, US, MS, S = 1.0, 1e3, 1e6, 1e9
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table: nanoseconds measured (median and best of several) and the target."""
-
-    what: str
-    median: float
-    best: float
-    target: float | None
-    unit: str
-    scale: float
-
-    def __str__(self) -> str:
-        target = f"{self.target / self.scale:>8g} {self.unit}" if self.target is not None else " " * 11
-        ratio = f"{self.median / self.target:6.2f}" if self.target is not None else " " * 6
-        held = "" if self.target is None else "  held" if self.median <= self.target else "  over"
-        value = f"{self.median / self.scale:>9.1f} {self.best / self.scale:>9.1f} {self.unit:<3}"
-        return f"{self.what:<58} {value} {target} {ratio}{held}"
-
 
 class BenchDevice(Device):
     """One register without behaviour, one with."""
@@ -58,11 +33,6 @@ class BenchDevice(Device):
     @bar0.HANDLED.on_read
     def handled(self) -> int:
         return 1
-
-
-def _repeat(once: Callable[[], float], times: int) -> tuple[float, float]:
-    values = [once() for _ in range(times)]
-    return statistics.median(values), min(values)
 
 
 def _rows(recorder: Recorder, complete: bool, count: int = 20_000) -> float:
@@ -82,11 +52,11 @@ def bench_rows() -> Iterator[Figure]:
             return _rows(recorder, complete)
 
         rested(True)
-        median, best = _repeat(lambda: rested(False), 60)
+        median, best = repeat(lambda: rested(False), 60)
         yield Figure(f"one recorded row, C, steady state ({clock})", median, best, 15 if is_tsc else 40, "ns", NS)
-        median, best = _repeat(lambda: rested(True), 60)
+        median, best = repeat(lambda: rested(True), 60)
         yield Figure("  the same, begun and completed", median, best, 30 if is_tsc else 70, "ns", NS)
-        median, best = _repeat(lambda: _rows(recorder, True, 400_000), 5)
+        median, best = repeat(lambda: _rows(recorder, True, 400_000), 5)
         yield Figure("  the same without a pause (new pages in the way)", median, best, None, "ns", NS)
 
 
@@ -112,15 +82,15 @@ def bench_accesses() -> Iterator[Figure]:
         from_c(0, 1000), from_python(1000)
         yield Figure(
             "MMIO read of a register in C, recorded, driven from C",
-            *_repeat(lambda: from_c(0, 20_000), 40),
+            *repeat(lambda: from_c(0, 20_000), 40),
             100,
             "ns",
             NS,
         )
-        yield Figure("  the same driven from Python: bar0.PLAIN.read()", *_repeat(from_python, 20), 1 * US, "us", US)
+        yield Figure("  the same driven from Python: bar0.PLAIN.read()", *repeat(from_python, 20), 1 * US, "us", US)
         yield Figure(
             "  a register with a Python handler, driven from C",
-            *_repeat(lambda: from_c(4, 5_000), 20),
+            *repeat(lambda: from_c(4, 5_000), 20),
             2 * US,
             "us",
             US,
@@ -185,13 +155,13 @@ def bench_compiled() -> Iterator[Figure]:
     with Recorder.create() as recorder, _Compiled(recorder) as c:
         # As a register in C: one indirect call more or less is no difference (DESIGN 8).
         read = loop(lib.hdvlab_bench_guest_reads, c.system, c.ADDRESS, 4, count=20_000)
-        yield Figure("MMIO read of a C device, recorded, driven from C", *_repeat(read, 40), 100, "ns", NS)
+        yield Figure("MMIO read of a C device, recorded, driven from C", *repeat(read, 40), 100, "ns", NS)
         write = loop(lib.hdvlab_bench_guest_writes, c.system, c.ADDRESS, 4, count=20_000)
-        yield Figure("MMIO write of a C device, recorded, driven from C", *_repeat(write, 40), 100, "ns", NS)
+        yield Figure("MMIO write of a C device, recorded, driven from C", *repeat(write, 40), 100, "ns", NS)
         # The copy (0.6 us measured for a random page), the same again into payload.bin, and its page, touched for the
         # first time: 2.7 to 3.4 us.
         copy = loop(lib.hdvlab_bench_copies, c.device, 0x1_0000, 4096, count=500)
-        yield Figure("4 KiB by HdvReadGuestMemory, recorded with its bytes", *_repeat(copy, 20), 5 * US, "us", US)
+        yield Figure("4 KiB by HdvReadGuestMemory, recorded with its bytes", *repeat(copy, 20), 5 * US, "us", US)
         # What an eventfd (43 us) and a futex (44 us) took at most between two cores; a row is nothing beside it.
         c.hang_doorbell()
         bell = wakes(c, c.DOORBELL, c.event)
@@ -201,7 +171,7 @@ def bench_compiled() -> Iterator[Figure]:
     with _Compiled(None) as c:
         copy = loop(lib.hdvlab_bench_copies, c.device, 0x1_0000, 4096, count=5_000)
         # The copy itself, and the way to it: the handle, the checks.
-        yield Figure("4 KiB by HdvReadGuestMemory, no trace", *_repeat(copy, 20), 700, "ns", NS)
+        yield Figure("4 KiB by HdvReadGuestMemory, no trace", *repeat(copy, 20), 700, "ns", NS)
 
 
 def bench_frame(rows: int) -> Iterator[Figure]:
@@ -217,7 +187,7 @@ def bench_frame(rows: int) -> Iterator[Figure]:
 
         first = frame()
         yield Figure(f"{rows / 1e6:g} M new rows to a DataFrame, 0 copies", first, first, 5 * MS, "ms", MS)
-        yield Figure("  the same again", *_repeat(frame, 15), 5 * MS, "ms", MS)
+        yield Figure("  the same again", *repeat(frame, 15), 5 * MS, "ms", MS)
 
 
 def bench_import() -> Iterator[Figure]:
@@ -232,20 +202,4 @@ def bench_import() -> Iterator[Figure]:
         return max(run("import hdvlab; hdvlab.Device, hdvlab.Lab") - run("pass"), 0.0)
 
     run("import hdvlab; hdvlab.Lab")
-    yield Figure("import hdvlab, Device and Lab", *_repeat(once, 7), 0.2 * S, "s", S)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmarks and print the table."""
-    parser = argparse.ArgumentParser(prog="hdvlab bench", description=__doc__)
-    parser.add_argument(
-        "--rows", type=int, default=10_000_000, help="rows of the DataFrame benchmark (default %(default)s)"
-    )
-    options = parser.parse_args(arguments)
-    free = Path(tempfile.gettempdir())
-    print(f"recording into {free}; a ratio over 1 is slower than the target\n")
-    print(f"{'':<58} {'median':>9} {'best':>9} {'':<3} {'target':>8}     ratio")
-    for part in (bench_rows, bench_accesses, bench_compiled, lambda: bench_frame(options.rows), bench_import):
-        for figure in part():
-            print(figure, flush=True)
-    return 0
+    yield Figure("import hdvlab, Device and Lab", *repeat(once, 7), 0.2 * S, "s", S)
