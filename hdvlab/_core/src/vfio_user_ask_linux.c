@@ -8,6 +8,8 @@
 #include "vfio_user.h"
 
 #define ANSWER_PATIENCE_NS 5000000000ll
+/* QEMU 11.1 does not finish a reply that the socket takes a part of. Linux takes a message of this size as a whole, or not. */
+#define ASK_BYTES 32768u
 
 struct dma { uint64_t address, count; };
 
@@ -130,7 +132,7 @@ HRESULT vfio_user_ask(struct server *server, uint64_t gpa, uint64_t bytes, void 
     if (is_awaited())
         return HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     HRESULT hr = S_OK;
-    uint64_t most = atomic_load(&server->ask_most);
+    uint64_t most = atomic_load(&server->ask_most) < ASK_BYTES ? atomic_load(&server->ask_most) : ASK_BYTES;
     uint8_t *whole = to && bytes > most ? malloc(bytes) : to; /* a reader gets all or nothing */
     if (to && !whole)
         return E_OUTOFMEMORY;
