@@ -71,7 +71,7 @@ def _accesses(hosted: bool, posted: bool, boots: list[Boot]) -> Iterator[Figure 
         with _lab(hosted) as lab:
             one = lab.plug(GuestBenchDevice, name="bench")
             boots.append(_booted(lab, echo.options(posted), began))
-            yield f"MMIO from a Linux guest (TCG), the device in {where}: median and best 10 %; by turns with a C server"
+            yield f"MMIO from a Linux guest (TCG), device in {where}; best: 10 % are; target: a C server, by turns"
             yield from bench_guest_accesses(lab, f"0000:00:{one.slot:02x}.0", posted)
             lab.vm.kill()
 
