@@ -190,6 +190,8 @@ int vfio_user_region_read(struct server *server, struct message *message);
 int vfio_user_region_write(struct server *server, struct message *message);
 int vfio_user_region_info(struct server *server, struct message *message);
 int vfio_user_region_write_multi(struct server *server, struct message *message);
+
+/* vfio_user_learn_linux.c */
 void vfio_user_learn(struct server *server);
 void vfio_user_forget(struct server *server); /* what it learnt: another VM connects */
 
@@ -216,11 +218,13 @@ void vfio_user_lines_reset(struct lines *lines);
 void vfio_user_lines_close(struct lines *lines);
 int vfio_user_irq_info(struct server *server, struct message *message);
 int vfio_user_set_irqs(struct server *server, struct message *message);
+/* The device's line or its command register changed, or the VM says that the guest acknowledged. */
+void vfio_user_line_changed(struct server *server, struct device *device, int acknowledged);
+void vfio_user_signal(int fd); /* under lines.lock; -1 = nobody */
+/* vfio_user_vector_linux.c */
 HRESULT vfio_user_deliver(struct system *system, struct device *requestor, uint64_t address, uint32_t data);
 void vfio_user_show_table(struct server *server, struct device *device, uint32_t start, uint32_t count);
 /* A part of the MSI capability was written. */
 void vfio_user_msi_written(struct server *server, uint32_t offset, uint32_t size, uint32_t value);
-/* The device's line or its command register changed, or the VM says that the guest acknowledged. */
-void vfio_user_line_changed(struct server *server, struct device *device, int acknowledged);
 
 #endif
