@@ -15,8 +15,9 @@ from typing import Any
 #: How long QEMU waits for a device's answer, milliseconds: a person at a breakpoint takes minutes.
 MESSAGE_TIMEOUT_MS = 3_600_000
 
-#: Quiet while the guest is held: a stalled CPU is what a breakpoint is.
-_APPEND = "console=ttyS0 quiet rcupdate.rcu_cpu_stall_suppress=1 nowatchdog"
+#: Quiet while the guest is held: a stalled CPU is what a breakpoint is. The kernel's self-tests of its ciphers are half a
+#: second of a boot under TCG.
+_APPEND = "console=ttyS0 quiet rcupdate.rcu_cpu_stall_suppress=1 nowatchdog cryptomgr.notests"
 
 
 @dataclass(frozen=True)
