@@ -87,7 +87,7 @@ class VmPower(Power):
 
     def unplug(self, one: Plugged) -> None:
         """Before the boot; out of a running VM nothing can be taken."""
-        if self.vm is not None and self.vm.running:
+        if self.vm is not None and one.slot in self.vm.slots and self.vm.running:
             raise StateError(f"{one.name} is in a VM that runs; %hdv vm off ends the VM first")
         with contextlib.suppress(StateError):
             self.machine.end(one.slot)

@@ -131,12 +131,14 @@ def ask_the_guest(record: Record, place: int) -> None:
 def test_a_qemu_that_is_killed_is_told_of_and_the_next_boot_is_ready_at_once(user: User) -> None:
     user.said(DEVICE)
     user.said("%hdv boot --device Probe;")
+    assert "the VM runs already; plug devices first" in user.failed("%hdv plug edu")
+    assert "edu" not in user.said("%hdv status")
     kill(vm_pid(user))
     ready = wait_until(lambda: "waiting for a VM" in user.said("%hdv vm"), "the device can be connected to again")
     assert ready < 1.0
     assert "the VM is off; boot it" in user.failed("%hdv sh ls")
     assert "VM: off" in user.said("%hdv status")
-    assert "the VM is off: killed (9)" in user.said("print(hdvlab.current_lab().trace.frame().to_string())")
+    assert "the VM is off: killed (9)" in user.said("print(list(hdvlab.current_lab().trace.marks()['text']))")
     assert "Linux is up" in user.said("%hdv boot")
 
 

@@ -44,6 +44,7 @@ class QemuProcess:
         self._on_exit = on_exit
         try:
             with open(log, "ab") as out:
+                self._log_from = out.tell()  # what is before that was said by another run
                 self._process = subprocess.Popen(
                     self.command,
                     stdin=subprocess.DEVNULL,
@@ -92,7 +93,7 @@ class QemuProcess:
     def last_words(self) -> str:
         """The end of what it printed."""
         try:
-            text = self._log.read_text(errors="replace")
+            text = self._log.read_bytes()[self._log_from :].decode(errors="replace")
         except OSError:
             return ""
         return text[-_TAIL:].strip()

@@ -70,7 +70,7 @@ class Vm:
     ) -> None:
         self.place = place
         self.options = options
-        self._slots = tuple(slots)
+        self.slots = tuple(slots)
         self._tell = tell
         self._held, self._busy = held, busy
         self._process: QemuProcess | None = None
@@ -101,7 +101,7 @@ class Vm:
         for what, path in (("kernel", options.kernel), ("initramfs", options.initramfs), ("disk", options.disk)):
             if path is not None and not path.is_file():
                 raise UsageError(f"no {what} {path}; give a file's path")
-        for slot in self._slots:
+        for slot in self.slots:
             if slot in OWN_SLOTS or (options.disk is not None and slot == DISK_SLOT):
                 what = "the disk" if slot == DISK_SLOT else "a function of its own"
                 raise UsageError(f"the VM has {what} in slot {slot}; plug the device into another")
@@ -120,10 +120,10 @@ class Vm:
                 except KeyError as error:
                     raise UsageError(f"tools: {error.args[0]}") from None
             initramfs = build_initramfs(here, modules=chosen, available=available, files=files)
-        words = arguments(options, self.place, options.kernel or here.kernel, initramfs, self._slots)
+        words = arguments(options, self.place, options.kernel or here.kernel, initramfs, self.slots)
         self._began, self._console_from = time.monotonic(), self._console_size()
         self._process = QemuProcess([*here.qemu, *words], here.environment, self.place.log, self._exited)
-        facts = {"pid": self._process.pid, "slots": self._slots, "command": self._process.command}
+        facts = {"pid": self._process.pid, "slots": self.slots, "command": self._process.command}
         (self.place.directory / "vm.json").write_text(json.dumps(facts))
         self._connect_monitor()
 
@@ -158,9 +158,7 @@ class Vm:
             if not self.running:
                 raise self._failure()
             if words := self._last_words():
-                raise StateError(
-                    f"the guest did not come up: {words}; %hdv vm console says more, %hdv vm kill ends it"
-                )
+                raise StateError(f"the guest did not come up: {words}; %hdv vm console says more, %hdv vm kill ends it")
             if not self.options.agent or self._connected_agent(0.2) is not None:
                 self.boot_seconds = time.monotonic() - self._began
                 self._tell(f"the guest is up after {self.boot_seconds:.1f} s")
