@@ -25,6 +25,8 @@ class Fault:
     text: str
     cause: int
     count: int = 1
+    injected: bool = False
+    """Whether somebody asked for it."""
 
     @classmethod
     def of(cls, device: str, operation: str, error: BaseException, cause: int) -> Fault:

@@ -100,7 +100,10 @@ class HostedLayout:
 
 
 class HostedDevice:
-    """A device whose code runs in the host. Fulfils :class:`hdvlab.device.Pluggable` as far as looking goes."""
+    """A device whose code runs in the host. Fulfils :class:`hdvlab.device.Pluggable` as far as looking goes.
+
+    Methods of its class's own can be called, with what JSON can carry: ``lab["nvme"].device.fail("read")``.
+    """
 
     def __init__(self, connection: Connection, told: Mapping[str, Any]) -> None:
         self._connection = connection
@@ -110,6 +113,7 @@ class HostedDevice:
         self.device_id: int = told["device_id"]
         self.class_id = uuid.UUID(told["class_id"])
         self._on = bool(told["on"])
+        self._methods = tuple(told.get("methods", ()))
         self.description = HostedLayout(
             {
                 bar["index"]: HostedBar(
@@ -118,6 +122,20 @@ class HostedDevice:
                 for bar in told["bars"]
             }
         )
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name not in self.__dict__.get("_methods", ()):
+            raise AttributeError(f"{type(self).__name__} has no {name}; what is behind it is in its host", name=name)
+
+        def called(*arguments: Any, **named: Any) -> Any:
+            return self._connection.call(
+                "call_device", device=self._name, method=name, arguments=list(arguments), named=named
+            )
+
+        return called
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._methods]
 
     @property
     def faults(self) -> list[Fault]:

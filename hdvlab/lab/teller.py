@@ -46,9 +46,11 @@ class Teller:
         status = fault.hresult - (1 << 32) if fault.hresult & 0x80000000 else HResult.E_UNEXPECTED.signed
         lab.trace.fault(fault.text, index, fault.cause, status)
         where = f" (row {fault.cause})" if fault.cause >= 0 else ""
-        outcome = _OUTCOMES.get(fault.operation, "the lab goes on")
+        said = f"{fault}{where}; {_OUTCOMES.get(fault.operation, 'the lab goes on')}\n{fault.text.rstrip()}"
+        if fault.injected:
+            said = f"{fault.device}: {fault.text.rstrip()}{where}"
         with contextlib.suppress(Exception):  # nobody may be looking: a closed stderr is not the device's fault
-            print(f"{fault}{where}; {outcome}\n{fault.text.rstrip()}", file=sys.stderr)
+            print(said, file=sys.stderr)
 
     def host_changed(self, host: RemoteHost) -> None:
         """A device host of another process came, hangs, recovered or ended."""

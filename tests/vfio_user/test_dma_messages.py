@@ -8,9 +8,10 @@ import struct
 
 import pytest
 
+from hdvlab._core import lib
 from hdvlab.errors import HResult
 
-from ..core.scaffold import S_OK, CallbackDevice, Failure, Threads
+from ..core.scaffold import S_OK, CallbackDevice, Failure, Recording, Threads
 from . import client as wire
 from .client import QEMU, Client, Ram, memory
 from .served import Vm
@@ -174,3 +175,48 @@ def test_no_pointer_can_be_given_to_memory_without_a_descriptor(
     assert hresult != S_OK
     assert client.is_alive()
     assert client.asked == []
+
+
+def test_an_interrupt_waits_for_no_vm_that_has_not_negotiated(vm: Vm, device: CallbackDevice) -> None:
+    # A command before the reply to VERSION is nothing that a VM expects.
+    first = vm.serve(device)
+    first.enable()  # which the device keeps
+    first.close()
+    vm.until(lambda state: state.state == lib.HDVLAB_VFIO_USER_NONE)
+    client = vm.wire()
+    assert device.interrupt(0xFEE0_1000, 0x41) == HResult.ERROR_INVALID_STATE
+    client.version()
+    assert client.asked == []
+    assert device.interrupt(0xFEE0_1000, 0x41) == S_OK
+    assert client.asked_next().payload == struct.pack("<QQI", 0xFEE0_1000, 4, 0x41)
+
+
+@pytest.mark.fault(54)
+def test_a_vm_that_does_not_answer_is_not_waited_for_for_ever(
+    client: Client, device: CallbackDevice, ram: Ram, recording: Recording
+) -> None:
+    results = []
+    with Threads() as threads:
+        threads.start(lambda: results.append(device.dma_read(PLACE, 4)))
+        asked = client.asked_next()
+        assert client.is_alive()
+    assert results == [(HResult.ERROR_TIMEOUT, b"\xee" * 4)]
+    assert recording.rows(lib.HDVLAB_DMA_READ)[-1]["status"] == HResult.ERROR_TIMEOUT
+    ram.answer(client)(asked)  # late: thrown away
+    assert client.is_alive()
+
+
+def test_many_may_ask_at_once_and_are_answered_in_any_order(client: Client, device: CallbackDevice, ram: Ram) -> None:
+    for number in range(16):
+        ram.bytes[number * 64 : number * 64 + 8] = number.to_bytes(8, "little")
+    results = {}
+
+    def read(number: int) -> None:
+        results[number] = device.dma_read(PLACE + number * 64, 8)
+
+    with Threads() as threads:
+        for number in range(16):
+            threads.start(lambda number=number: read(number))
+        for asked in reversed([client.asked_next() for _ in range(16)]):
+            ram.answer(client)(asked)
+    assert results == {number: (S_OK, number.to_bytes(8, "little")) for number in range(16)}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
 
 import pytest
 
 from ..core.scaffold import SLACK, CallbackDevice, resident
 from . import client as wire
-from .client import HEADER, Client, expect, frame
+from .client import HEADER, Client, expect, frame, memory
 from .served import Vm
 
 INFO = struct.pack("<IIII", 16, 0, 0, 0)
@@ -203,3 +204,43 @@ def test_a_multiple_write_that_lies_is_refused_as_a_whole(
     expect(errno.EINVAL, client.ask, wire.REGION_WRITE_MULTI, payload)
     assert device.calls == []
     assert client.is_alive()
+
+
+def pipelined(*messages: tuple[int, bytes]) -> bytes:
+    return b"".join(frame(command, payload, identity) for identity, (command, payload) in enumerate(messages, 1))
+
+
+@pytest.mark.fault(10)
+def test_descriptors_stay_with_their_message_behind_short_ones(client: Client) -> None:
+    """RESET is a header only: what comes right behind it is read with it, and has the descriptor."""
+    fd = memory(4096)
+    for shorts in range(1, 5):
+        for _ in range(shorts):
+            client.send(wire.RESET)
+        client.send(wire.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, shorts << 16, 4096), [fd])
+        first = client.last_id - shorts
+        for number in range(shorts):
+            assert not client.reply_to(first + number, wire.RESET).is_error
+        assert not client.reply_to(client.last_id, wire.DMA_MAP).is_error
+    os.close(fd)
+
+
+@pytest.mark.fault(10)
+@pytest.mark.parametrize("cut", range(1, 120, 3))
+def test_messages_of_every_length_may_be_cut_anywhere(client: Client, cut: int) -> None:
+    access = struct.pack("<QII", 0, 0, 8)
+    stream = pipelined(
+        (wire.RESET, b""),
+        (wire.REGION_WRITE, access + b"12345678"),
+        (wire.RESET, b"x"),
+        (wire.REGION_READ, access),
+        (wire.GET_INFO, struct.pack("<IIII", 16, 0, 0, 0)),
+    )
+    client.enable()
+    client.raw(stream[:cut])
+    client.raw(stream[cut:])
+    for identity, command in enumerate((wire.RESET, wire.REGION_WRITE, wire.RESET, wire.REGION_READ, wire.GET_INFO), 1):
+        reply = client.reply_to(identity, command)
+        assert reply.is_error == (identity == 3)
+        if command == wire.REGION_READ:
+            assert reply.payload[16:] == b"12345678"

@@ -50,7 +50,6 @@ def test_qemu_is_answered_with_its_version_and_a_reply_no_longer_than_its_messag
     assert fresh.is_alive()
 
 
-@pytest.mark.xfail(strict=True, reason="server: names that were not proposed come back")
 def test_cloud_hypervisor_gets_capabilities_and_no_minor_above_its_own(fresh: Client) -> None:
     major, minor, agreed = fresh.version(CLOUD_HYPERVISOR, minor=1)
     assert (major, minor) in ((0, 0), (0, 1))

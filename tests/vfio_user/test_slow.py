@@ -6,16 +6,17 @@ import socket
 import struct
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from hdvlab._core import lib
 from hdvlab.errors import HResult
 
-from ..core.scaffold import S_OK, CallbackDevice, Recording, happens
+from ..core.scaffold import S_OK, CallbackDevice, Recording, Threads, happens
 from . import client as wire
 from .client import Client, frame
-from .served import PAGE, Vm
+from .served import NEVER, PAGE, Vm
 
 BUDGET_MS = 50
 
@@ -128,3 +129,123 @@ def test_a_vm_that_never_reads_stops_no_end(vm: Vm, how: str) -> None:
     began = time.monotonic()
     assert getattr(vm, how)() == S_OK
     assert time.monotonic() - began < 3, "it waits for the VM"
+
+
+@pytest.mark.fault(39)
+def test_a_hung_device_keeps_no_socket_of_a_server_that_has_ended(vm: Vm, tmp_path: Path) -> None:
+    device = Hanging()
+    vm.running(device, place=False)
+    path = tmp_path / "s"
+    assert vm.listen(path, budget_ms=BUDGET_MS) == S_OK
+    client = vm.dial(path)
+    client.version()
+    client.enable()
+    assert client.load(0, 0) == 0xFFFFFFFF
+    try:
+        assert vm.end() == S_OK
+        assert not path.exists()
+        assert vm.listen(path, budget_ms=BUDGET_MS) == S_OK
+        again = vm.dial(path)
+        again.version()
+        assert again.load(0, 0) == 0xFFFFFFFF
+    finally:
+        device.leave.set()
+    vm.until(lambda state: not state.hung)
+
+
+@pytest.mark.fault(39)
+def test_a_long_access_of_a_slow_device_is_given_up_when_the_server_ends(vm: Vm, recording: Recording) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def read(bar: int, offset: int, size: int) -> int:
+        begun.set()
+        if not go.wait(0.05):
+            return 1
+        raise AssertionError
+
+    device = CallbackDevice((PAGE,))
+    client = vm.serve(device, budget_ms=NEVER)
+    client.enable()
+    device.read = read
+    client.send(wire.REGION_READ, struct.pack("<QII", 0, 0, 4096))  # 512 pieces of 50 ms
+    happens(begun)
+    began = time.monotonic()
+    assert vm.end() == S_OK
+    assert time.monotonic() - began < 10
+    last = recording.rows(lib.HDVLAB_MMIO_READ)[-1]
+    assert last["status"] == HResult.ERROR_TIMEOUT
+    assert last["address"] + last["size"] == 4096, "one row for all that was not asked for"
+
+
+@pytest.mark.fault(52)
+def test_the_pieces_of_an_access_share_its_budget(vm: Vm, recording: Recording) -> None:
+    slow = threading.Event()
+    device = CallbackDevice((PAGE,))
+    client = vm.serve(device, budget_ms=400)
+    client.enable()
+    device.read = lambda bar, offset, size: 0x11 if slow.wait(0.05) else 0x22
+    data = client.read(0, 0, 4096)
+    assert data[:8] == (0x22).to_bytes(8, "little")
+    assert data[-8:] == b"\xff" * 8
+    assert not vm.state().hung
+    assert recording.rows(lib.HDVLAB_MMIO_READ)[-1]["status"] == HResult.ERROR_TIMEOUT
+
+
+@pytest.mark.fault(11)
+def test_a_vm_that_never_pauses_stops_no_end(vm: Vm) -> None:
+    client = vm.serve(CallbackDevice())
+    post = frame(wire.REGION_WRITE, struct.pack("<QII", 0, 0, 4) + b"abcd", flags=wire.NO_REPLY) * 64
+
+    def flood() -> None:
+        try:
+            while True:
+                client.socket.sendall(post)
+        except OSError:
+            pass
+
+    with Threads() as threads:
+        threads.start(flood)
+        vm_messages(vm)
+        assert vm.end() == S_OK
+
+
+def vm_messages(vm: Vm) -> None:
+    """Wait until the flood has arrived."""
+    deadline = time.monotonic() + wire.PATIENCE
+    while vm.state().messages < 1000:
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.fault(39)
+def test_a_callback_may_not_end_who_serves_it(vm: Vm) -> None:
+    device = CallbackDevice((PAGE,))
+    client = vm.serve(device)
+    client.enable()
+    device.read = lambda bar, offset, size: vm.end() & 0xFFFFFFFF
+    assert client.load(0, 0) == HResult.ERROR_INVALID_STATE & 0xFFFFFFFF
+    assert client.is_alive()
+
+
+@pytest.mark.fault(53)
+def test_a_callback_that_returns_as_its_budget_ends_is_answered_once(vm: Vm, recording: Recording) -> None:
+    """Whoever is first gives the answer; the other finds the device, the row and the connection whole."""
+    device = CallbackDevice((PAGE,))
+    client = vm.serve(device, budget_ms=4)
+    client.enable()
+    never = threading.Event()
+    rounds = 60
+
+    def read(bar: int, offset: int, size: int) -> int:
+        never.wait(0.0035 + 0.0001 * (offset // 4 % 20))
+        return 7
+
+    device.read = read
+    for number in range(rounds):
+        assert client.load(0, number * 4) in (7, 0xFFFFFFFF)
+        vm.until(lambda state: not state.hung)
+    device.read = lambda bar, offset, size: 9
+    assert client.load(0, 0) == 9
+    rows = recording.rows(lib.HDVLAB_MMIO_READ)
+    assert len(rows) == rounds + 1
+    assert {row["status"] for row in rows} <= {S_OK, HResult.ERROR_TIMEOUT}
+    assert all((row["value"] == 7) == (row["status"] == S_OK) for row in rows[:-1])

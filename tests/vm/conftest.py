@@ -60,10 +60,12 @@ def boot(vm: Vm, qemu: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         *devices: CallbackDevice,
         shared: bool = True,
         options: Mapping[str, int] | None = None,
+        prepare: Callable[[], object] = lambda: None,
         **properties: Any,
     ) -> Qtest:
         if not vm.devices:
             vm.running(*devices, place=False)
+            prepare()
             for slot in range(len(devices)):
                 assert vm.listen(folder / str(slot), slot, **(options or {})) == 0
         named = {name.replace("_", "-"): value for name, value in properties.items()}

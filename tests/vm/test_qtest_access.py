@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from hdvlab._core import lib
 from hdvlab.errors import HResult
 
-from ..core.scaffold import CallbackDevice, Failure, Recording, happens, ones
+from ..core.scaffold import S_OK, CallbackDevice, Failure, Recording, happens, ones
 from ..vfio_user.client import memory
 from ..vfio_user.served import IN_64_BITS, PAGE, MessageDevice, Vm
 from ..vfio_user.test_slow import Hanging
@@ -212,4 +213,52 @@ def test_a_section_is_memory_that_qemu_maps(boot: Boot) -> None:
     assert device.names() == ["write", "read"]
     with mmap.mmap(fd, 8 * 4096) as view:
         assert view[3 * 4096 + 0x10] == ord("A")
+    os.close(fd)
+
+
+def test_accesses_of_mapped_pages_are_no_messages_and_other_writes_are_waited_for(vm: Vm, boot: Boot) -> None:
+    device = CallbackDevice((0xFFFFC000,))
+    fd, never, served = memory(2 * 4096), threading.Event(), threading.Event()
+    device.during["start"] = lambda: device.errors.extend(
+        [AssertionError("no section")] if device.section(fd, 0, 1, 1, 1, 1) else []
+    )
+    qemu = boot(device)
+    bar = qemu.place(SLOT, PLACE)
+    before = vm.state().messages
+    for offset in range(0, 4096, 64):
+        qemu.store(bar + 0x1000 + offset, offset)
+        assert qemu.load(bar + 0x1000 + offset) == offset
+    assert vm.state().messages == before, "QEMU has mapped it"
+
+    def slow(bar: int, offset: int, size: int, value: int) -> None:
+        never.wait(0.3)
+        served.set()
+
+    device.write = slow
+    qemu.store(bar, 1)
+    assert served.is_set(), "no write is posted by a device of which something is mapped"
+    os.close(fd)
+
+
+def test_the_pages_of_the_msix_table_are_not_mapped(vm: Vm, boot: Boot, recording: Recording) -> None:
+    device = MessageDevice(bars=(4096, 0, 0x4000))
+    fd = memory(4 * 4096)
+
+    def sections() -> None:
+        assert [device.section(fd, 2, page, 1, 1, page) for page in (0, 1, 3)] == [S_OK] * 3
+
+    qemu = boot(device, prepare=sections)
+    table = qemu.place(SLOT, PLACE + 0x10000, bar=2)
+    marks = [recording.payload(row["payload"], row["size"]) for row in recording.rows(lib.HDVLAB_MARK)]
+    assert [mark for mark in marks if b"BAR" in mark] == [
+        b"the VM may map BAR2+0x3000, 0x1000 bytes: accesses there leave no rows"
+    ]
+    before = vm.state().messages
+    qemu.store(table + 0x3000, 0x1234)
+    assert vm.state().messages == before
+    assert os.pread(fd, 2, 3 * 4096) == b"\x34\x12"
+    # The entry that the guest writes is QEMU's; it is not in the section's file.
+    qemu.store(table + 8, 0x5678)
+    assert qemu.load(table + 8) == 0x5678
+    assert os.pread(fd, 16, 0) == bytes(16)
     os.close(fd)

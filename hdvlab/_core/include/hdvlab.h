@@ -216,7 +216,8 @@ HRESULT hdvlab_vfio_user_listen(HCS_SYSTEM system, uint32_t slot, const char *pa
                                 const HDVLAB_VFIO_USER_OPTIONS *options);
 /* The same over a connected SOCK_STREAM socket, which is taken (on failure it is closed, but for E_POINTER). */
 HRESULT hdvlab_vfio_user_attach(HCS_SYSTEM system, uint32_t slot, int socket, const HDVLAB_VFIO_USER_OPTIONS *options);
-/* Ends listening and the connection; the VM finds its device dead: reads give all ones. ERROR_NOT_FOUND. */
+/* Ends listening and the connection; the VM finds its device dead: reads give all ones. ERROR_NOT_FOUND; ERROR_INVALID_STATE
+ * within a callback. */
 HRESULT hdvlab_vfio_user_end(HCS_SYSTEM system, uint32_t slot);
 
 enum { HDVLAB_VFIO_USER_NONE = 0, HDVLAB_VFIO_USER_LISTENING, HDVLAB_VFIO_USER_CONNECTED };

@@ -224,7 +224,8 @@ static HRESULT create_held(struct device *device, const struct memory_place *pla
 static HRESULT create_aperture(struct device *device, uint64_t gpa, uint32_t bytes, BOOL write_protected,
                                void **address) {
     const struct system *system = device->system;
-    struct memory_map *memory = system->ops->memory_of ? system->ops->memory_of(device) : system->memory;
+    int is_its_own = system->ops->memory_of != NULL;
+    struct memory_map *memory = is_its_own ? system->ops->memory_of(device) : system->memory;
     struct memory_place place;
     if (!memory)
         return HRESULT_FROM_WIN32(ERROR_NOACCESS);
@@ -233,6 +234,8 @@ static HRESULT create_aperture(struct device *device, uint64_t gpa, uint32_t byt
     if (hr == S_OK)
         hr = create_held(device, &place, gpa, bytes, write_protected, address);
     memory_map_let_go(memory);
+    if (is_its_own)
+        memory_map_release(memory);
     return hr;
 }
 

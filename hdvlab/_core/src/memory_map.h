@@ -5,6 +5,8 @@
 
 #include "hdvlab.h"
 
+#define MEMORY_MAP_SAME ((HRESULT)1)
+
 struct memory_map;
 struct system;
 
@@ -18,11 +20,14 @@ struct memory_place {
 
 /* may_span: a range may be located across regions that are side by side in one file, as a VM maps it. */
 HRESULT memory_map_create(int may_span, struct memory_map **map);
-void memory_map_destroy(struct memory_map *map);
+/* Ends with its last reference, of which there is one to begin with. */
+void memory_map_retain(struct memory_map *map);
+void memory_map_release(struct memory_map *map);
 /* The machine's own RAM, which stays its own and is not to be unmapped. `base` is where it is mapped here. */
 HRESULT memory_map_add_own(struct memory_map *map, uint64_t gpa, uint64_t bytes, HANDLE memory, uint64_t offset,
                            uint8_t *base);
-/* A region of somebody else's file, of which a copy is kept; file NO_HANDLE: bytes that nobody here can reach. */
+/* A region of somebody else's file, of which a copy is kept; file NO_HANDLE: bytes that nobody here can reach.
+ * MEMORY_MAP_SAME: it was there already. */
 HRESULT memory_map_add(struct memory_map *map, uint64_t gpa, uint64_t bytes, HANDLE file, uint64_t file_offset,
                        uint32_t flags);
 /* Ends such a region, exactly as it was added; and the apertures of a system that touch it, unless NULL. */

@@ -30,7 +30,7 @@ void system_destroy(struct system *system) {
         handle_release(system->trace_handle);
     system_pause_destroy(system);
     graveyard_destroy(&system->dead_apertures);
-    memory_map_destroy(system->memory);
+    memory_map_release(system->memory);
     pthread_mutex_destroy(&system->lock);
     pthread_cond_destroy(&system->settled);
     compute_free(system->compute);

@@ -24,7 +24,7 @@ struct system_ops {
     /* and what it keeps of a write, which comes as a whole dword. */
     void (*config_keep)(struct system *system, uint32_t slot, struct device *device, uint32_t dword, uint32_t value);
 
-    /* NULL = the system has one map of guest RAM for all; else the one that a device sees, or NULL. */
+    /* NULL = the system has one map of guest RAM for all; else the one that a device sees, with a reference, or NULL. */
     struct memory_map *(*memory_of)(struct device *device);
     /* The device's line is another; NULL = there are none. */
     HRESULT (*set_line)(struct device *device);

@@ -10,6 +10,7 @@
 #define DATA_MAX (1u << 20)               /* bytes of one region access or DMA message */
 #define MESSAGE_MAX (DATA_MAX + 32u)      /* header included */
 #define FDS_MAX 16u                       /* of one message */
+#define AHEAD_BYTES 36u                   /* of the first read of a message: the shortest that has descriptors */
 #define MSI_VECTORS 32u
 #define MSIX_VECTORS 2048u
 #define INTERRUPT_WINDOW 0xFEE00000ull /* Intel SDM volume 3, section 11.11.1 */
@@ -40,11 +41,15 @@ struct header {
     uint32_t bytes, flags, error;
 };
 
+struct received_fds {
+    uint32_t count;
+    int fd[FDS_MAX]; /* -1 once somebody has taken it */
+    int lost;        /* more came than there is room for */
+};
+
 struct message {
     struct header header;
-    uint32_t fd_count;
-    int fd[FDS_MAX]; /* -1 once somebody has taken it */
-    int fds_lost;    /* more came than there is room for */
+    struct received_fds fds;
     uint8_t *payload; /* header.bytes - HEADER_BYTES of it; aligned to 8 */
     uint8_t *reply;   /* HEADER_BYTES are left free before it */
     uint64_t done;  /* bytes of the access that have been served, and of the piece that is being */
@@ -114,7 +119,13 @@ struct server {
     struct capabilities capabilities;
     struct lines lines;
     struct message message;
-    uint16_t next_id;
+    struct { size_t bytes; uint8_t data[AHEAD_BYTES]; struct received_fds fds; } ahead; /* of the next message */
+    int may_ask;         /* under send_lock: VERSION has its reply */
+    uint16_t next_id;    /* likewise */
+    _Atomic uint64_t ask_most; /* bytes of one DMA message that the VM takes */
+    pthread_mutex_t ask_lock;
+    pthread_cond_t answered;
+    struct ask *asks;    /* that wait for their reply */
     int is_quick; /* messages come close together */
     uint32_t rest, next_rest; /* messages that are slept for although they do, and how many the next time */
 };
@@ -153,8 +164,23 @@ static inline int vfio_user_is_replaced(void) { return thread_context.watch && w
 
 /* vfio_user_connection_linux.c: a worker serves until its server ends. */
 void *vfio_user_serve(void *worker);
-/* Sends a command that wants no reply. 0, or why not. */
-int vfio_user_tell(struct server *server, uint16_t command, const void *payload, uint32_t bytes);
+
+/* vfio_user_socket_linux.c */
+struct iovec;
+/* Under send_lock: all of the parts, which are used up, or EPIPE; then the connection is shut down. */
+int vfio_user_send(struct server *server, struct iovec *part, int parts, const int *fds, uint32_t fd_count);
+/* Waits for bytes; fds NULL: descriptors that come along are closed. 0, or why the connection ends. */
+int vfio_user_receive_some(struct server *server, void *to, size_t most, struct received_fds *fds, size_t *got);
+void vfio_user_close_fds(struct received_fds *fds);
+
+/* vfio_user_ask_linux.c: commands to the VM. */
+/* DMA_WRITE that wants no reply. 0, or why not. */
+int vfio_user_tell(struct server *server, uint64_t address, uint32_t data);
+/* Memory of a VM that gave no descriptor of it, into `to` or out of `from`. ERROR_INVALID_STATE: within a callback for which
+ * the VM may be waiting; ERROR_TIMEOUT: it has not answered in 5 s. */
+HRESULT vfio_user_ask(struct server *server, uint64_t gpa, uint64_t bytes, void *to, const void *from);
+void vfio_user_answered(struct server *server, const struct message *reply);
+void vfio_user_nobody_answers(struct server *server); /* the VM is gone */
 
 /* vfio_user_message_linux.c: does what the message says; the reply is in it. 0, or the errno of the reply. */
 int vfio_user_dispatch(struct server *server, struct message *message);
@@ -164,7 +190,10 @@ int vfio_user_region_read(struct server *server, struct message *message);
 int vfio_user_region_write(struct server *server, struct message *message);
 int vfio_user_region_info(struct server *server, struct message *message);
 int vfio_user_region_write_multi(struct server *server, struct message *message);
+
+/* vfio_user_learn_linux.c */
 void vfio_user_learn(struct server *server);
+void vfio_user_forget(struct server *server); /* what it learnt: another VM connects */
 
 /* vfio_user_share_linux.c */
 /* The sections of a BAR that the VM may map: bytes of the capability, 0 = there are none. When they fit, the capability is
@@ -179,7 +208,7 @@ int vfio_user_dma_unmap(struct server *server, struct message *message);
 HRESULT vfio_user_read_memory(struct system *system, struct device *requestor, uint64_t gpa, uint64_t bytes, void *buffer);
 HRESULT vfio_user_write_memory(struct system *system, struct device *requestor, uint64_t gpa, uint64_t bytes,
                                const void *buffer);
-struct memory_map *vfio_user_memory_of(struct device *device); /* NULL: no VM is there */
+struct memory_map *vfio_user_memory_of(struct device *device); /* with a reference; NULL: no VM is there */
 void vfio_user_memory_drop(struct server *server);
 void vfio_user_memory_settled(struct server *server);
 
@@ -189,11 +218,13 @@ void vfio_user_lines_reset(struct lines *lines);
 void vfio_user_lines_close(struct lines *lines);
 int vfio_user_irq_info(struct server *server, struct message *message);
 int vfio_user_set_irqs(struct server *server, struct message *message);
+/* The device's line or its command register changed, or the VM says that the guest acknowledged. */
+void vfio_user_line_changed(struct server *server, struct device *device, int acknowledged);
+void vfio_user_signal(int fd); /* under lines.lock; -1 = nobody */
+/* vfio_user_vector_linux.c */
 HRESULT vfio_user_deliver(struct system *system, struct device *requestor, uint64_t address, uint32_t data);
 void vfio_user_show_table(struct server *server, struct device *device, uint32_t start, uint32_t count);
 /* A part of the MSI capability was written. */
 void vfio_user_msi_written(struct server *server, uint32_t offset, uint32_t size, uint32_t value);
-/* The device's line or its command register changed, or the VM says that the guest acknowledged. */
-void vfio_user_line_changed(struct server *server, struct device *device, int acknowledged);
 
 #endif

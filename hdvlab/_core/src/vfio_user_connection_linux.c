@@ -1,54 +1,20 @@
-/* A VM's connection: who connects, messages in and out, and the thread that does it. */
+/* A VM's connection: who connects, messages in and replies out, and the thread that does it. */
 #include <errno.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "handle.h"
 #include "tap.h"
 #include "vfio_user.h"
 
-#define SEND_PATIENCE_MS 4000 /* a peer that does not read for so long is cut off */
+#define NO_DESCRIPTORS_PAUSE_MS 100 /* a VM waits in the queue when this process may open no more files */
 
-/* ---- out ------------------------------------------------------------------------------------------------------------ */
-
-static int send_all(struct server *server, const void *bytes, size_t size, const int *fds, uint32_t fd_count) {
-    union { char room[CMSG_SPACE(sizeof(int) * FDS_MAX)]; struct cmsghdr align; } control;
-    struct iovec part = {(void *)bytes, size};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    if (fd_count) {
-        memset(&control, 0, sizeof control);
-        message.msg_control = &control;
-        message.msg_controllen = CMSG_SPACE(sizeof(int) * fd_count);
-        struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-        rights->cmsg_level = SOL_SOCKET;
-        rights->cmsg_type = SCM_RIGHTS;
-        rights->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
-        memcpy(CMSG_DATA(rights), fds, sizeof(int) * fd_count);
-    }
-    while (part.iov_len) {
-        ssize_t sent = sendmsg(server->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent > 0) {
-            part.iov_base = (char *)part.iov_base + sent;
-            part.iov_len -= (size_t)sent;
-            message.msg_control = NULL;
-            message.msg_controllen = 0;
-            continue;
-        }
-        if (errno == EINTR)
-            continue;
-        struct pollfd room[2] = {{.fd = server->socket, .events = POLLOUT}, {.fd = server->wake, .events = POLLIN}};
-        if (errno != EAGAIN || poll(room, 2, SEND_PATIENCE_MS) <= 0 || room[1].revents) {
-            shutdown(server->socket, SHUT_RDWR); /* half a message may be out: nothing after it makes sense */
-            return EPIPE;
-        }
-    }
-    return 0;
-}
+/* ---- messages ------------------------------------------------------------------------------------------------------- */
 
 static int send_reply(struct server *server, struct message *m, int error) {
     struct header header = {.id = m->header.id, .command = m->header.command,
@@ -56,156 +22,65 @@ static int send_reply(struct server *server, struct message *m, int error) {
                             .flags = TYPE_REPLY | (error ? FLAG_ERROR : 0), .error = (uint32_t)error};
     uint8_t *whole = m->reply - HEADER_BYTES;
     memcpy(whole, &header, sizeof header);
+    struct iovec part = {whole, header.bytes};
     pthread_mutex_lock(&server->send_lock);
-    int failed = send_all(server, whole, header.bytes, m->reply_fd, error ? 0 : m->reply_fd_count);
+    int failed = vfio_user_send(server, &part, 1, m->reply_fd, error ? 0 : m->reply_fd_count);
+    server->may_ask |= m->header.command == COMMAND_VERSION && !error && !failed;
     pthread_mutex_unlock(&server->send_lock);
     return failed;
 }
 
-int vfio_user_tell(struct server *server, uint16_t command, const void *payload, uint32_t bytes) {
-    uint8_t whole[HEADER_BYTES + 64];
-    if (bytes > 64)
-        return EINVAL;
-    pthread_mutex_lock(&server->send_lock);
-    struct header header = {.id = server->next_id++, .command = command, .bytes = HEADER_BYTES + bytes,
-                            .flags = TYPE_COMMAND | FLAG_NO_REPLY};
-    memcpy(whole, &header, sizeof header);
-    memcpy(whole + HEADER_BYTES, payload, bytes);
-    int failed = server->socket < 0 ? ENOTCONN : send_all(server, whole, header.bytes, NULL, 0);
-    pthread_mutex_unlock(&server->send_lock);
-    return failed;
-}
-
-/* ---- in ------------------------------------------------------------------------------------------------------------- */
-
-static void close_fds(struct message *m) {
-    for (uint32_t i = 0; i < m->fd_count; i++)
-        if (m->fd[i] >= 0)
-            close(m->fd[i]);
-    m->fd_count = 0;
-}
-
-static void take_fds(struct msghdr *message, struct message *m) {
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+/* A message's header and the payload of most accesses are one read, which may be too much of a message that is shorter: the
+ * rest is kept for the next. No message so short has descriptors, so those that came are the next one's too. */
+static int receive(struct server *server, struct message *m) {
+    uint8_t first[AHEAD_BYTES];
+    size_t have = server->ahead.bytes, got;
+    memcpy(first, server->ahead.data, have);
+    m->fds = server->ahead.fds;
+    server->ahead.bytes = server->ahead.fds.count = 0;
+    server->ahead.fds.lost = 0;
+    int error = 0;
+    size_t wanted = HEADER_BYTES;
+    while (have < wanted && !(error = vfio_user_receive_some(server, first + have, sizeof first - have, &m->fds, &got))) {
+        have += got;
+        if (wanted > HEADER_BYTES || have < HEADER_BYTES)
             continue;
-        uint32_t count = (uint32_t)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        for (uint32_t i = 0; i < count; i++) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-            if (m->fd_count < FDS_MAX) {
-                m->fd[m->fd_count++] = fd;
-            } else {
-                m->fds_lost = 1;
-                close(fd);
-            }
-        }
+        memcpy(&m->header, first, HEADER_BYTES);
+        if (m->header.bytes <= MESSAGE_MAX)
+            wanted = m->header.bytes < sizeof first ? m->header.bytes : sizeof first;
     }
-    if (message->msg_flags & MSG_CTRUNC)
-        m->fds_lost = 1;
-}
-
-/* Waits for bytes; the server's end and acknowledged lines are looked after meanwhile. 0 = there are some. */
-static int wait_for_bytes(struct server *server) {
-    for (;;) {
-        pthread_mutex_lock(&server->lines.lock);
-        int unmask = server->lines.unmask_fd;
-        pthread_mutex_unlock(&server->lines.lock);
-        struct pollfd ready[3] = {{.fd = server->socket, .events = POLLIN}, {.fd = server->wake, .events = POLLIN},
-                                  {.fd = unmask, .events = POLLIN}};
-        if (poll(ready, 3, -1) < 0 && errno != EINTR)
-            return EIO;
-        if (ready[1].revents || atomic_load(&server->is_ending))
-            return ECANCELED;
-        if (ready[2].revents & POLLIN) {
-            uint64_t count;
-            (void)!read(unmask, &count, sizeof count);
-            struct device *device = system_slot_device(&server->machine->system, server->slot);
-            if (device) {
-                vfio_user_line_changed(server, device, 1);
-                handle_release(device->handle);
-            }
-        }
-        if (ready[0].revents)
-            return 0;
+    if (error)
+        return error;
+    memcpy(&m->header, first, HEADER_BYTES);
+    if (m->header.bytes > MESSAGE_MAX)
+        return 0; /* nobody reads that much */
+    size_t bytes = m->header.bytes < HEADER_BYTES ? HEADER_BYTES : m->header.bytes;
+    if (have > bytes) {
+        server->ahead.bytes = have - bytes;
+        memcpy(server->ahead.data, first + bytes, have - bytes);
+        server->ahead.fds = m->fds;
+        m->fds.count = 0;
+        m->fds.lost = 0;
+        have = bytes;
     }
-}
-
-#define QUICK_NS 50000 /* messages that come so close together are looked for before the thread sleeps */
-#define RESTS_LEAST 16u /* messages that are slept for */
-#define RESTS_MOST 1024u
-
-static int has_bytes(struct server *server) {
-    char byte;
-    return recv(server->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
-}
-
-/* Waits for bytes. A wake-up costs more than anything else on the way: while messages follow each other closely, it looks
- * for the next one for a little while first; once one does not come, it sleeps at once until they do again. Where one comes
- * only once the thread sleeps, looking kept the VM from the CPU it needed (sched_yield does not mend that: it yields to no
- * other session's threads where these are grouped): the next ones are slept for, the more of them the more often that is. */
-static int await_bytes(struct server *server) {
-    uint32_t poll_us = server->options.poll_us;
-    int is_adaptive = poll_us == UINT32_MAX, looks = server->is_quick && !server->rest;
-    int64_t began = monotonic_ns(), until = began + (!is_adaptive ? (int64_t)poll_us * 1000 : looks ? QUICK_NS : 0);
-    while (monotonic_ns() < until && !atomic_load_explicit(&server->is_ending, memory_order_relaxed))
-        if (has_bytes(server)) {
-            server->next_rest = server->next_rest > RESTS_LEAST ? server->next_rest - 1 : RESTS_LEAST;
-            return 0;
-        }
-    int error = wait_for_bytes(server);
-    int was_quick = server->is_quick;
-    server->is_quick = monotonic_ns() - began < 2 * QUICK_NS;
-    if (server->rest)
-        server->rest--;
-    else if (was_quick && server->is_quick && is_adaptive) {
-        server->rest = server->next_rest;
-        server->next_rest = 2 * server->rest < RESTS_MOST ? 2 * server->rest : RESTS_MOST;
-    }
+    memcpy(m->payload, first + HEADER_BYTES, have - HEADER_BYTES);
+    for (; have < bytes && !error; have += got)
+        error = vfio_user_receive_some(server, m->payload + have - HEADER_BYTES, bytes - have, NULL, &got);
     return error;
 }
-
-/* Reads so many bytes, into nowhere when `to` is NULL; descriptors go to `m`, unless NULL. */
-static int receive(struct server *server, void *to, uint64_t bytes, struct message *m) {
-    union { char room[CMSG_SPACE(sizeof(int) * (FDS_MAX + 1))]; struct cmsghdr align; } control;
-    char nowhere[4096];
-    for (uint64_t done = 0; done < bytes;) {
-        uint64_t left = bytes - done;
-        struct iovec part = {to ? (char *)to + done : nowhere, to || left < sizeof nowhere ? left : sizeof nowhere};
-        struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = m ? &control : NULL,
-                                 .msg_controllen = m ? sizeof control : 0};
-        ssize_t got = recvmsg(server->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        if (got > 0) {
-            if (m)
-                take_fds(&message, m);
-            done += (uint64_t)got;
-        } else if (!got) {
-            return ECONNRESET;
-        } else if (errno == EAGAIN) {
-            int error = await_bytes(server);
-            if (error)
-                return error;
-        } else if (errno != EINTR) {
-            return errno;
-        }
-    }
-    return 0;
-}
-
-/* ---- the connection ------------------------------------------------------------------------------------------------- */
 
 /* Does what the message says and replies; goes on where another thread was replaced. */
 static int answer(struct server *server) {
     struct message *m = &server->message;
     int is_long = m->header.bytes > MESSAGE_MAX, error = 0;
     int refusal = is_long || m->header.bytes < HEADER_BYTES || (m->header.flags & TYPE_MASK) != TYPE_COMMAND ||
-                          m->fds_lost
+                          m->fds.lost
                       ? EINVAL
                       : vfio_user_dispatch(server, m);
     if (refusal == ESTALE)
         return ESTALE;
     m->is_resumed = 0;
-    close_fds(m);
+    vfio_user_close_fds(&m->fds);
     if (is_long || !(m->header.flags & FLAG_NO_REPLY))
         error = send_reply(server, m, refusal);
     for (uint32_t i = 0; i < m->reply_fd_count; i++)
@@ -216,26 +91,34 @@ static int answer(struct server *server) {
     return error;
 }
 
+static int is_dma_reply(const struct header *header) {
+    return (header->flags & TYPE_MASK) == TYPE_REPLY && header->bytes >= HEADER_BYTES && header->bytes <= MESSAGE_MAX &&
+           (header->command == COMMAND_DMA_READ || header->command == COMMAND_DMA_WRITE);
+}
+
 /* One message in, its reply out. 0, or why the connection ends: EPROTO = the peer is cut off. */
 static int serve_message(struct server *server) {
     struct message *m = &server->message;
     if (m->is_resumed)
         return answer(server);
-    m->fd_count = m->reply_bytes = m->reply_fd_count = m->piece = m->entry = 0;
-    m->fds_lost = 0;
+    if (atomic_load_explicit(&server->is_ending, memory_order_relaxed))
+        return ECANCELED; /* also of a peer that never pauses */
+    m->reply_bytes = m->reply_fd_count = m->piece = m->entry = 0;
     m->done = 0;
-    int error = receive(server, &m->header, HEADER_BYTES, m);
-    uint64_t bytes = m->header.bytes < HEADER_BYTES ? 0 : m->header.bytes - HEADER_BYTES;
-    int is_long = !error && m->header.bytes > MESSAGE_MAX;
-    if (!error && !is_long)
-        error = receive(server, m->payload, bytes, NULL);
+    int error = receive(server, m);
     if (error) {
-        close_fds(m);
+        vfio_user_close_fds(&m->fds);
         return error;
     }
     atomic_fetch_add_explicit(&server->messages, 1, memory_order_relaxed);
-    return answer(server);
+    if (!server->is_negotiated || !is_dma_reply(&m->header))
+        return answer(server);
+    vfio_user_answered(server, m);
+    vfio_user_close_fds(&m->fds);
+    return 0;
 }
+
+/* ---- the connection ------------------------------------------------------------------------------------------------- */
 
 static void note(struct server *server, const char *text) {
     struct device *device = system_slot_device(&server->machine->system, server->slot);
@@ -251,9 +134,8 @@ static void begin(struct server *server) {
     (void)getsockopt(server->socket, SOL_SOCKET, SO_PEERCRED, &peer, &size);
     server->is_negotiated = 0;
     atomic_store(&server->is_guests, 0);
-    server->capabilities = (struct capabilities){0};
-    server->rest = 0;
-    server->next_rest = RESTS_LEAST;
+    vfio_user_forget(server);
+    server->rest = server->next_rest = 0;
     atomic_store(&server->messages, 0);
     pthread_mutex_lock(&server->lock);
     server->state.state = HDVLAB_VFIO_USER_CONNECTED;
@@ -270,7 +152,11 @@ static void finish(struct server *server, int error) {
     pthread_mutex_lock(&server->send_lock);
     close(server->socket);
     server->socket = -1;
+    server->may_ask = 0;
     pthread_mutex_unlock(&server->send_lock);
+    vfio_user_nobody_answers(server);
+    vfio_user_close_fds(&server->ahead.fds);
+    server->ahead.bytes = 0;
     vfio_user_lines_close(&server->lines);
     vfio_user_memory_drop(server);
     if (server->machine->system.trace_handle)
@@ -295,6 +181,8 @@ static int accept_one(struct server *server) {
             int fd = accept4(server->listener, NULL, NULL, SOCK_CLOEXEC);
             if (fd >= 0)
                 return fd;
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+                (void)poll(&ready[1], 1, NO_DESCRIPTORS_PAUSE_MS);
         }
     }
     return -1;

@@ -1,4 +1,4 @@
-/* Interrupts of a VM: GET_IRQ_INFO, SET_IRQS, and the way of a message or a line to the VM's events. */
+/* Interrupts of a VM: GET_IRQ_INFO, SET_IRQS, and the line. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -12,7 +12,6 @@
 enum { DATA_NONE = 1, DATA_BOOL = 2, DATA_EVENTFD = 4, DATA = 7, MASK = 8, UNMASK = 0x10, TRIGGER = 0x20, ACTION = 0x38 };
 enum { INFO_EVENTFD = 1, INFO_MASKABLE = 2, INFO_AUTOMASKED = 4, INFO_NORESIZE = 8 };
 #define COMMAND_INTX_DISABLE 0x400u
-#define COOKIE_DATA 0x48440000u /* what a vector's entry in the device's own MSI-X table says, and its number */
 
 struct irq_info { uint32_t argsz, flags, index, count; };
 struct set_irqs { uint32_t argsz, flags, index, start, count; };
@@ -51,8 +50,15 @@ void vfio_user_lines_reset(struct lines *lines) {
     pthread_mutex_unlock(&lines->lock);
 }
 
+/* The VM's events are written under a lock and read by the thread that serves it. */
+static void never_block(int fd) {
+    int flags = fd >= 0 ? fcntl(fd, F_GETFL) : -1;
+    if (flags >= 0 && !(flags & O_NONBLOCK))
+        (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
 /* Under the lock. A full counter is a signal that is there already; whoever shares it may have it blocking. */
-static void signal_event(int fd) {
+void vfio_user_signal(int fd) {
     uint64_t one = 1;
     struct pollfd room = {.fd = fd, .events = POLLOUT};
     if (fd >= 0 && poll(&room, 1, 0) == 1 && room.revents & POLLOUT)
@@ -71,7 +77,7 @@ static uint32_t count_of(const struct server *server, uint32_t index) {
 
 int vfio_user_irq_info(struct server *server, struct message *m) {
     struct irq_info r;
-    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fd_count)
+    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fds.count)
         return EINVAL;
     memcpy(&r, m->payload, sizeof r);
     if (r.argsz < sizeof r || r.index >= IRQ_COUNT)
@@ -103,11 +109,11 @@ static int check(const struct server *server, const struct message *m, const str
         return EINVAL;
     if (r->count && (r->start >= count || r->count > count - r->start))
         return EINVAL;
-    if (r->flags & DATA_EVENTFD ? m->fd_count && m->fd_count != r->count : m->fd_count)
+    if (r->flags & DATA_EVENTFD ? m->fds.count && m->fds.count != r->count : m->fds.count)
         return EINVAL;
     if (r->flags & DATA_BOOL && data_bytes != r->count)
         return EINVAL;
-    if (r->flags & DATA_EVENTFD && !(r->flags & TRIGGER) && (r->index != IRQ_INTX || m->fd_count > 1))
+    if (r->flags & DATA_EVENTFD && !(r->flags & TRIGGER) && (r->index != IRQ_INTX || m->fds.count > 1))
         return EINVAL;
     return 0;
 }
@@ -119,7 +125,7 @@ static void look_at_line(struct lines *lines, const struct device *device) {
     if (lines->is_masked || lines->fd[IRQ_INTX][0] < 0)
         return;
     lines->is_masked = 1; /* until the guest has acknowledged */
-    signal_event(lines->fd[IRQ_INTX][0]);
+    vfio_user_signal(lines->fd[IRQ_INTX][0]);
 }
 
 void vfio_user_line_changed(struct server *server, struct device *device, int acknowledged) {
@@ -133,11 +139,12 @@ void vfio_user_line_changed(struct server *server, struct device *device, int ac
 
 /* Gives vector n its event, or takes it away (-1). Under the lock. */
 static void assign(struct lines *lines, uint32_t index, uint32_t n, int fd) {
+    never_block(fd);
     drop(&lines->fd[index][n]);
     lines->fd[index][n] = fd;
     if (index == IRQ_MSIX && fd >= 0 && lines->pending[n / 64] >> n % 64 & 1) {
         lines->pending[n / 64] &= ~(1ull << n % 64);
-        signal_event(fd);
+        vfio_user_signal(fd);
     }
 }
 
@@ -177,8 +184,8 @@ int vfio_user_set_irqs(struct server *server, struct message *m) {
     if (vfio_user_is_replaced())
         return ESTALE;
     int refusal = check(server, m, &r);
-    for (uint32_t i = 0; i < m->fd_count && !refusal; i++)
-        if (!is_event(m->fd[i]))
+    for (uint32_t i = 0; i < m->fds.count && !refusal; i++)
+        if (!is_event(m->fds.fd[i]))
             refusal = EINVAL;
     if (refusal)
         return refusal;
@@ -188,9 +195,9 @@ int vfio_user_set_irqs(struct server *server, struct message *m) {
     pthread_mutex_lock(&lines->lock);
     if (r.flags & TRIGGER && r.flags & DATA_EVENTFD) {
         for (uint32_t i = 0; i < r.count; i++) {
-            assign(lines, r.index, r.start + i, m->fd_count ? m->fd[i] : -1);
-            if (m->fd_count)
-                m->fd[i] = -1;
+            assign(lines, r.index, r.start + i, m->fds.count ? m->fds.fd[i] : -1);
+            if (m->fds.count)
+                m->fds.fd[i] = -1;
         }
         lines->enabled |= 1u << r.index;
         if (r.index == IRQ_INTX)
@@ -200,13 +207,14 @@ int vfio_user_set_irqs(struct server *server, struct message *m) {
     } else if (r.flags & TRIGGER) {
         for (uint32_t i = 0; i < r.count; i++)
             if (r.flags & DATA_NONE || flag[i])
-                signal_event(lines->fd[r.index][r.start + i]);
+                vfio_user_signal(lines->fd[r.index][r.start + i]);
     } else if (r.index == IRQ_INTX && r.flags & DATA_EVENTFD) {
         if (r.flags & UNMASK) {
             drop(&lines->unmask_fd);
-            lines->unmask_fd = m->fd_count ? m->fd[0] : -1;
-            if (m->fd_count)
-                m->fd[0] = -1;
+            lines->unmask_fd = m->fds.count ? m->fds.fd[0] : -1;
+            never_block(lines->unmask_fd);
+            if (m->fds.count)
+                m->fds.fd[0] = -1;
         }
     } else if (r.index == IRQ_INTX && (r.flags & DATA_NONE || flag[0])) {
         lines->is_masked = r.flags & MASK ? 1 : 0;
@@ -221,92 +229,4 @@ int vfio_user_set_irqs(struct server *server, struct message *m) {
     if (device)
         handle_release(device->handle);
     return vfio_user_is_replaced() ? ESTALE : 0;
-}
-
-/* The device's own table, as under a machine that lets it reach the device: an entry is unmasked when its vector has an
- * event. Writes of the machine's, each a row. */
-void vfio_user_show_table(struct server *server, struct device *device, uint32_t start, uint32_t count) {
-    const struct capabilities *c = &server->capabilities;
-    const HDVLAB_ACCESS access = {.origin = HDVLAB_MACHINE, .wait_ms = server->options.budget_ms};
-    for (uint32_t n = start; n < start + count; n++) {
-        uint64_t entry = c->table_offset + 16ull * n, bit = 1ull << n % 64;
-        pthread_mutex_lock(&server->lines.lock);
-        int is_open = server->lines.fd[IRQ_MSIX][n] >= 0, was_open = server->lines.shown[n / 64] & bit ? 1 : 0;
-        server->lines.shown[n / 64] = is_open ? server->lines.shown[n / 64] | bit : server->lines.shown[n / 64] & ~bit;
-        pthread_mutex_unlock(&server->lines.lock);
-        const uint32_t words[4] = {(uint32_t)INTERRUPT_WINDOW, 0, COOKIE_DATA | n, is_open ? 0 : 1};
-        if (is_open == was_open)
-            continue;
-        for (uint32_t i = is_open ? 0 : 3; i < 4 && !vfio_user_is_replaced(); i++)
-            device_mmio_write(device, &access, c->table_bar, entry + 4 * i, 4, words[i]);
-        if (vfio_user_is_replaced())
-            return;
-    }
-}
-
-/* ---- messages of the device ----------------------------------------------------------------------------------------- */
-
-void vfio_user_msi_written(struct server *server, uint32_t offset, uint32_t size, uint32_t value) {
-    uint32_t at = offset - server->capabilities.msi;
-    if (!server->capabilities.msi || offset < server->capabilities.msi || at + size > sizeof server->lines.msi)
-        return;
-    pthread_mutex_lock(&server->lines.lock);
-    memcpy(server->lines.msi + at, &value, size);
-    pthread_mutex_unlock(&server->lines.lock);
-}
-
-static uint32_t load(const uint8_t *from, uint32_t bytes) {
-    uint32_t value = 0;
-    memcpy(&value, from, bytes);
-    return value;
-}
-
-/* The vector of a message that the guest has programmed into the MSI capability, or -1. Under the lock. */
-static int msi_vector(const struct server *server, uint64_t address, uint32_t data) {
-    const struct lines *lines = &server->lines;
-    uint32_t control = load(lines->msi + 2, 2), granted = 1u << (control >> 4 & 7);
-    int is_wide = server->capabilities.msi_is_wide;
-    uint64_t wanted = load(lines->msi + 4, 4) | (is_wide ? (uint64_t)load(lines->msi + 8, 4) << 32 : 0);
-    uint32_t first = load(lines->msi + (is_wide ? 12 : 8), 2) & ~(granted - 1);
-    if (!(control & 1) || !(lines->enabled & 1u << IRQ_MSI) || granted > MSI_VECTORS || address != wanted ||
-        (data & ~(granted - 1)) != first)
-        return -1;
-    return (int)(data & (granted - 1));
-}
-
-/* True when one of the VM's events stands for the message. Under the lock. */
-static int deliver_by_event(struct server *server, uint64_t address, uint32_t data) {
-    struct lines *lines = &server->lines;
-    uint32_t n = data & 0xFFFF;
-    if (lines->enabled & 1u << IRQ_MSIX && address == INTERRUPT_WINDOW && (data & 0xFFFF0000u) == COOKIE_DATA &&
-        n < server->capabilities.msix_vectors) {
-        if (lines->fd[IRQ_MSIX][n] >= 0)
-            signal_event(lines->fd[IRQ_MSIX][n]);
-        else
-            lines->pending[n / 64] |= 1ull << n % 64; /* masked meanwhile */
-        return 1;
-    }
-    int vector = msi_vector(server, address, data);
-    if (vector < 0 || lines->fd[IRQ_MSI][vector] < 0)
-        return 0;
-    signal_event(lines->fd[IRQ_MSI][vector]);
-    return 1;
-}
-
-HRESULT vfio_user_deliver(struct system *system, struct device *requestor, uint64_t address, uint32_t data) {
-    struct server *server = vfio_user_server_of(system, requestor);
-    if (!server)
-        return HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
-    pthread_mutex_lock(&server->lines.lock);
-    int is_done = !(server->options.flags & HDVLAB_VFIO_USER_HIDE_CAPABILITIES) && deliver_by_event(server, address, data);
-    pthread_mutex_unlock(&server->lines.lock);
-    HRESULT hr = S_OK;
-    if (!is_done && (address < INTERRUPT_WINDOW || address >= INTERRUPT_WINDOW_END || address & 3)) {
-        hr = HRESULT_FROM_WIN32(ERROR_NOACCESS); /* never a plain write to RAM */
-    } else if (!is_done) {
-        struct { uint64_t address, count; uint32_t data; } write = {address, 4, data};
-        hr = vfio_user_tell(server, COMMAND_DMA_WRITE, &write, 20) ? HRESULT_FROM_WIN32(ERROR_INVALID_STATE) : S_OK;
-    }
-    vfio_user_let_go(server);
-    return hr;
 }

@@ -10,16 +10,21 @@
 
 /* ---- ops ------------------------------------------------------------------------------------------------------------ */
 
+/* Nobody connects any more. */
+static void stop_listening(struct server *server) {
+    if (server->listener < 0)
+        return;
+    if (server->path)
+        (void)unlink(server->path);
+    close(server->listener);
+    server->listener = -1;
+}
+
 void vfio_user_free(struct server *server) {
-    memory_map_destroy(server->memory);
+    memory_map_release(server->memory);
     vfio_user_lines_close(&server->lines);
-    if (server->path) {
-        if (server->listener >= 0)
-            (void)unlink(server->path);
-        free(server->path);
-    }
-    if (server->listener >= 0)
-        close(server->listener);
+    stop_listening(server);
+    free(server->path);
     if (server->socket >= 0)
         close(server->socket);
     if (server->wake >= 0)
@@ -30,6 +35,8 @@ void vfio_user_free(struct server *server) {
     pthread_mutex_destroy(&server->send_lock);
     pthread_mutex_destroy(&server->lock);
     pthread_cond_destroy(&server->changed);
+    pthread_mutex_destroy(&server->ask_lock);
+    pthread_cond_destroy(&server->answered);
     pthread_mutex_destroy(&server->lines.lock);
     free(server);
 }
@@ -87,8 +94,10 @@ void vfio_user_end(struct vfio_user *machine, uint32_t slot) {
     if (was_there)
         machine->server[slot] = NULL;
     pthread_mutex_unlock(&machine->servers_lock);
-    if (was_there)
+    if (was_there) { /* a thread that is in a callback still keeps the server, but no VM out */
+        stop_listening(server);
         vfio_user_let_go(server);
+    }
     vfio_user_let_go(server);
 }
 

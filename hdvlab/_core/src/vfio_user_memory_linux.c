@@ -23,7 +23,8 @@ struct unmap_request {
 
 static int errno_of(HRESULT hr) {
     switch (hr) {
-    case S_OK: return 0;
+    case S_OK:
+    case MEMORY_MAP_SAME: return 0;
     case HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS): return EEXIST;
     case HRESULT_FROM_WIN32(ERROR_NOT_ENOUGH_QUOTA): return ENOSPC;
     case HRESULT_FROM_WIN32(ERROR_NOT_FOUND): return ENOENT;
@@ -42,24 +43,24 @@ static void count(struct server *server, int64_t regions, int64_t bytes) {
 
 int vfio_user_dma_map(struct server *server, struct message *m) {
     struct map_request r;
-    if (m->header.bytes - HEADER_BYTES != sizeof r || m->fd_count > 1)
+    if (m->header.bytes - HEADER_BYTES != sizeof r || m->fds.count > 1)
         return EINVAL;
     memcpy(&r, m->payload, sizeof r);
-    if (r.argsz < sizeof r || r.flags & ~(MAP_READ | MAP_WRITE) || (!m->fd_count && r.offset))
+    if (r.argsz < sizeof r || r.flags & ~(MAP_READ | MAP_WRITE) || (!m->fds.count && r.offset))
         return EINVAL;
     if (r.size > 8ull << 40)
         return ENOSPC;
-    HANDLE file = m->fd_count ? (HANDLE)(intptr_t)m->fd[0] : NO_HANDLE;
+    HANDLE file = m->fds.count ? (HANDLE)(intptr_t)m->fds.fd[0] : NO_HANDLE;
     uint32_t flags = (r.flags & MAP_READ ? HDVLAB_MEMORY_READ : 0) | (r.flags & MAP_WRITE ? HDVLAB_MEMORY_WRITE : 0);
     HRESULT hr = memory_map_add(server->memory, r.address, r.size, file, r.offset, flags);
     if (hr == S_OK)
-        count(server, 1, m->fd_count ? (int64_t)r.size : 0);
+        count(server, 1, m->fds.count ? (int64_t)r.size : 0);
     return errno_of(hr);
 }
 
 int vfio_user_dma_unmap(struct server *server, struct message *m) {
     struct unmap_request r;
-    if (m->header.bytes - HEADER_BYTES != sizeof r || m->fd_count)
+    if (m->header.bytes - HEADER_BYTES != sizeof r || m->fds.count)
         return EINVAL;
     memcpy(&r, m->payload, sizeof r);
     if (r.argsz < sizeof r || r.flags & ~UNMAP_ALL)
@@ -110,7 +111,9 @@ static HRESULT copy(struct system *system, struct device *requestor, uint64_t gp
     struct server *server = server_for(system, requestor);
     if (!server)
         return HRESULT_FROM_WIN32(ERROR_NOACCESS);
-    HRESULT hr = memory_map_copy(server->memory, gpa, bytes, to, from);
+    uint32_t flag = to ? HDVLAB_MEMORY_READ : HDVLAB_MEMORY_WRITE;
+    HRESULT hr = memory_map_is_remote(server->memory, gpa, bytes, flag) ? vfio_user_ask(server, gpa, bytes, to, from)
+                                                                        : memory_map_copy(server->memory, gpa, bytes, to, from);
     vfio_user_let_go(server);
     return hr;
 }
@@ -130,6 +133,7 @@ struct memory_map *vfio_user_memory_of(struct device *device) {
     if (!server)
         return NULL;
     struct memory_map *map = server->memory;
+    memory_map_retain(map);
     vfio_user_let_go(server);
     return map;
 }

@@ -8,27 +8,35 @@
 #include "json.h"
 #include "vfio_user.h"
 
-#define CAPABILITIES \
-    "{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,\"pgsizes\":4096,\"max_dma_maps\":1024}}"
-
 struct version { uint16_t major, minor; };
 struct device_info { uint32_t argsz, flags, regions, irqs; };
 enum { DEVICE_HAS_RESET = 1, DEVICE_IS_PCI = 2 };
 
 #define JSON_UNITS_MAX 4096u
 
-static int is_sound(struct json value, uint64_t least, uint64_t most) {
-    uint64_t number;
-    return json_kind(value) == JSON_NUMBER && json_unsigned(value, &number) && number >= least && number <= most;
-}
+/* What a client may propose, and what is answered to it: nothing that it does not know. */
+static const struct { const char *name; uint64_t least, most, own; } numbers[] = {
+    {"max_msg_fds", 0, 1024, FDS_MAX},
+    {"max_data_xfer_size", 1, UINT32_MAX, DATA_MAX},
+    {"pgsizes", 1, UINT64_MAX, 4096},
+    {"max_dma_maps", 1, UINT32_MAX, 1024},
+};
+#define NUMBER_COUNT (sizeof numbers / sizeof *numbers)
+enum { MAX_DATA_XFER_SIZE = 1 };
 
-static int is_sound_capability(struct json name, struct json value) {
-    static const struct { const char *name; uint64_t least, most; } numbers[] = {
-        {"max_msg_fds", 0, 1024}, {"max_data_xfer_size", 1, UINT32_MAX}, {"max_dma_maps", 1, UINT32_MAX},
-        {"pgsizes", 1, UINT64_MAX}};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        if (json_string_is(name, numbers[i].name))
-            return is_sound(value, numbers[i].least, numbers[i].most);
+struct proposal {
+    uint32_t named; /* a bit per number */
+    uint64_t value[NUMBER_COUNT];
+};
+
+static int take_capability(struct json name, struct json value, struct proposal *p) {
+    for (size_t i = 0; i < NUMBER_COUNT; i++) {
+        if (!json_string_is(name, numbers[i].name))
+            continue;
+        p->named |= 1u << i;
+        return json_kind(value) == JSON_NUMBER && json_unsigned(value, &p->value[i]) &&
+               p->value[i] >= numbers[i].least && p->value[i] <= numbers[i].most;
+    }
     if (json_string_is(name, "migration") || json_string_is(name, "twin_socket"))
         return json_kind(value) == JSON_OBJECT;
     if (json_string_is(name, "write_multiple"))
@@ -37,7 +45,7 @@ static int is_sound_capability(struct json name, struct json value) {
 }
 
 /* Whether what a client proposes is JSON of the right shape, in a text that ends with its NUL. */
-static int is_sound_proposal(const uint8_t *text, uint32_t bytes) {
+static int take_proposal(const uint8_t *text, uint32_t bytes, struct proposal *p) {
     WCHAR units[JSON_UNITS_MAX];
     struct json root;
     struct json_problem problem;
@@ -58,24 +66,33 @@ static int is_sound_proposal(const uint8_t *text, uint32_t bytes) {
         if (json_kind(walk.value) != JSON_OBJECT)
             return 0;
         for (struct json_walk inner = json_begin(walk.value); json_next(&inner);)
-            if (!is_sound_capability(inner.name, inner.value))
+            if (!take_capability(inner.name, inner.value, p))
                 return 0;
     }
     return 1;
 }
 
+/* QEMU takes no reply that is longer than its proposal. */
 static int negotiate(struct server *server, struct message *m) {
     struct version v;
+    struct proposal p = {0};
     uint32_t bytes = m->header.bytes - HEADER_BYTES;
-    if (server->is_negotiated || bytes < sizeof v || m->fd_count)
+    if (server->is_negotiated || bytes < sizeof v || m->fds.count)
         return EINVAL;
     memcpy(&v, m->payload, sizeof v);
-    if (v.major || !is_sound_proposal(m->payload + sizeof v, bytes - (uint32_t)sizeof v))
+    if (v.major || !take_proposal(m->payload + sizeof v, bytes - (uint32_t)sizeof v, &p))
         return EINVAL;
     v.minor = 0;
     memcpy(m->reply, &v, sizeof v);
-    memcpy(m->reply + sizeof v, CAPABILITIES, sizeof CAPABILITIES);
-    m->reply_bytes = sizeof v + sizeof CAPABILITIES;
+    char *text = (char *)m->reply + sizeof v, *end = text + sprintf(text, "{\"capabilities\":{");
+    for (size_t i = 0; i < NUMBER_COUNT; i++)
+        if (p.named >> i & 1)
+            end += sprintf(end, "%s\"%s\":%llu", end[-1] == '{' ? "" : ",", numbers[i].name,
+                           (unsigned long long)numbers[i].own);
+    end += sprintf(end, "}}") + 1;
+    m->reply_bytes = (uint32_t)(end - (char *)m->reply);
+    uint64_t theirs = p.named >> MAX_DATA_XFER_SIZE & 1 ? p.value[MAX_DATA_XFER_SIZE] : DATA_MAX;
+    atomic_store(&server->ask_most, theirs < DATA_MAX ? theirs : DATA_MAX);
     server->is_negotiated = 1;
     return 0;
 }
@@ -83,7 +100,7 @@ static int negotiate(struct server *server, struct message *m) {
 static int get_info(struct server *server, struct message *m) {
     (void)server;
     struct device_info r;
-    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fd_count)
+    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fds.count)
         return EINVAL;
     memcpy(&r, m->payload, sizeof r);
     if (r.argsz < sizeof r)
@@ -95,7 +112,7 @@ static int get_info(struct server *server, struct message *m) {
 }
 
 static int reset(struct server *server, struct message *m) {
-    if (m->header.bytes != HEADER_BYTES || m->fd_count)
+    if (m->header.bytes != HEADER_BYTES || m->fds.count)
         return EINVAL;
     struct system *system = &server->machine->system;
     struct device *device = system_slot_device(system, server->slot);

@@ -15,53 +15,6 @@ struct region_access {
 };
 enum { REGION_READABLE = 1, REGION_WRITABLE = 2, REGION_MAPPABLE = 4, REGION_CAPS = 8 };
 
-static uint32_t word(const uint8_t *config, uint32_t at, uint32_t bytes) {
-    uint32_t value = 0;
-    memcpy(&value, config + at, bytes);
-    return value;
-}
-
-static void learn_msix(struct capabilities *c, const uint8_t *config, uint32_t at) {
-    uint32_t table = word(config, at + 4, 4), pba = word(config, at + 8, 4);
-    if ((table & 7) >= HDV_PCI_BAR_COUNT || (pba & 7) >= HDV_PCI_BAR_COUNT)
-        return;
-    c->msix = at;
-    c->msix_vectors = (word(config, at + 2, 2) & 0x7FF) + 1;
-    c->table_bar = table & 7;
-    c->table_offset = table & ~7u;
-    c->pba_bar = pba & 7;
-    c->pba_offset = pba & ~7u;
-}
-
-/* Once per connection, from config space as the device has it, without a row. */
-void vfio_user_learn(struct server *server) {
-    struct capabilities *c = &server->capabilities;
-    uint8_t config[CONFIG_SPACE_BYTES];
-    if (c->is_known)
-        return;
-    struct device *device = system_slot_device(&server->machine->system, server->slot);
-    HRESULT hr = device && !atomic_load(&device->hung) ? device_config_peek(device, server->slot, config) : E_FAIL;
-    if (device)
-        handle_release(device->handle);
-    if (FAILED(hr) || vfio_user_is_replaced())
-        return;
-    c->is_known = 1;
-    c->pin = config[0x3D];
-    uint32_t at = config[0x06] & 0x10 ? config[0x34] & 0xFC : 0;
-    for (int i = 0; i < 48 && at >= 0x40 && at <= 0xF0; i++, at = config[at + 1] & 0xFC) {
-        if (config[at] == 0x05 && !c->msi) {
-            c->msi = at;
-            c->msi_vectors = 1u << (config[at + 2] >> 1 & 7);
-            c->msi_vectors = c->msi_vectors > MSI_VECTORS ? MSI_VECTORS : c->msi_vectors;
-            c->msi_is_wide = config[at + 2] >> 7;
-        } else if (config[at] == 0x11 && !c->msix) {
-            learn_msix(c, config, at);
-        } else if (config[at] == 0x10) {
-            c->is_express = 1;
-        }
-    }
-}
-
 static uint64_t region_bytes(struct server *server, const struct device *device, uint32_t index) {
     if (index < HDV_PCI_BAR_COUNT)
         return device ? device->bar_size[index] : 0;
@@ -73,7 +26,7 @@ static uint64_t region_bytes(struct server *server, const struct device *device,
 
 int vfio_user_region_info(struct server *server, struct message *m) {
     struct region_info r;
-    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fd_count)
+    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fds.count)
         return EINVAL;
     memcpy(&r, m->payload, sizeof r);
     if (r.argsz < sizeof r || r.index >= REGION_COUNT)
@@ -108,10 +61,13 @@ static uint32_t piece_at(uint64_t offset, uint64_t left, uint32_t most) {
     return piece;
 }
 
+#define TURN_MS 200u /* how long who waits for a turn without end does not look whether the server ends */
+
 static HDVLAB_ACCESS access_of(const struct server *server) {
     uint32_t budget = server->options.budget_ms;
-    return (HDVLAB_ACCESS){.wait_ms = budget == UINT32_MAX ? 0 : budget, .origin = atomic_load_explicit(&server->is_guests, memory_order_relaxed) ? HDVLAB_GUEST
-                                                                                                   : HDVLAB_MACHINE};
+    int is_guests = atomic_load_explicit(&server->is_guests, memory_order_relaxed);
+    return (HDVLAB_ACCESS){.wait_ms = budget == UINT32_MAX ? TURN_MS : budget,
+                           .origin = is_guests ? HDVLAB_GUEST : HDVLAB_MACHINE};
 }
 
 static int is_own_dword(uint64_t offset) {
@@ -156,17 +112,45 @@ static int is_inside(struct server *server, const struct device *device, const s
     return r->offset <= bytes && r->count <= bytes - r->offset;
 }
 
+static HRESULT access_in_turn(struct server *server, struct device *device, int write, uint32_t region, uint64_t offset,
+                              uint32_t size, uint64_t *value) {
+    HRESULT hr;
+    uint64_t given = *value;
+    do {
+        *value = given;
+        hr = access_piece(server, device, write, region, offset, size, value);
+    } while (hr == HRESULT_FROM_WIN32(ERROR_BUSY) && server->options.budget_ms == UINT32_MAX &&
+             !vfio_user_is_replaced() && !atomic_load(&server->is_ending));
+    return hr;
+}
+
+/* Whether a VM has waited long enough for an access of many pieces, each of which has a time of its own. */
+static int is_enough(struct server *server, int64_t began_ns) {
+    uint32_t budget = server->options.budget_ms;
+    return atomic_load(&server->is_ending) ||
+           (budget != UINT32_MAX && monotonic_ns() - began_ns >= (int64_t)budget * 1000000);
+}
+
 /* Piece by piece. ESTALE: this thread was replaced, and `m` is another's. */
 static int serve_pieces(struct server *server, struct device *device, struct message *m, const struct region_access *r,
                         int write, uint32_t kind, uint8_t *data) {
     HDVLAB_ACCESS access = access_of(server);
+    int64_t began_ns = r->count > 8 ? monotonic_ns() : 0;
     for (; m->done < r->count; m->done += m->piece) {
+        if (began_ns && is_enough(server, began_ns)) {
+            uint32_t rest = r->count - (uint32_t)m->done;
+            uint64_t value = ones(rest);
+            if (write)
+                memcpy(&value, data + m->done, rest < 8 ? rest : 8);
+            note_busy(server, device, &access, kind, r->region, r->offset + m->done, rest, value);
+            break;
+        }
         uint64_t value = 0;
         uint32_t piece = piece_at(r->offset + m->done, r->count - m->done, r->region == REGION_CONFIG ? 4 : 8);
         m->piece = piece;
         if (write)
             memcpy(&value, data + m->done, piece);
-        HRESULT hr = access_piece(server, device, write, r->region, r->offset + m->done, piece, &value);
+        HRESULT hr = access_in_turn(server, device, write, r->region, r->offset + m->done, piece, &value);
         if (vfio_user_is_replaced())
             return ESTALE;
         if (hr == HRESULT_FROM_WIN32(ERROR_BUSY))
@@ -220,7 +204,7 @@ static int serve_access(struct server *server, struct message *m, const struct r
 
 int vfio_user_region_read(struct server *server, struct message *m) {
     struct region_access r;
-    if (m->header.bytes - HEADER_BYTES != sizeof r || m->fd_count)
+    if (m->header.bytes - HEADER_BYTES != sizeof r || m->fds.count)
         return EINVAL;
     memcpy(&r, m->payload, sizeof r);
     if (r.count > DATA_MAX || r.region >= REGION_COUNT)
@@ -234,7 +218,7 @@ int vfio_user_region_read(struct server *server, struct message *m) {
 
 int vfio_user_region_write(struct server *server, struct message *m) {
     struct region_access r;
-    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fd_count)
+    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fds.count)
         return EINVAL;
     memcpy(&r, m->payload, sizeof r);
     if (r.count != m->header.bytes - HEADER_BYTES - sizeof r || r.region >= REGION_COUNT)
@@ -249,12 +233,12 @@ int vfio_user_region_write(struct server *server, struct message *m) {
 int vfio_user_region_write_multi(struct server *server, struct message *m) {
     uint64_t count, bytes = m->header.bytes - HEADER_BYTES;
     struct { struct region_access access; uint8_t data[8]; } one;
-    if (bytes < sizeof count || m->fd_count)
+    if (bytes < sizeof count || m->fds.count)
         return EINVAL;
     memcpy(&count, m->payload, sizeof count);
     if (count > (bytes - sizeof count) / sizeof one || count * sizeof one != bytes - sizeof count)
         return EINVAL;
-    for (; m->entry < count; m->entry++) {
+    for (; m->entry < count && !atomic_load(&server->is_ending); m->entry++) {
         memcpy(&one, m->payload + sizeof count + m->entry * sizeof one, sizeof one);
         if (one.access.count > sizeof one.data || one.access.region >= REGION_COUNT)
             return EINVAL;

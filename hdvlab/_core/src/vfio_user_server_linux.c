@@ -59,6 +59,8 @@ static HRESULT start_server(HCS_SYSTEM handle, uint32_t slot, int listener, int 
     pthread_mutex_init(&server->send_lock, NULL);
     pthread_mutex_init(&server->lock, NULL);
     platform_condition_init(&server->changed);
+    pthread_mutex_init(&server->ask_lock, NULL);
+    platform_condition_init(&server->answered);
     server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     server->path = path ? strdup(path) : NULL;
     uint8_t *reply = malloc(HEADER_BYTES + MESSAGE_MAX);
@@ -161,6 +163,8 @@ HRESULT hdvlab_vfio_user_end(HCS_SYSTEM handle, uint32_t slot) {
         return hr;
     if (slot >= HDVLAB_SLOT_COUNT || !machine->server[slot])
         hr = slot >= HDVLAB_SLOT_COUNT ? E_INVALIDARG : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
+    else if (thread_context.depth) /* of one of its devices, perhaps: it would wait for itself */
+        hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     else
         vfio_user_end(machine, slot);
     handle_release(handle);

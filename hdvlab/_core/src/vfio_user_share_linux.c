@@ -78,7 +78,7 @@ uint32_t vfio_user_share_sections(struct server *server, struct device *device, 
 
 int vfio_user_io_fds(struct server *server, struct message *m) {
     struct io_fds r;
-    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fd_count)
+    if (m->header.bytes - HEADER_BYTES < sizeof r || m->fds.count)
         return EINVAL;
     memcpy(&r, m->payload, sizeof r);
     if (r.argsz < sizeof r || r.argsz > DATA_MAX || r.flags || r.count || r.index >= REGION_COUNT)

@@ -2,6 +2,7 @@
  * thread takes over the connection. The thread in the callback finds itself replaced when it returns, and ends. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "handle.h"
 #include "vfio_user.h"
@@ -20,6 +21,13 @@ static void wake(struct watch *watch) {
     pthread_mutex_unlock(&machine->watch_lock);
 }
 
+/* The turn is taken, and all that follows done, under the server's lock. */
+static void settle(struct watch *watch) {
+    struct server *server = ((struct worker *)watch)->server;
+    pthread_mutex_lock(&server->lock);
+    pthread_mutex_unlock(&server->lock);
+}
+
 /* Under the server's lock. 0, or errno: then nobody serves the connection. */
 int vfio_user_start_worker(struct server *server) {
     struct worker *worker = calloc(1, sizeof *worker);
@@ -28,6 +36,7 @@ int vfio_user_start_worker(struct server *server) {
     worker->server = server;
     worker->watch.is_asleep = &server->machine->is_watch_asleep;
     worker->watch.wake = wake;
+    worker->watch.settle = settle;
     server->worker = worker;
     server->is_served = 1;
     pthread_mutex_lock(&server->machine->servers_lock);
@@ -70,7 +79,7 @@ void vfio_user_retire_stuck(struct worker *worker) {
 static void take_over(struct server *server, struct worker *worker) {
     struct watch *watch = &worker->watch;
     worker->stuck_device = watch->device;
-    handle_retain(watch->device->handle); /* the thread has a reference, which it may lose before we are through */
+    handle_retain(watch->device->handle); /* the thread has a reference, which it keeps until we are through */
     handle_retain(server->machine->system.handle);
     trace_complete(watch->trace, watch->row, watch->began_ns, watch->all_ones, -1, HRESULT_FROM_WIN32(ERROR_TIMEOUT));
     atomic_store(&watch->device->hung, 1);
@@ -79,8 +88,8 @@ static void take_over(struct server *server, struct worker *worker) {
     server->state.hung = 1;
     server->state.timeouts++;
     server->message.is_resumed = 1;
-    if (vfio_user_start_worker(server))
-        pthread_cond_broadcast(&server->changed); /* whoever waits for the server's end finds that nobody serves */
+    if (vfio_user_start_worker(server) && server->socket >= 0)
+        shutdown(server->socket, SHUT_RDWR); /* nobody serves: the VM is to find its device dead, not silent */
     vfio_user_changed(server);
 }
 

@@ -19,6 +19,7 @@ struct watch {
     uint64_t all_ones; /* of the access's width */
     _Atomic int *is_asleep; /* who watches; then it is to be woken */
     void (*wake)(struct watch *watch);
+    void (*settle)(struct watch *watch); /* waits until whoever took the turn is through with it */
 };
 
 static inline void watch_begin(struct watch *watch, struct device *device, struct trace *trace, int64_t row,
@@ -34,11 +35,15 @@ static inline void watch_begin(struct watch *watch, struct device *device, struc
         watch->wake(watch);
 }
 
-/* True: the answer is still this thread's to give. */
+/* True: the answer is still this thread's to give. Else whoever took it has done so: this thread may let go of what it has
+ * of the device, and of the device. */
 static inline int watch_end(struct watch *watch) {
     uint64_t turn = atomic_load_explicit(&watch->turn, memory_order_relaxed);
-    return turn % WATCH_STATES == WATCH_INSIDE &&
-           atomic_compare_exchange_strong(&watch->turn, &turn, turn - WATCH_INSIDE + WATCH_IDLE);
+    if (turn % WATCH_STATES == WATCH_INSIDE &&
+        atomic_compare_exchange_strong(&watch->turn, &turn, turn - WATCH_INSIDE + WATCH_IDLE))
+        return 1;
+    watch->settle(watch);
+    return 0;
 }
 
 static inline int watch_is_taken(struct watch *watch) { return atomic_load(&watch->turn) % WATCH_STATES == WATCH_TAKEN; }

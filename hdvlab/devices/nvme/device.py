@@ -270,9 +270,9 @@ class Nvme(Device):
         self._wake.listen(doorbells)
 
     def injected(self, what: str, error: CommandError) -> None:
-        text = f"{what} ends with {error}, as it was asked to"
+        text = f"injected: {what} ends with {error}"
         self._report(
-            Fault(self.name, what, HResult.E_UNEXPECTED, DeviceError(text), f"injected: {text}\n", current_cause())
+            Fault(self.name, what, HResult.E_UNEXPECTED, DeviceError(text), text, current_cause(), injected=True)
         )
 
     def failed(self, what: str, error: BaseException) -> None:

@@ -160,7 +160,7 @@ class VirtioDevice(Device):
     def tell_injected(self, what: str) -> None:
         """Leave a row that says that a failure was asked for."""
         error = DeviceError(f"injected: {what}")
-        self._report(Fault(self.name, "injected", error.hresult, error, f"{error}\n", lib.hdvlab_cause()))
+        self._report(Fault(self.name, "injected", error.hresult, error, str(error), lib.hdvlab_cause(), injected=True))
 
     # ---- life --------------------------------------------------------------------------------------------------
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hdvlab.device import Device
 from hdvlab.device.reload import NOTHING_DIFFERS, CannotReloadError, list_differences
+from hdvlab.errors import UsageError
 from hdvlab.host.loading import load_device
 from hdvlab.host.requests import request
 
@@ -45,8 +48,33 @@ def _described(one: Plugged) -> dict[str, Any]:
     return {
         "name": one.name, "slot": one.slot, "configuration": list(one.configuration), "index": one.index,
         "type_name": device.type_name, "vendor_id": device.vendor_id, "device_id": device.device_id,
-        "class_id": str(device.class_id), "bars": bars, "on": one.function is not None,
+        "class_id": str(device.class_id), "bars": bars, "on": one.function is not None, "methods": _methods(device),
     }  # fmt: skip
+
+
+def _methods(device: object) -> list[str]:
+    """What a device in Python has beside what every device has: a person may call it."""
+    kind = type(device)
+    if not issubclass(kind, Device):
+        return []
+    own = (name for name in dir(kind) if not name.startswith("_") and not hasattr(Device, name))
+    return [name for name in own if inspect.isfunction(getattr(kind, name))]
+
+
+@request
+def call_device(
+    host: Host, call: Call, *, device: str, method: str, arguments: Sequence[Any] = (), named: dict[str, Any]
+) -> Any:
+    """Call a method of a device's own; what it returns goes back as it is where JSON can carry it, else as text."""
+    target = host.lab[device].device
+    if method not in _methods(target):
+        raise UsageError(f"{device} has no method {method} to call; it has {', '.join(_methods(target)) or 'none'}")
+    returned = getattr(target, method)(*arguments, **named)
+    try:
+        json.dumps(returned)
+    except (TypeError, ValueError):
+        return repr(returned)
+    return returned
 
 
 @request

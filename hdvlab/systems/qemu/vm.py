@@ -188,6 +188,10 @@ class Vm:
                 except HdvError:  # not yet
                     return None
                 self._agent = agent
+            elif self.boot_seconds is None:  # it started anew by itself: the agent greets when it is up again
+                with contextlib.suppress(HdvError):
+                    return self._agent if self._agent.wait_greeting(timeout) else None
+                return None
             return self._agent
 
     def _exited(self, status: int) -> None:
@@ -204,6 +208,10 @@ class Vm:
         elif name == "RESET":
             self._console_from = self._console_size()
             self._tell(f"the VM was reset ({data.get('reason', 'by whom is not known')})")
+            agent = self._agent
+            self.boot_seconds, self._began = None, time.monotonic()
+            if agent is not None:
+                agent.guest_was_reset()
 
     @property
     def running(self) -> bool:

@@ -161,6 +161,15 @@ class Agent:
         self.run(":", timeout=timeout)
         return line.wait_greeting(0) or self._greeted(time.monotonic() + timeout, timeout)
 
+    def guest_was_reset(self) -> None:
+        """Somebody knows that the guest starts anew: what ran in it ends now. From any thread."""
+        if (line := self._line) is not None:
+            line.reset()
+
+    def wait_greeting(self, timeout: float) -> bool:
+        """Whether the agent has greeted, within ``timeout`` seconds; after a reset it does so anew."""
+        return self._need().wait_greeting(timeout) is not None
+
     def close(self) -> None:
         """Leave the agent. What runs in the guest runs until the next one connects. Idempotent."""
         line, self._line = self._line, None

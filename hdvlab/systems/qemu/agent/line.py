@@ -181,13 +181,17 @@ class Line:
                 )
             )
         elif nonce == 0:
-            self._lose(StateError("the guest was reset; what ran in it is gone"))
+            self.reset()
         elif nonce == self._nonce:
             with self._changed:
                 self._expected = 1
                 self._noise = self._parser.skipped
                 self.greeting = Greeting(version, start, frame.payload[12:].decode("ascii", "replace"))
                 self._changed.notify_all()
+
+    def reset(self) -> None:
+        """The guest was reset: what ran in it ends with an error, and the agent's next greeting is awaited."""
+        self._lose(StateError("the guest was reset; what ran in it is gone"))
 
     def _lose(self, why: HdvError) -> None:
         self.greet()
