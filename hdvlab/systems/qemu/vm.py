@@ -29,8 +29,10 @@ _OFF = "the VM is off; boot it: lab.boot() or %hdv boot"
 _LAST_WORDS = re.compile(r"\[ *[0-9.]+\] (?:---\[ end )?(Kernel panic - not syncing: [^\r\n]*|reboot: System halted)")
 _END = 16 << 10
 
-#: What guest programs need to reach devices from user space, and file systems: loaded when they are asked for.
-_AVAILABLE: tuple[str, ...] = ("uio_pci_generic", "vfio-pci", "ext4")
+#: Loaded when the guest starts: one writes a device's ids to this driver's ``new_id``, so it must be there.
+_MODULES = ("uio_pci_generic",)
+#: In the guest for whoever asks for them: ``modprobe``, ``mount -t ext4``.
+_AVAILABLE: tuple[str, ...] = ("vfio-pci", "ext4")
 #: For a disk image.
 _FOR_DISK = ("virtio_pci", "virtio_blk")
 
@@ -109,7 +111,7 @@ class Vm:
         if (options.modules and (initramfs or options.kernel)) or (options.tools and initramfs):
             raise UsageError("modules come with hdvlab's own kernel, tools with its initramfs; put them into yours")
         if initramfs is None:
-            chosen = list(dict.fromkeys([*modules, *(_FOR_DISK if options.disk else ()), *options.modules]))
+            chosen = list(dict.fromkeys([*_MODULES, *modules, *(_FOR_DISK if options.disk else ()), *options.modules]))
             available = _AVAILABLE
             if options.kernel is not None:  # a kernel of one's own has its own modules, or none
                 chosen, available = [], ()
