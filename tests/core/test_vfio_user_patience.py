@@ -9,7 +9,7 @@ from hdvlab._core import ffi, lib
 from hdvlab.errors import HResult
 
 from .register_scaffold import ON_READ, RegisterDevice, register
-from .scaffold import DEADLINE, S_OK, Recording, code
+from .scaffold import DEADLINE, S_OK, CallbackDevice, Recording, code
 from .vfio_user_scaffold import CONFIG, RESET, VM
 
 
@@ -64,3 +64,38 @@ def test_a_machine_with_a_device_that_never_returns_can_be_closed(recording: Rec
     closed.join(DEADLINE)
     assert not closed.is_alive()
     stuck.go.set()
+
+
+def test_a_device_that_is_given_up_during_its_reset_is_not_started_again(recording: Recording) -> None:
+    go, inside, gone = threading.Event(), threading.Event(), threading.Event()
+    device = CallbackDevice()
+    device.during["stop"] = lambda: (inside.set(), go.wait(DEADLINE))[0]
+    device.during["teardown"] = gone.set
+    vm = VM(device, recording, budget_ms=50)
+    vm.write(0, 8, 1)
+    vm.send(RESET)
+    assert inside.wait(DEADLINE)
+    vm.wait_for(lambda s: s.hung)
+    assert code(lib.hdvlab_system_stop(vm.system)) == S_OK
+    go.set()
+    assert gone.wait(DEADLINE)
+    vm.close()
+    assert device.names()[-2:] == ["stop", "teardown"]
+    assert device.names().count("start") == device.names().count("teardown") == 1
+
+
+def test_a_running_device_that_is_given_up_has_its_stop_before_its_teardown(recording: Recording) -> None:
+    go, inside, gone = threading.Event(), threading.Event(), threading.Event()
+    device = CallbackDevice()
+    device.read = lambda bar, offset, size: (inside.set(), go.wait(DEADLINE), 0)[2]
+    device.during["teardown"] = gone.set
+    vm = VM(device, recording, budget_ms=50)
+    vm.send(9, bytes(12) + b"\4\0\0\0")
+    assert inside.wait(DEADLINE)
+    vm.wait_for(lambda s: s.hung)
+    assert code(lib.hdvlab_system_stop(vm.system)) == S_OK
+    go.set()
+    assert gone.wait(DEADLINE)
+    vm.close()
+    assert device.names()[-3:] == ["read", "stop", "teardown"]
+    assert device.names().count("stop") == 1

@@ -64,7 +64,7 @@ struct device {
     _Atomic uint32_t doorbell_count, section_count, aperture_count;
     _Atomic int line;    /* asserted */
     _Atomic int hung;    /* a callback has not returned in its time: nobody enters until it has */
-    _Atomic int owes_teardown; /* it was given up for lost without its Teardown */
+    _Atomic int owes_teardown; /* it was given up for lost without its Teardown, and perhaps its Stop */
     _Atomic int touched; /* the guest may have changed it since it started or was reset */
     _Atomic(HDVLAB_DEVICE_RESET) on_reset;
     void *elsewhere; /* what a system whose machine is elsewhere knows it by */

@@ -61,12 +61,22 @@ static HRESULT get_details(struct device *device) {
     return tap_close(&tapped, (uint64_t)id.DeviceID << 16 | id.VendorID, hr);
 }
 
+static void call_stop(struct device *device) {
+    struct tapped tapped = step_open(device, HDVLAB_STOP, 0);
+    device->interface.Stop(device->context);
+    tap_close(&tapped, 0, S_OK);
+}
+
 static HRESULT start(struct device *device) {
+    int before = atomic_load(&device->state);
+    if (before == DEVICE_TORN_DOWN || !atomic_compare_exchange_strong(&device->state, &before, DEVICE_STARTING))
+        return wrong_moment(device); /* it was given up during the Stop of its reset */
     struct tapped tapped = step_open(device, HDVLAB_START, 0);
-    atomic_store(&device->state, DEVICE_STARTING);
     HRESULT hr = tap_close(&tapped, 0, device->interface.Start(device->context));
-    int before = DEVICE_STARTING; /* else it was given up meanwhile */
-    atomic_compare_exchange_strong(&device->state, &before, SUCCEEDED(hr) ? DEVICE_RUNNING : DEVICE_STOPPED);
+    before = DEVICE_STARTING;
+    if (!atomic_compare_exchange_strong(&device->state, &before, SUCCEEDED(hr) ? DEVICE_RUNNING : DEVICE_STOPPED) &&
+        SUCCEEDED(hr))
+        call_stop(device); /* it was given up meanwhile, and has started all the same */
     return hr;
 }
 
@@ -75,9 +85,7 @@ static void stop(struct device *device) {
     atomic_store(&device->state, DEVICE_STOPPED);
     if (!is_elsewhere(device))
         atomic_store(&device->command, 0);
-    struct tapped tapped = step_open(device, HDVLAB_STOP, 0);
-    device->interface.Stop(device->context);
-    tap_close(&tapped, 0, S_OK);
+    call_stop(device);
 }
 
 HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *configuration) {
@@ -177,31 +185,48 @@ void device_stop(struct device *device) {
     device_leave(device);
 }
 
-/* A callback of it has not returned, and may never: it is not asked any more, and loses what reaches the guest. */
-static void abandon(struct device *device) {
-    if (atomic_exchange(&device->state, DEVICE_TORN_DOWN) == DEVICE_TORN_DOWN)
-        return;
-    struct tapped tapped = step_open(device, HDVLAB_TEARDOWN, 0);
-    tap_close(&tapped, 0, HRESULT_FROM_WIN32(ERROR_TIMEOUT));
-    atomic_store(&device->owes_teardown, 1);
-    doorbells_drop(device);
-    sections_drop(device);
-    apertures_drop(device);
-}
+enum { OWES_NOTHING, OWES_TEARDOWN, OWES_STOP_TOO };
 
-void device_came_back(struct device *device) {
-    atomic_store(&device->hung, 0);
-    if (!atomic_exchange(&device->owes_teardown, 0) || FAILED(device_enter(device, 0)))
+/* What a device that was given up has not been told, now that it can be. */
+static void pay(struct device *device) {
+    int owed = atomic_exchange(&device->owes_teardown, OWES_NOTHING);
+    if (!owed || FAILED(device_enter(device, 0)))
         return;
+    if (owed == OWES_STOP_TOO)
+        call_stop(device);
     struct tapped tapped = step_open(device, HDVLAB_TEARDOWN, 0);
     device->interface.Teardown(device->context);
     tap_close(&tapped, 0, S_OK);
     device_leave(device);
 }
 
+/* A callback of it has not returned, and may never: it is not asked any more, and loses what reaches the guest. */
+static void abandon(struct device *device) {
+    int before = atomic_exchange(&device->state, DEVICE_TORN_DOWN);
+    if (before == DEVICE_TORN_DOWN)
+        return;
+    struct tapped tapped = step_open(device, HDVLAB_TEARDOWN, 0);
+    tap_close(&tapped, 0, HRESULT_FROM_WIN32(ERROR_TIMEOUT));
+    doorbells_drop(device);
+    sections_drop(device);
+    apertures_drop(device);
+    atomic_store(&device->owes_teardown, before == DEVICE_RUNNING ? OWES_STOP_TOO : OWES_TEARDOWN);
+    if (!atomic_load(&device->hung)) /* it has come back meanwhile, and found nothing to be owed */
+        pay(device);
+}
+
+void device_came_back(struct device *device) {
+    atomic_store(&device->hung, 0);
+    pay(device);
+}
+
 void device_tear_down(struct device *device) {
-    device_stop(device);
-    if (FAILED(device_enter(device, 0))) {
+    HRESULT hr;
+    do {
+        device_stop(device);
+        hr = device_enter(device, 0);
+    } while (hr == HRESULT_FROM_WIN32(ERROR_BUSY) && !atomic_load(&device->hung)); /* it has come back meanwhile */
+    if (FAILED(hr)) {
         if (atomic_load(&device->hung))
             abandon(device);
         return;

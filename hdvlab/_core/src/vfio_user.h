@@ -145,6 +145,7 @@ struct vfio_user {
 extern const struct system_ops vfio_user_ops;
 void vfio_user_free(struct server *server);
 void vfio_user_end(struct vfio_user *machine, uint32_t slot); /* waits until nobody is served */
+void vfio_user_end_server(struct server *server); /* the same, of this one; takes the caller's reference */
 HRESULT vfio_user_listen_at(const char *path, int *listener); /* vfio_user_listen_linux.c */
 struct server *vfio_user_server_of(struct system *system, const struct device *device); /* with a reference, or NULL */
 struct server *vfio_user_any_server(struct vfio_user *machine); /* one that has a VM */

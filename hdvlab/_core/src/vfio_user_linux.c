@@ -69,18 +69,22 @@ struct server *vfio_user_server_of(struct system *system, const struct device *d
 struct server *vfio_user_any_server(struct vfio_user *machine) {
     for (uint32_t i = 0; i < HDVLAB_SLOT_COUNT; i++) {
         struct server *server = vfio_user_acquire(machine, i);
-        if (server && server->socket >= 0)
+        if (!server)
+            continue;
+        pthread_mutex_lock(&server->lock);
+        int is_connected = server->state.state == HDVLAB_VFIO_USER_CONNECTED;
+        pthread_mutex_unlock(&server->lock);
+        if (is_connected)
             return server;
-        if (server)
-            vfio_user_let_go(server);
+        vfio_user_let_go(server);
     }
     return NULL;
 }
 
-void vfio_user_end(struct vfio_user *machine, uint32_t slot) {
-    struct server *server = vfio_user_acquire(machine, slot);
-    if (!server)
-        return;
+/* Takes the caller's reference. */
+void vfio_user_end_server(struct server *server) {
+    struct vfio_user *machine = server->machine;
+    uint32_t slot = server->slot;
     uint64_t one = 1;
     atomic_store(&server->is_ending, 1);
     (void)!write(server->wake, &one, sizeof one);
@@ -99,6 +103,12 @@ void vfio_user_end(struct vfio_user *machine, uint32_t slot) {
         vfio_user_let_go(server);
     }
     vfio_user_let_go(server);
+}
+
+void vfio_user_end(struct vfio_user *machine, uint32_t slot) {
+    struct server *server = vfio_user_acquire(machine, slot);
+    if (server)
+        vfio_user_end_server(server);
 }
 
 static void destroy(struct system *system) {

@@ -94,6 +94,7 @@ static HRESULT start_server(HCS_SYSTEM handle, uint32_t slot, int listener, int 
 }
 
 static void forget_finished(struct vfio_user *machine, uint32_t slot);
+static int is_served(struct vfio_user *machine, uint32_t slot);
 
 static HRESULT may_serve(HCS_SYSTEM handle, uint32_t slot, const HDVLAB_VFIO_USER_OPTIONS *options) {
     HRESULT hr;
@@ -109,7 +110,7 @@ static HRESULT may_serve(HCS_SYSTEM handle, uint32_t slot, const HDVLAB_VFIO_USE
         ;
     else if (!has_device(machine, slot))
         hr = HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
-    else if (machine->server[slot])
+    else if (is_served(machine, slot))
         hr = HRESULT_FROM_WIN32(ERROR_ALREADY_EXISTS);
     handle_release(handle);
     return hr;
@@ -151,9 +152,17 @@ static void forget_finished(struct vfio_user *machine, uint32_t slot) {
     pthread_mutex_lock(&server->lock);
     int is_finished = server->state.state == HDVLAB_VFIO_USER_NONE;
     pthread_mutex_unlock(&server->lock);
-    vfio_user_let_go(server);
-    if (is_finished)
-        vfio_user_end(machine, slot);
+    if (is_finished) /* this one: another thread may have put its own in the place */
+        vfio_user_end_server(server);
+    else
+        vfio_user_let_go(server);
+}
+
+static int is_served(struct vfio_user *machine, uint32_t slot) {
+    struct server *server = vfio_user_acquire(machine, slot);
+    if (server)
+        vfio_user_let_go(server);
+    return server != NULL;
 }
 
 HRESULT hdvlab_vfio_user_end(HCS_SYSTEM handle, uint32_t slot) {
@@ -161,7 +170,7 @@ HRESULT hdvlab_vfio_user_end(HCS_SYSTEM handle, uint32_t slot) {
     struct vfio_user *machine = acquire(handle, &hr);
     if (!machine)
         return hr;
-    if (slot >= HDVLAB_SLOT_COUNT || !machine->server[slot])
+    if (slot >= HDVLAB_SLOT_COUNT || !is_served(machine, slot))
         hr = slot >= HDVLAB_SLOT_COUNT ? E_INVALIDARG : HRESULT_FROM_WIN32(ERROR_NOT_FOUND);
     else if (thread_context.depth) /* of one of its devices, perhaps: it would wait for itself */
         hr = HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
