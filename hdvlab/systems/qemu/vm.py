@@ -160,9 +160,7 @@ class Vm:
             if not self.running:
                 raise self._failure()
             if words := self._last_words():
-                raise StateError(
-                    f"the guest did not come up: {words}; %hdv vm console says more, %hdv vm kill ends it"
-                )
+                raise StateError(f"the guest did not come up: {words}; %hdv vm console says more, %hdv vm kill ends it")
             if not self.options.agent or self._connected_agent(0.2) is not None:
                 self.boot_seconds = time.monotonic() - self._began
                 self._tell(f"the guest is up after {self.boot_seconds:.1f} s")
