@@ -21,6 +21,7 @@ from hdvlab.registers import Bar, Register
 from hdvlab.systems.embedded import EmbeddedMachine
 from hdvlab.trace.recorder import Recorder
 
+
 class BenchDevice(Device):
     """One register without behaviour, one with."""
 
