@@ -312,6 +312,15 @@ def _console(lab: AnyLab, lines: str = "40") -> Text:
     return Text(lab.vm.console_tail(int(lines)) or "the console has said nothing yet")
 
 
+def _after(text: str, shown: str) -> str:
+    """What of a console's text is new. All, where it was begun anew; of one too long to be kept, the beginning goes."""
+    if text.startswith(shown):
+        return text[len(shown) :]
+    last = shown[-4096:]
+    at = text.rfind(last)
+    return text[at + len(last) :] if at >= 0 else text
+
+
 def _followed(lab: AnyLab) -> Text:
     """Print the console as it comes until Ctrl-C, or until the VM is off."""
     vm, shown = lab.vm, ""
@@ -319,7 +328,7 @@ def _followed(lab: AnyLab) -> Text:
         while True:
             runs = vm.running
             text = vm.console()
-            new = text[len(shown) :] if text.startswith(shown) else text  # it was begun anew
+            new = _after(text, shown)
             print_output(plain_console(new).encode())
             shown = text
             if not runs:

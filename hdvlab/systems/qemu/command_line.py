@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hdvlab.errors import UsageError
+
 #: How long QEMU waits for a device's answer, milliseconds: a person at a breakpoint takes minutes.
 MESSAGE_TIMEOUT_MS = 3_600_000
 
@@ -42,7 +44,7 @@ class VmOptions:
         Whether hdvlab's agent runs in the guest, as in hdvlab's initramfs; without it there is the console only, and a
         boot is over when QEMU runs.
     disk : path, optional
-        Image (raw or qcow2) that appears as virtio-blk, read and written.
+        Image that appears as virtio-blk, read and written: qcow2 where its name ends so, else raw.
     append : str
         More words for the kernel's command line.
     modules : sequence of str
@@ -149,9 +151,19 @@ def arguments(
 
 
 def _image_format(path: Path) -> str:
-    """Told to QEMU, whose guess a guest could influence by what it writes to a raw image."""
+    """By the name, never by what is in it: a guest may write a qcow2 header into its raw image, with any file of this
+    computer as the backing file.
+    """
+    if path.suffix.lower() == ".qcow2":
+        return "qcow2"
     with path.open("rb") as image:
-        return "qcow2" if image.read(4) == b"QFI\xfb" else "raw"
+        if image.read(4) == b"QFI\xfb":
+            raise UsageError(
+                f"{path} begins as a qcow2 image does, and is not named so. If you made it one, rename it to "
+                f"{path.with_suffix('.qcow2').name}; a guest that writes such a beginning into its raw image would "
+                "reach this computer's files by it"
+            )
+    return "raw"
 
 
 def device(options: VmOptions, place: Place, slot: int) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -11,8 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hdvlab.errors import BackendError
+from hdvlab.systems.qemu.endless_log import give_back_beginning, read_end
 
 _TAIL = 600  # characters of QEMU's own words in an error
+_LOOK = 5.0  # seconds between two looks at how long its logs are
 
 
 class QemuProcess:
@@ -30,6 +33,8 @@ class QemuProcess:
         Takes what it prints.
     on_exit : callable
         ``on_exit(status)``, once, on a thread of its own; a signal's number negated, as in :mod:`subprocess`.
+    logs : sequence of path
+        Further files that it appends to; the beginnings of those that grow without end are given up.
     """
 
     def __init__(
@@ -38,9 +43,11 @@ class QemuProcess:
         environment: Mapping[str, str],
         log: Path,
         on_exit: Callable[[int], None] = lambda status: None,
+        logs: Sequence[Path] = (),
     ) -> None:
         self.command = tuple(command)
         self._log = log
+        self._logs = (log, *logs)
         self._on_exit = on_exit
         try:
             with open(log, "ab") as out:
@@ -59,6 +66,14 @@ class QemuProcess:
         self._watcher.start()
 
     def _watch(self) -> None:
+        with contextlib.suppress(OSError):  # it has ended, and been waited for
+            end = os.pidfd_open(self._process.pid)
+            try:
+                while not select.select([end], [], [], _LOOK)[0]:
+                    for log in self._logs:
+                        give_back_beginning(log)
+            finally:
+                os.close(end)
         self._on_exit(self._process.wait())
 
     @property
@@ -93,7 +108,7 @@ class QemuProcess:
     def last_words(self) -> str:
         """The end of what it printed."""
         try:
-            text = self._log.read_bytes()[self._log_from :].decode(errors="replace")
+            own = self._log.stat().st_size - self._log_from  # without those of a run before
         except OSError:
             return ""
-        return text[-_TAIL:].strip()
+        return read_end(self._log, min(4096, own))[-_TAIL:].strip() if own > 0 else ""

@@ -15,6 +15,7 @@ from typing import Any
 from hdvlab.errors import BackendError, HdvError, HResult, StateError, UsageError
 from hdvlab.systems.qemu.agent import Agent, Completed, Running, agent_binary
 from hdvlab.systems.qemu.command_line import DISK_SLOT, OWN_SLOTS, Place, VmOptions, arguments
+from hdvlab.systems.qemu.endless_log import read_end
 from hdvlab.systems.qemu.monitor import Monitor
 from hdvlab.systems.qemu.process import QemuProcess
 from hdvlab.systems.qemu.setup import Installation, Progress, build_initramfs, find, set_up
@@ -124,7 +125,8 @@ class Vm:
             initramfs = build_initramfs(here, modules=chosen, available=available, files=files)
         words = arguments(options, self.place, options.kernel or here.kernel, initramfs, self.slots)
         self._began, self._console_from = time.monotonic(), self._console_size()
-        self._process = QemuProcess([*here.qemu, *words], here.environment, self.place.log, self._exited)
+        log, console = self.place.log, self.place.console_log
+        self._process = QemuProcess([*here.qemu, *words], here.environment, log, self._exited, [console])
         facts = {"pid": self._process.pid, "slots": self.slots, "command": self._process.command}
         (self.place.directory / "vm.json").write_text(json.dumps(facts))
         self._connect_monitor()
@@ -406,15 +408,12 @@ class Vm:
         return self.agent.get(path)
 
     def console(self) -> str:
-        """All that serial port 1 has said, as text."""
-        try:
-            return self.place.console_log.read_text(errors="replace")
-        except OSError:
-            return ""
+        """What serial port 1 has said, as text; the last 16 MiB of it."""
+        return read_end(self.place.console_log)
 
     def console_tail(self, lines: int = 20) -> str:
         """The last lines of it."""
-        return console_end(self.console(), lines)
+        return console_end(read_end(self.place.console_log, 256 << 10), lines)
 
     def __repr__(self) -> str:
         o = self.options

@@ -16,6 +16,9 @@ from pathlib import Path
 from hdvlab.errors import BackendError, HdvError, StateError
 from hdvlab.systems.qemu.agent.protocol import FRAME_MAX, VERSION, Frame, Kind, Parser, pack
 
+#: Frames that wait for a guest that takes none, when no more answers to what it sends are queued.
+_WAITING_MAX = 256
+
 
 @dataclass(frozen=True)
 class Greeting:
@@ -93,6 +96,8 @@ class Line:
     def send(self, kind: Kind, request: int, payload: bytes = b"") -> None:
         """Queue a frame. After a loss it goes nowhere: its request has failed by then."""
         with self._changed:
+            if kind in (Kind.PING, Kind.PONG) and len(self._queue) >= _WAITING_MAX:
+                return  # a guest that asks and does not listen: there is no end of answers to it
             if self.greeting is not None and self.ended is None:
                 self._put(kind, request, payload)
 

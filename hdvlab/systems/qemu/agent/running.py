@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _ASK, _HELD = 1.0, 3.0
 #: Seconds that a command has to end after SIGINT, before SIGKILL; and to end after that.
 _GRACE = 2.0
+#: Bytes of output, or of a file, that are taken into this computer's memory at most.
+OUTPUT_MAX = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,22 @@ class Running:
         self._data, self._at, self._credit, self._ended = data, 0, WINDOW, False
         self._events: queue.SimpleQueue[Frame | HdvError] = queue.SimpleQueue()
         self._output = bytearray()
+        self._received = 0
         self._done: Done | None = None
         self._failed: HdvError | None = None
 
     def put(self, event: Frame | HdvError) -> None:
         """Take what came for it; on the reading thread."""
+        if isinstance(event, Frame):
+            before, self._received = self._received, self._received + len(event.payload) + 16
+            if self._received > OUTPUT_MAX:
+                if before <= OUTPUT_MAX:
+                    self.kill(signal.SIGKILL)
+                    self._events.put(BackendError(
+                        f"more than {OUTPUT_MAX >> 20} MiB came from the guest, and it was ended; write it to a file "
+                        "there, and take what you need of it"
+                    ))  # fmt: skip
+                return
         self._events.put(event)
 
     def feed(self) -> None:
@@ -161,17 +174,28 @@ class Running:
                 continue
             if isinstance(event, HdvError):
                 self._failed = type(event)(event.message, event.hresult, self.what)
-            elif event.kind == Kind.DATA:
-                self._output += event.payload
-                if on_output is not None:
-                    on_output(event.payload)
-            elif event.kind == Kind.CREDIT:
-                self._credit += struct.unpack("<I", event.payload)[0]
-                self.feed()
-            elif event.kind == Kind.DONE:
-                outcome, value = struct.unpack_from("<Bi", event.payload)
-                self._done = Done(outcome, value, event.payload[5:].decode("utf-8", "replace"))
+            else:
+                self._take(event, on_output)
         return self._done
+
+    def _take(self, frame: Frame, on_output: Callable[[bytes], None] | None) -> None:
+        if frame.kind == Kind.DATA:
+            self._output += frame.payload
+            if on_output is not None:
+                on_output(frame.payload)
+        elif frame.kind == Kind.CREDIT and len(frame.payload) == 4:
+            self._credit += struct.unpack("<I", frame.payload)[0]
+            self.feed()
+        elif frame.kind == Kind.DONE and len(frame.payload) >= 5:
+            outcome, value = struct.unpack_from("<Bi", frame.payload)
+            self._done = Done(outcome, value, frame.payload[5:].decode("utf-8", "replace"))
+        else:  # whoever is root in the guest may write to the port, too
+            self._failed = BackendError(
+                "what came is none of the agent's answers: something else in the guest writes to its serial port "
+                "(/dev/ttyS1)",
+                None,
+                self.what,
+            )
 
     def _check_alive(self, now: float, heard: float) -> None:
         silent = now - heard

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import struct
 import threading
+from pathlib import Path
 
 import pytest
 
 from hdvlab.errors import BackendError, GuestTimeoutError, StateError
 from hdvlab.systems.qemu.agent import Agent
-from hdvlab.systems.qemu.agent.protocol import MARK
+from hdvlab.systems.qemu.agent.line import Line
+from hdvlab.systems.qemu.agent.protocol import MARK, Frame, Kind, Parser, pack
 
 from .pty_guest import PtyGuest
 
@@ -77,3 +82,48 @@ def test_a_command_that_says_nothing_is_not_a_guest_that_does_not(guest: PtyGues
     agent.why_silent = lambda: asked.set() or ""  # type: ignore[func-returns-value]
     assert agent.run("sleep 3; echo done", timeout=120).output == b"done\n"
     assert not asked.is_set()
+
+
+@pytest.mark.parametrize("kind", [Kind.CREDIT, Kind.DONE, 77])
+def test_an_answer_that_the_agent_never_gives_fails_the_request_and_no_more(
+    guest: PtyGuest, agent: Agent, kind: int
+) -> None:
+    running = agent.start("sleep 1000")
+    running.put(Frame(kind, running.number, 1, b"x"))
+    with pytest.raises(BackendError, match="something else in the guest writes to its serial port"):
+        running.wait(60)
+    assert agent.running == []
+    assert agent.run("echo next").output == b"next\n"
+
+
+def test_output_without_end_is_ended_and_not_kept(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hdvlab.systems.qemu.agent.running.OUTPUT_MAX", 1 << 20)
+    running = agent.start("yes")
+    with pytest.raises(BackendError, match="more than 1 MiB came from the guest"):
+        running.wait(60)
+    assert len(running.output) <= 1 << 20
+    assert agent.run("echo next").output == b"next\n"
+
+
+def test_a_guest_that_asks_and_does_not_listen_costs_no_memory(tmp_path: Path) -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    with listener:
+        listener.bind(os.fspath(tmp_path / "port"))
+        listener.listen()
+        ended = threading.Event()
+        line = Line(tmp_path / "port", lambda frame: None, lambda error: ended.set())
+        guest = listener.accept()[0]
+        with guest:
+            parser, frames = Parser(), []
+            while not frames:
+                frames = parser.feed(guest.recv(65536))
+            greeting = struct.pack("<I", 1) + frames[0].payload + bytes(4) + b"boot"
+            guest.sendall(pack(Kind.HELLO, 0, 0, greeting))
+            assert line.wait_greeting(60)
+            for sequence in range(1, 4001):
+                guest.sendall(pack(Kind.PING, 0, sequence, bytes(1024)))
+            guest.sendall(pack(Kind.HELLO, 0, 0, struct.pack("<III", 2, 1, 1)))
+            assert ended.wait(60)
+            assert "speaks version 2" in str(line.ended)
+            assert len(line._queue) <= 256
+            line.close()
