@@ -20,7 +20,6 @@ from typing import Any
 
 from hdvlab.errors import BackendError, HdvError, HResult, StateError, UsageError
 from hdvlab.host.call import Call
-from hdvlab.host.guard import guard_process
 from hdvlab.host.output import Output
 from hdvlab.host.places import open_private, runtime_directory
 from hdvlab.host.programs import Programs
@@ -29,9 +28,12 @@ from hdvlab.host.requests import find_request
 from hdvlab.host.session import Session
 from hdvlab.host.watchdog import Watchdog
 from hdvlab.lab import Lab
+from hdvlab.systems.qemu.lease import Lease
 
 #: Seconds without a client after which a host ends, where nothing else is said.
 DEFAULT_LEASE = 600.0
+#: Seconds that a VM goes on without its host where the host's lease is for ever.
+_WITHOUT_HOST = 600.0
 #: Seconds between two looks at the lease.
 _LOOK = 1.0
 _CREDENTIALS = struct.Struct("iII")  # pid, uid, gid
@@ -88,6 +90,7 @@ class Host:
         if machine != "embedded":
             given["machine"] = machine
         self.lab = Lab(**given)
+        self.lab.vm_lease = Lease(lease or _WITHOUT_HOST, self.record.lease_file)
         self.programs = Programs()
         self.runs: dict[str, tuple[int, int | None]] = {}
         """Named stretches of the trace that clients have made: first row, and the one behind the last."""
@@ -203,12 +206,10 @@ class Host:
         if self.record.lease and late > self.record.lease:
             self.end(f"nobody was there for {self.record.lease:g} s")
 
-    def guard_vm(self) -> None:
-        """A VM was started: it is not to stay for ever if this process is killed."""
-        vm = self.lab.vm
-        self.record = replace(self.record, vm=str(vm.place.directory))
+    def note_vm(self) -> None:
+        """A VM was started: say in the host's record where it is, for whoever finds the host dead."""
+        self.record = replace(self.record, vm=str(self.lab.vm.place.directory))
         self.record.write()
-        guard_process(self.record, vm.pid, vm.place.directory)
 
     def touch_lease(self) -> None:
         """Somebody is there now."""

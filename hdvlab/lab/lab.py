@@ -29,6 +29,7 @@ from hdvlab.lab.teller import Teller
 from hdvlab.systems import EmbeddedMachine
 from hdvlab.systems.embedded import SLOT_COUNT
 from hdvlab.systems.qemu.command_line import VmOptions
+from hdvlab.systems.qemu.lease import Lease
 from hdvlab.systems.qemu.machine import VfioUserMachine
 from hdvlab.trace.recorder import Recorder
 from hdvlab.trace.schema import Kind
@@ -127,6 +128,8 @@ class Lab:
         self._door = threading.RLock()
         """Held by whoever plugs, unplugs, or switches the power."""
         self._told_of_loss = False
+        self.vm_lease: Lease | None = None
+        """How long a VM may outlive this process; 5 seconds where nothing is said."""
         self.runs: dict[str, Run | Trace] = {}
         """Named recordings, by :meth:`record` and :meth:`run`, and traces loaded from files."""
 
@@ -336,7 +339,7 @@ class Lab:
             from hdvlab.lab.vm_power import VmPower
 
             served = VfioUserMachine(self.trace.handle, self._record_sections)
-            power = VmPower(served, self._teller.fault, self.trace.source_of, self.trace, self._budget)
+            power = VmPower(served, self._teller.fault, self.trace.source_of, self.trace, self._budget, self.vm_lease)
         else:
             machine = EmbeddedMachine(self._ram, self.trace.handle, self._record_sections)
             power = Power(machine, self._teller.fault, self.trace.source_of)

@@ -20,6 +20,7 @@ from hdvlab.lab.plugged import Plugged
 from hdvlab.lab.power import Power
 from hdvlab.pci import BarDescription
 from hdvlab.systems.qemu.command_line import Place, VmOptions
+from hdvlab.systems.qemu.lease import Lease
 from hdvlab.systems.qemu.machine import VfioUserMachine
 from hdvlab.systems.qemu.setup import Progress
 from hdvlab.systems.qemu.vm import Vm, installation
@@ -34,6 +35,9 @@ _LONGEST = 107 - len("/console")
 _MOMENT_NS = 500_000_000
 #: What QEMU does not wait for, unless it is told to.
 _POSTED = (Kind.mmio_write, Kind.doorbell)
+
+#: Seconds that a VM goes on when this process was killed.
+_WITHOUT_US = 5.0
 
 
 def make_place() -> Place:
@@ -60,11 +64,13 @@ class VmPower(Power):
         source_of: Callable[[FrameType], int],
         trace: Recorder,
         budget: float | None,
+        lease: Lease | None = None,
     ) -> None:
         super().__init__(machine, report, source_of)
         self._trace = trace
         self._budget = budget
         self.place = make_place()
+        self._lease = lease or Lease(_WITHOUT_US, self.place.facts)
         self.vm: Vm | None = None
         self._hides = False
         #: Before this row every access of the VM's has been answered.
@@ -129,7 +135,7 @@ class VmPower(Power):
         vm = Vm(self.place, options, [one.slot for one in plugged], self._tell, self.held, self.busy)
         self._answered = len(self._trace)
         self.vm = vm  # before it runs: Ctrl-C from here on leaves what power-off ends
-        vm.start(here, modules)
+        vm.start(here, self._lease, modules)
         return vm
 
     def _tell(self, text: str) -> None:

@@ -38,10 +38,11 @@ def _handles() -> int:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left_behind() -> Iterator[None]:
+def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     handles, threads, descriptors = _handles(), _threads(), _descriptors()
     yield
     if _handles() > handles:
+        (request.node.funcargs or {}).clear()  # pytest would hold a lab, and the lab its trace
         gc.collect()  # what only a cycle holds is not left behind
     # The thread of a compute system's last call gives its references back a moment after the result is there.
     assert _settles(_handles, lambda n: n <= handles) <= handles, "live handles are left"

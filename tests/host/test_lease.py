@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from hdvlab.devices.edu import Edu
-from hdvlab.host import attach, hosts, keeper, start
+from hdvlab.host import attach, hosts, start
 from hdvlab.host.record import latest
+from hdvlab.systems.qemu import keeper
 from hdvlab.trace.open import open_trace
 
 from .conftest import wait_until

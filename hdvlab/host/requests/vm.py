@@ -25,7 +25,7 @@ def boot(host: Host, call: Call, *, options: dict[str, Any], wait: bool = True) 
         raise UsageError(f"boot: {error}") from None
     try:
         vm = host.lab.boot(chosen, wait=False)
-        host.guard_vm()
+        host.note_vm()
     finally:
         host.changed()
     if wait:

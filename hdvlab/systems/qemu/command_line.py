@@ -118,6 +118,11 @@ class Place:
         """What QEMU itself has said."""
         return self.directory / "qemu.log"
 
+    @property
+    def facts(self) -> Path:
+        """What whoever finds it needs to know: QEMU's process, and so on; JSON."""
+        return self.directory / "vm.json"
+
     def device(self, slot: int) -> Path:
         """Socket of the device in a slot."""
         return self.directory / f"slot{slot}"

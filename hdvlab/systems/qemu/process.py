@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hdvlab.errors import BackendError
-from hdvlab.systems.qemu.endless_log import give_back_beginning, read_end
+from hdvlab.systems.qemu.endless_log import give_back_beginning
 
 _TAIL = 600  # characters of QEMU's own words in an error
 _LOOK = 5.0  # seconds between two looks at how long its logs are
@@ -108,7 +108,9 @@ class QemuProcess:
     def last_words(self) -> str:
         """The end of what it printed."""
         try:
-            own = self._log.stat().st_size - self._log_from  # without those of a run before
+            with self._log.open("rb") as log:
+                size = log.seek(0, os.SEEK_END)
+                log.seek(max(self._log_from, size - 4 * _TAIL))  # not what a run before has said
+                return log.read().decode(errors="replace")[-_TAIL:].strip()
         except OSError:
             return ""
-        return read_end(self._log, min(4096, own))[-_TAIL:].strip() if own > 0 else ""

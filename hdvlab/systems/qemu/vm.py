@@ -16,6 +16,7 @@ from hdvlab.errors import BackendError, HdvError, HResult, StateError, UsageErro
 from hdvlab.systems.qemu.agent import Agent, Completed, Running, agent_binary
 from hdvlab.systems.qemu.command_line import DISK_SLOT, OWN_SLOTS, Place, VmOptions, arguments
 from hdvlab.systems.qemu.endless_log import read_end
+from hdvlab.systems.qemu.lease import Lease, start_keeper
 from hdvlab.systems.qemu.monitor import Monitor
 from hdvlab.systems.qemu.process import QemuProcess
 from hdvlab.systems.qemu.setup import Installation, Progress, build_initramfs, find, set_up
@@ -90,7 +91,7 @@ class Vm:
 
     # ---- life --------------------------------------------------------------------------------------------------
 
-    def start(self, here: Installation, modules: Sequence[str] = ()) -> None:
+    def start(self, here: Installation, lease: Lease, modules: Sequence[str] = ()) -> None:
         """Start QEMU; the devices' sockets must listen. :meth:`wait_booted` waits for the guest.
 
         Raises
@@ -128,7 +129,8 @@ class Vm:
         log, console = self.place.log, self.place.console_log
         self._process = QemuProcess([*here.qemu, *words], here.environment, log, self._exited, [console])
         facts = {"pid": self._process.pid, "slots": self.slots, "command": self._process.command}
-        (self.place.directory / "vm.json").write_text(json.dumps(facts))
+        start_keeper(self._process.pid, self.place.directory, lease)
+        self.place.facts.write_text(json.dumps(facts))
         self._connect_monitor()
 
     def _connect_monitor(self) -> None:

@@ -77,10 +77,10 @@ def test_a_silent_guest_without_a_reason_is_given_up(guest: PtyGuest, agent: Age
 
 
 def test_a_command_that_says_nothing_is_not_a_guest_that_does_not(guest: PtyGuest, agent: Agent) -> None:
-    agent.silence = 2.0
+    agent.silence = 3.0
     asked = threading.Event()
     agent.why_silent = lambda: asked.set() or ""  # type: ignore[func-returns-value]
-    assert agent.run("sleep 3; echo done", timeout=120).output == b"done\n"
+    assert agent.run("sleep 4; echo done", timeout=120).output == b"done\n"
     assert not asked.is_set()
 
 

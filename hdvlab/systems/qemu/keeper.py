@@ -1,6 +1,6 @@
-"""Ends a VM whose device host is gone and whom nobody has missed for the time of its lease.
+"""Ends a VM whose devices' process is gone and whom nobody has missed for the time of its lease.
 
-A process of its own beside the VM, started by the host with ``python -I -S keeper.py HOST VM LEASE LEASE_FILE
+A process of its own beside the VM, started by that process with ``python -I -S keeper.py HOST VM LEASE LEASE_FILE
 [DIRECTORY]``: it imports next to nothing and holds both processes by descriptors, so that no number that is used again
 can mislead it. It ends with the VM.
 """
