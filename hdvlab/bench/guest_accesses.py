@@ -1,4 +1,4 @@
-"""MMIO from a real guest, through QEMU, beside the least C server that QEMU takes: what a round trip costs by itself."""
+"""MMIO from a real guest, through QEMU, beside the least C server that QEMU takes: the price of a round trip."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def bench_guest_accesses(lab: GuestLab, place: str, posted: bool) -> Iterator[Fi
     targets = [f"{ECHO_PLACE}:0", f"{place}:{bar.PLAIN.offset}", f"{place}:{bar.HANDLED.offset}"]
     for word, kind in (("r", "read"), ("w", "posted write" if posted else "write")):
         said = loop.run(lab.vm, [word, str(ROUNDS), str(COUNT), *targets])
-        # How long the guest is kept by a posted write is QEMU's doing; what it can send in the long run is the server's.
+        # How long a posted write keeps the guest is QEMU's doing; how many it can send in the long run, the server's.
         turns = [one.sustained() if posted and word == "w" else one for one in parse_turns(said, len(targets))]
         names = ("a bare C echo server", "a register in C", "a register with a Python handler")
         for name, one in zip(names, turns, strict=True):

@@ -91,6 +91,10 @@ def _offers(action: argparse.Action, lab: AnyLab | None, namespace: Mapping[str,
         from hdvlab.host.record import records
 
         return [record.name for record in records()]
+    if kind == "vm":
+        from hdvlab.commands.virtual_machine import ACTIONS
+
+        return ACTIONS
     if kind == "kind":
         return KIND_WORDS
     if kind == "origin":

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a guest's file that are shown in a notebook.
 _MOST_SHOWN = 1 << 20
+#: Of a q35 machine without x2APIC.
+_MOST_CPUS = 255
 #: Linux with hdvlab's initramfs does not come up with less, bytes.
 _LEAST_RAM = 64 << 20
 
@@ -140,6 +142,8 @@ def check_options(options: VmOptions) -> None:
             f"--ram: {options.ram / (1 << 20):,.0f} MiB; a guest here takes {least >> 20:,} to {here >> 20:,} MiB, "
             "such as --ram 512M"
         )
+    if not 1 <= options.cpus <= _MOST_CPUS:
+        raise UsageError(f"--cpus: {options.cpus:,}; a guest takes 1 to {_MOST_CPUS}")
     if options.accelerator == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         reason = "you may not use /dev/kvm" if os.path.exists("/dev/kvm") else "this computer has no /dev/kvm"
         raise UsageError(f"--kvm: {reason}; without --kvm the guest's code is emulated, which works everywhere")

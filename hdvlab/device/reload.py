@@ -129,7 +129,7 @@ class _Alone:
             if time.monotonic() > deadline:
                 raise StateError(
                     f"{self._device.name} goes on as it was: one of its handlers does not return, or a thread holds "
-                    "its lock; reload it when that has ended, or boot again (%hdv vm kill, unplug, boot)"
+                    "its lock. Reload it when that has ended; where it never does, end its host: %hdv host NAME --stop"
                 )
         check(hresult, f"reload {self._device.name}", "it is not running")
         self._entered = instance

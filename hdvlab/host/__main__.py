@@ -40,7 +40,12 @@ def main() -> int:
 
         _tell(ready, {"error": described_error(error)})
         return 1
-    host.serve(lambda: _tell(ready, {"pid": os.getpid()}) or host.end("its start was given up"))
+
+    def tell_ready() -> None:
+        if not _tell(ready, {"pid": os.getpid()}):
+            host.end("its start was given up")
+
+    host.serve(tell_ready)
     return 0
 
 

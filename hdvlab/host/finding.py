@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from hdvlab.errors import BackendError, HdvError, HResult, StateError, UsageError
 from hdvlab.host.connection import connect
 from hdvlab.host.guard import end_orphan, open_orphan
-from hdvlab.host.record import Record, check_name, latest, new_directory, records
+from hdvlab.host.record import Record, check_name, latest, new_directory, records, started_of
 from hdvlab.host.wire import Channel, rebuilt_error
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a host may take until clients may come.
 _PATIENCE = 60.0
+#: Seconds for a host whose start was given up: to come up, and to end.
+_LAST = 5.0
 #: Seconds for a look at a host.
 _LOOK = 2.0
 
@@ -92,7 +94,10 @@ def start(
         first.wait()  # it has forked: the host is nobody's child
         told = _first_line(reading)
     except BaseException:
-        _unwanted(_first_line(reading, 0.0))
+        if writing >= 0:  # else nobody else would end the line
+            os.close(writing)
+            writing = -1
+        _unwanted(_first_line(reading, _LAST))
         raise
     finally:
         os.close(reading)
@@ -112,9 +117,12 @@ def start(
 
 
 def _unwanted(told: dict[str, Any]) -> None:
-    """End a host that has come up while its start was given up; one that comes up later finds that nobody reads."""
+    """End a host whose start was given up, so that its name is free; one that is slower finds that nobody reads."""
     with contextlib.suppress(KeyError, ProcessLookupError):
         os.kill(told["pid"], signal.SIGTERM)
+        deadline = time.monotonic() + _LAST
+        while started_of(told["pid"]) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 def _environment() -> dict[str, str]:

@@ -128,8 +128,9 @@ class HostedDevice:
             raise AttributeError(f"{type(self).__name__} has no {name}; what is behind it is in its host", name=name)
 
         def called(*arguments: Any, **named: Any) -> Any:
-            given = {"method": name, "arguments": list(arguments), "named": named}
-            return self._connection.call("call_device", device=self._name, **given)
+            return self._connection.call(
+                "call_device", device=self._name, method=name, arguments=list(arguments), named=named
+            )
 
         return called
 

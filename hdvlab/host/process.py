@@ -148,7 +148,7 @@ class Host:
 
     # ---- the main thread ---------------------------------------------------------------------------------------
 
-    def serve(self, ready: Callable[[], object]) -> None:
+    def serve(self, ready: Callable[[], None]) -> None:
         """Serve until somebody ends it, the lease runs out, or SIGTERM comes; then end the lab in good order."""
         signal.signal(signal.SIGTERM, lambda *_: self.end("SIGTERM"))
         for ignored in (signal.SIGINT, signal.SIGHUP):

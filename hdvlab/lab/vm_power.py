@@ -39,7 +39,8 @@ _POSTED = (Kind.mmio_write, Kind.doorbell)
 def make_place() -> Place:
     """A directory of its own for a VM's sockets, of mode 0700."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    parent = runtime if runtime and os.access(runtime, os.W_OK) and len(runtime) < 60 else None
+    short = (one for one in (runtime, tempfile.gettempdir(), "/tmp") if one and os.access(one, os.W_OK))
+    parent = next((one for one in short if len(os.fsencode(one)) < 60), None)
     place = Path(tempfile.mkdtemp(prefix="hdvlab-vm-", dir=parent))
     if len(os.fsencode(place)) > _LONGEST:
         place.rmdir()
@@ -87,7 +88,7 @@ class VmPower(Power):
 
     def unplug(self, one: Plugged) -> None:
         """Before the boot; out of a running VM nothing can be taken."""
-        if self.vm is not None and self.vm.running:
+        if self.vm is not None and one.slot in self.vm.slots and self.vm.running:
             raise StateError(f"{one.name} is in a VM that runs; %hdv vm off ends the VM first")
         with contextlib.suppress(StateError):
             self.machine.end(one.slot)

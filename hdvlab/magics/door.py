@@ -84,11 +84,12 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         lab = commands.existing_lab()
         if isinstance(lab, RemoteLab):
             return commands.detach()
+        ended = ", and its VM has ended" if lab is not None and lab.vm_running else ""
         commands.close_lab()
         if lab is None:
             return Text("there is no lab")
         kept = f"are in {lab.trace.path}" if lab.trace.path.exists() else "are gone; %hdv save keeps some next time"
-        return Text(f"closed; its {len(lab.trace):,} rows {kept}")
+        return Text(f"closed{ended}; its {len(lab.trace):,} rows {kept}")
 
     def _start(self, namespace: Mapping[str, Any], ram: int | None, trace: str | None, clock: str | None) -> Any:
         if ram is not None or trace is not None or clock is not None:

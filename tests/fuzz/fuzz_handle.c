@@ -28,6 +28,7 @@ static HRESULT mmio_read(PVOID context, HDV_PCI_BAR_SELECTOR bar, UINT64 offset,
 static HRESULT mmio_write(PVOID context, HDV_PCI_BAR_SELECTOR bar, UINT64 offset, UINT64 length, const BYTE *value) {
     return (void)context, (void)bar, (void)offset, (void)length, (void)value, S_OK;
 }
+static HRESULT reset(void *context) { return (void)context, S_OK; }
 static const HDV_PCI_DEVICE_INTERFACE interface = {
     HdvPciDeviceInterfaceVersion1, ok, nothing, configured, details, ok, nothing, config_read, config_write, mmio_read,
     mmio_write};
@@ -355,6 +356,32 @@ static HRESULT call_proxy(void *machine, uint64_t how, uint64_t number) {
     return E_HANDLE;
 }
 
+/* What serves a VM; the machines here are embedded ones, which serve none. fuzz_vfio_user.c has a connection. */
+static HRESULT call_vfio_user(void *handle, uint32_t which, uint64_t a, uint64_t b, uint32_t size) {
+    HDVLAB_VFIO_USER_OPTIONS options = {.size = size, .flags = (uint32_t)a, .budget_ms = (uint32_t)b};
+    HDVLAB_VFIO_USER_STATE state;
+    uint64_t thread;
+    HRESULT hr;
+    switch (which) {
+    case 0: {
+        HCS_SYSTEM made = NULL;
+        int system_is_live = is_live;
+        void *trace = TRACE_OF;
+        hr = hdvlab_vfio_user_create(a & 1, trace, &made);
+        is_live |= !trace; /* none is none, not a bad one */
+        REQUIRE(FAILED(hr) || hdvlab_system_close(made) == S_OK);
+        (void)system_is_live;
+        return hr;
+    }
+    case 1: return hdvlab_vfio_user_listen(handle, (uint32_t)a & 63, "/nowhere/socket", b & 1 ? &options : NULL);
+    case 2: return hdvlab_vfio_user_attach(handle, (uint32_t)a & 63, dup(event), b & 1 ? &options : NULL);
+    case 3: return hdvlab_vfio_user_end(handle, (uint32_t)a & 63);
+    case 4: return hdvlab_vfio_user_state(handle, (uint32_t)a & 63, &state);
+    case 5: return hdvlab_vfio_user_wait(handle, (uint32_t)a & 63, b, 0, &state);
+    default: return hdvlab_vfio_user_hung_thread(handle, (uint32_t)a & 63, &thread);
+    }
+}
+
 static void call_machine(uint32_t which) {
     HDVLAB_ACCESS access = {.origin = HDVLAB_GUEST, .wait_ms = 1};
     GUID name = guid_of(1u << 30 | take8(&input));
@@ -434,6 +461,7 @@ static void call_machine(uint32_t which) {
     }
     case 27: hr = call_forward(handle, a); break;
     case 28: hr = call_proxy(handle, a, b); break;
+    case 30: case 31: case 32: case 33: case 34: case 35: case 36: hr = call_vfio_user(handle, which - 30, a, b, size); break;
     default: hr = hdvlab_bench_guest_reads(handle, a, size, b & 7, &number); break;
     }
     check(hr);
@@ -507,7 +535,7 @@ static HRESULT CALLBACK peek(PVOID context, HDV_PCI_BAR_SELECTOR bar, UINT64 off
 static void call_device(uint32_t which) {
     HDVLAB_ACCESS access = {.origin = HDVLAB_USER, .wait_ms = 1};
     GUID name = guid_of(1u << 29 | take8(&input));
-    void *handle = which < 6 || which == 12 || which >= 17 ? DEVICE_OF : FILE_OF;
+    void *handle = which < 6 || which == 12 || (which >= 17 && which != 24) ? DEVICE_OF : FILE_OF;
     uint64_t a = N, b = N, number = 0, *numbers = NULL;
     uint32_t size = SMALL;
     uint8_t *bytes = NULL;
@@ -552,6 +580,22 @@ static void call_device(uint32_t which) {
         if (hr == S_OK)
             forget(DEVICE);
         break;
+    case 21: hr = hdvlab_device_set_line(handle, (BOOL)(a & 1)); break;
+    case 22: hr = hdvlab_device_on_reset(handle, b & 1 ? reset : NULL); break;
+    case 23: {
+        int64_t row;
+        hr = hdvlab_doorbell_row(handle, (uint32_t)b & 7, a, b, size & 7, &row);
+        break;
+    }
+    case 24: {
+        HDVLAB_REGISTER one = {.size = 4, .sizes = 15, .write_mask = 0xFF};
+        HDVLAB_DEVICE_DESCRIPTION d = {.config = zeros, .config_write_mask = zeros, .config_write_one_to_clear = zeros,
+                                       .probed_bars = {0xFFFFF000}, .bar_size = {4096}, .register_count = (uint32_t)a & 1,
+                                       .registers = &one};
+        HDVLAB_DEVICE_CALLBACKS call = {.initialize = NULL};
+        hr = hdvlab_register_file_redescribe(handle, &d, &call, b & 1 ? &a : NULL);
+        break;
+    }
     default: {
         int file_is_live = is_live;
         void *host = take_handle(HOST);
@@ -581,9 +625,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         switch (what % 5) {
         case 0: call_hdv(what / 5 % 18); break;
         case 1: call_trace(what / 5 % 16); break;
-        case 2: call_machine(what / 5 % 30); break;
+        case 2: call_machine(what / 5 % 37); break;
         case 3: call_compute(what / 5 % 22); break;
-        default: call_device(what / 5 % 21); break;
+        default: call_device(what / 5 % 25); break;
         }
         REQUIRE(is_live || hdvlab_live_handles() == before);
     }

@@ -22,6 +22,17 @@ from hdvlab.magics.line import is_silenced, split, without_comment
         ('mark "in quotes"', ["mark", "in quotes"]),
         ("mark step {number}", ["mark", "step 31"]),
         ("mark --help", ["mark", "--help"]),
+        ("sh printf 'no newline'; ls", ["sh", "printf 'no newline'; ls"]),
+        ("sh it's the guest's", ["sh", "it's the guest's"]),
+        (
+            "sh --out r --timeout 5 echo ${HOME} {number} $((1+1))",
+            ["sh", "--out", "r", "--timeout", "5", "echo ${HOME} 31 $((1+1))"],
+        ),
+        ("sh awk '{{print $1}}' x", ["sh", "awk '{print $1}' x"]),
+        ("sh find / -exec ls {} \\;", ["sh", "find / -exec ls {} \\;"]),
+        ("sh -o one -- ls -la", ["sh", "-o", "one", "ls -la"]),
+        ("sh --help", ["sh", "--help"]),
+        ("sh -o one", ["sh", "-o", "one"]),
     ],
 )
 def test_a_line_is_split_into_words_with_its_expressions_replaced(line: str, words: list[str]) -> None:
@@ -54,6 +65,7 @@ def test_a_line_that_cannot_be_read_says_why(line: str, said: str) -> None:
         ("trace --since '# 3'", "trace --since '# 3'"),
         ("poke CTRL={number: #x}", "poke CTRL={number: #x}"),
         ("mark reset # 3", "mark reset # 3"),
+        ("sh echo # 3", "sh echo # 3"),
     ],
 )
 def test_a_comment_is_left_out(line: str, left: str) -> None:
@@ -63,3 +75,17 @@ def test_a_comment_is_left_out(line: str, left: str) -> None:
 def test_a_semicolon_at_the_end_silences() -> None:
     assert is_silenced("trace ; ") == ("trace ", True)
     assert is_silenced("trace") == ("trace", False)
+
+
+@pytest.mark.parametrize(
+    ("line", "silent"),
+    [
+        ("trace;", True),
+        ("trace", False),
+        ("sh ls;", True),
+        ("sh find / -exec ls {} \\;", False),
+        ("sh case a in a) ;;", False),
+    ],
+)
+def test_a_semicolon_at_the_end_silences_unless_it_is_the_shells(line: str, silent: bool) -> None:
+    assert is_silenced(line)[1] == silent

@@ -11,8 +11,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from hdvlab.host.record import records
+from tests.host.conftest import wait_until
 
 pytestmark = pytest.mark.vm
 
@@ -64,7 +66,7 @@ def boot(places: Path) -> nbformat.NotebookNode:
 
 def test_linux_finds_the_device_and_its_own_driver_takes_its_interrupt(boot: nbformat.NotebookNode) -> None:
     printed = _printed(boot)
-    assert "0000:00:01.0  0x1234 0x0001  class 0xff0000" in printed
+    assert "00:01.0 Unassigned class [ff00]: Device 1234:0001" in printed
     assert "COUNT is 0x00000001, LEFT is 0x00000002" in printed
     assert "the interrupt woke me up" in printed
     [uio] = [text for text in _shown(boot) if text.startswith("<uio: ")]
@@ -111,6 +113,57 @@ def test_the_drivers_bug_is_in_the_rows(both: nbformat.NotebookNode) -> None:
     assert "2 dma_read, 1 interrupt" in bug
     assert _printed(both, "stderr") == ""
     assert _has_ended(both)
+
+
+@pytest.fixture(scope="module")
+def nvme(places: Path) -> nbformat.NotebookNode:
+    return _run("03-nvme.ipynb", places)
+
+
+def test_a_drive_starts_keeps_a_file_and_shows_one_read(nvme: nbformat.NotebookNode) -> None:
+    assert "Non-Volatile memory controller [0108]: Device [1234:0003]" in _printed(nvme)
+    shown = _shown(nvme)
+    [started] = [text for text in shown if "doorbell buffer config" in text]
+    assert started.index("identify") < started.index("create io cq") < started.index("create io sq")
+    assert "True" in shown  # the checksums before and after the reset
+    assert "<read: 8 rows (3 dma_read, 3 dma_write, 1 interrupt, 1 doorbell); status 0>" in shown
+    [reads] = [text for text in shown if text.startswith("<reads: ")]
+    assert "200 interrupt" in reads
+    pictures = _shown(nvme, "image/png")
+    assert len(pictures) == 2
+    assert all(len(base64.b64decode(picture)) > 10_000 for picture in pictures)
+
+
+def test_a_drives_failures_are_told_of_by_linux(nvme: nbformat.NotebookNode) -> None:
+    printed = _printed(nvme)
+    assert "I/O Cmd(0x2) @ LBA 800, 8 blocks, I/O Error (sct 0x2 / sc 0x81) DNR" in printed
+    assert "dd: status 1\n" in printed
+    assert "dd is content\n" in printed
+    told = [line for line in _printed(nvme, "stderr").splitlines() if line]
+    assert [line.partition(" (row")[0] for line in told] == [
+        "nvme: injected: read (queue 1) ends with unrecovered read error (281h)",
+        "nvme: injected: read (queue 1) ends with internal error (006h)",
+    ]
+    assert _has_ended(nvme)
+
+
+@pytest.mark.parametrize("name", ["02-boot-linux.ipynb", "03-nvme.ipynb"])
+def test_where_no_vm_can_be_had_a_page_says_so_and_ends(
+    name: str, places: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for variable in ("HDVLAB_QEMU", "HDVLAB_KERNEL", "HDVLAB_BUSYBOX"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HDVLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CellExecutionError) as failure:
+        _run(name, places)
+    assert failure.value.ename == "BackendUnavailableError"
+    assert "QEMU and a kernel cannot be fetched: no apt-get" in failure.value.evalue
+    assert "HDVLAB_QEMU=" in failure.value.evalue
+    for record in records():
+        if record.is_alive:
+            os.kill(record.pid, signal.SIGKILL)
+            wait_until(lambda record=record: not record.is_alive, "the host's end")  # type: ignore[misc]
 
 
 def test_their_pictures_are_pictures(boot: nbformat.NotebookNode, both: nbformat.NotebookNode) -> None:

@@ -282,17 +282,6 @@ def test_two_descriptors_for_one_region_are_refused_and_closed(client: Client, r
     descriptors_become(before)
 
 
-@pytest.mark.xfail(strict=True, reason="server: one descriptor for each region, not for each file")
-def test_one_file_is_held_once_however_many_regions_it_has(client: Client, ram: int) -> None:
-    before = descriptors()
-    for i in range(64):
-        client.dma_map(2 * i * PAGE, PAGE, ram, i * PAGE)
-    assert descriptors() - before <= 1
-    for i in range(64):
-        client.dma_unmap(2 * i * PAGE, PAGE)
-    assert client.is_alive()
-
-
 def test_storms_of_maps_leave_nothing_behind(client: Client, vm: Vm, ram: int) -> None:
     client.dma_map(0, 2 * MIB, ram)
     before = descriptors()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from .qtest import Qtest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def loop_of_jupyters_clients() -> None:
-    """They share one event loop, which stays: it is there before a test's descriptors are counted."""
+def what_stays() -> None:
+    """Jupyter's clients share an event loop, pandas has threads: they are there before a test's own are counted."""
+    importlib.import_module("pandas")
     ensure_event_loop()
 
 

@@ -80,6 +80,11 @@ def test_modules_are_loaded_and_others_can_be(console: Console) -> None:
     assert "vfio_pci_core" in console.run("modprobe vfio_pci && lsmod")
 
 
+def test_what_is_in_the_kernel_is_not_missing_and_linux_finds_modprobe(console: Console) -> None:
+    assert console.run("modprobe ext4; echo $?").split()[-1] == "0"
+    assert console.run("test -x $(cat /proc/sys/kernel/modprobe); echo $?").split()[-1] == "0"
+
+
 def test_programs_with_their_libraries_run(console: Console) -> None:
     assert "Host bridge: Intel Corporation" in console.run("lspci")
     made = console.run("dd if=/dev/zero of=/tmp/disk bs=1M count=8 2>/dev/null; mkfs.ext4 -q /tmp/disk; echo $?")

@@ -1,4 +1,4 @@
-"""The hidden-capability mode under Linux: its drivers program the device's own MSI-X table, and interrupts are DMA writes."""
+"""Hidden capabilities under Linux: drivers program the device's own MSI-X table, and interrupts are DMA writes."""
 
 from __future__ import annotations
 

@@ -7,21 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backing.h"
 #include "handle.h"
 #include "system.h"
 
 #define PAGE 4096ull
 #define REGION_QUOTA 1024u
 #define REGION_BYTES_MAX (8ull << 40)
-
-struct backing {
-    HANDLE file;
-    uint64_t offset, bytes;
-    uint64_t file_id[2];
-    struct window window;
-    uint8_t *base; /* NULL where the file may shrink under us: then every access is read or written */
-    int borrowed;  /* somebody else's object and mapping */
-};
 
 struct region {
     uint64_t gpa, last; /* last byte, for a region may end at 2^64 */
@@ -34,58 +26,9 @@ struct memory_map {
     struct region *regions[REGION_QUOTA]; /* by address */
     uint32_t count;
     int may_span;
+    struct backed_files files;
     _Atomic uint32_t more, references;
 };
-
-/* ---- the file behind a region ------------------------------------------------------------------------------------- */
-
-static void backing_close(struct backing *b) {
-    if (b->borrowed)
-        return;
-    platform_window_unmap(&b->window);
-    platform_close(b->file);
-}
-
-static HRESULT backing_open(HANDLE file, uint64_t offset, uint64_t bytes, uint32_t flags, struct backing *b) {
-    struct section_source source;
-    HRESULT hr = platform_section_copy(file, flags & HDVLAB_MEMORY_WRITE, offset + bytes, &source);
-    if (FAILED(hr))
-        return hr;
-    *b = (struct backing){.file = source.section, .offset = offset, .bytes = bytes};
-    platform_object_id(source.section, b->file_id);
-    if (source.may_shrink)
-        return S_OK;
-    int error = platform_window_map(source.section, offset, bytes, flags & HDVLAB_MEMORY_WRITE, &b->window);
-    if (error) {
-        platform_close(source.section);
-        return error == EACCES || error == EPERM ? E_ACCESSDENIED : E_OUTOFMEMORY; /* EPERM: sealed */
-    }
-    b->base = b->window.address;
-    return S_OK;
-}
-
-/* Whether the bytes can be had now, so that a copy which could only half succeed is not begun. */
-static int backing_has(const struct backing *b, uint64_t from, uint64_t bytes) {
-    return b->base || platform_file_bytes(b->file) >= b->offset + from + bytes;
-}
-
-static HRESULT backing_copy(const struct backing *b, uint64_t at, uint64_t bytes, void *to, const void *from) {
-    if (!b->base) {
-        for (uint64_t done = 0, moved; done < bytes; done += moved) { /* the system may move less at a time */
-            uint64_t place = b->offset + at + done;
-            moved = to ? platform_file_read(b->file, place, (char *)to + done, bytes - done)
-                       : platform_file_write(b->file, place, (const char *)from + done, bytes - done);
-            if (!moved) /* cut short, or no space, in this very moment */
-                return HRESULT_FROM_WIN32(ERROR_NOACCESS);
-        }
-        return S_OK;
-    }
-    if (to)
-        memcpy(to, b->base + at, bytes);
-    else
-        memcpy(b->base + at, from, bytes);
-    return S_OK;
-}
 
 /* ---- the table ---------------------------------------------------------------------------------------------------- */
 
@@ -93,6 +36,7 @@ HRESULT memory_map_create(int may_span, struct memory_map **map) {
     if (!(*map = calloc(1, sizeof **map)))
         return E_OUTOFMEMORY;
     (*map)->may_span = may_span;
+    backed_files_init(&(*map)->files, may_span);
     atomic_init(&(*map)->references, 1);
     pthread_rwlockattr_t how;
     pthread_rwlockattr_init(&how);
@@ -110,9 +54,10 @@ void memory_map_release(struct memory_map *map) {
     if (!map || atomic_fetch_sub(&map->references, 1) != 1)
         return;
     for (uint32_t i = 0; i < map->count; i++) {
-        backing_close(&map->regions[i]->backing);
+        backing_close(&map->files, &map->regions[i]->backing);
         free(map->regions[i]);
     }
+    backed_files_destroy(&map->files);
     pthread_rwlock_destroy(&map->lock);
     free(map);
 }
@@ -185,7 +130,7 @@ HRESULT memory_map_add(struct memory_map *map, uint64_t gpa, uint64_t bytes, HAN
         return E_INVALIDARG;
     if (new.last < gpa || file_offset > INT64_MAX - bytes)
         return HRESULT_FROM_WIN32(ERROR_ARITHMETIC_OVERFLOW);
-    HRESULT hr = file == NO_HANDLE ? S_OK : backing_open(file, file_offset, bytes, flags, &new.backing);
+    HRESULT hr = file == NO_HANDLE ? S_OK : backing_open(&map->files, file, file_offset, bytes, flags, &new.backing);
     if (file == NO_HANDLE)
         new.backing = (struct backing){.file = NO_HANDLE, .bytes = bytes};
     if (FAILED(hr))
@@ -194,7 +139,7 @@ HRESULT memory_map_add(struct memory_map *map, uint64_t gpa, uint64_t bytes, HAN
     hr = insert(map, &new);
     pthread_rwlock_unlock(&map->lock);
     if (hr != S_OK)
-        backing_close(&new.backing);
+        backing_close(&map->files, &new.backing);
     return hr;
 }
 
@@ -219,7 +164,7 @@ HRESULT memory_map_remove(struct memory_map *map, uint64_t gpa, uint64_t bytes, 
     if (hr == S_OK) {
         if (file_bytes)
             *file_bytes = region->backing.file == NO_HANDLE ? 0 : bytes;
-        backing_close(&region->backing);
+        backing_close(&map->files, &region->backing);
         free(region);
     }
     return hr;
@@ -231,7 +176,7 @@ void memory_map_remove_all(struct memory_map *map, struct system *apertures_of) 
         struct region *region = map->regions[--map->count];
         if (apertures_of)
             apertures_end_in(apertures_of, region->gpa, region->last);
-        backing_close(&region->backing);
+        backing_close(&map->files, &region->backing);
         free(region);
     }
     atomic_store(&map->more, 0);

@@ -30,8 +30,10 @@ _OFF = "the VM is off; boot it: lab.boot() or %hdv boot"
 _LAST_WORDS = re.compile(r"\[ *[0-9.]+\] (?:---\[ end )?(Kernel panic - not syncing: [^\r\n]*|reboot: System halted)")
 _END = 16 << 10
 
-#: What guest programs need to reach devices from user space, and file systems: loaded when they are asked for.
-_AVAILABLE: tuple[str, ...] = ("uio_pci_generic", "vfio-pci", "ext4")
+#: Loaded when the guest starts: one writes a device's ids to this driver's ``new_id``, so it must be there.
+_MODULES = ("uio_pci_generic",)
+#: In the guest for whoever asks for them: ``modprobe``, ``mount -t ext4``.
+_AVAILABLE: tuple[str, ...] = ("vfio-pci", "ext4")
 #: For a disk image.
 _FOR_DISK = ("virtio_pci", "virtio_blk")
 
@@ -71,7 +73,7 @@ class Vm:
     ) -> None:
         self.place = place
         self.options = options
-        self._slots = tuple(slots)
+        self.slots = tuple(slots)
         self._tell = tell
         self._held, self._busy = held, busy
         self._process: QemuProcess | None = None
@@ -102,7 +104,7 @@ class Vm:
         for what, path in (("kernel", options.kernel), ("initramfs", options.initramfs), ("disk", options.disk)):
             if path is not None and not path.is_file():
                 raise UsageError(f"no {what} {path}; give a file's path")
-        for slot in self._slots:
+        for slot in self.slots:
             if slot in OWN_SLOTS or (options.disk is not None and slot == DISK_SLOT):
                 what = "the disk" if slot == DISK_SLOT else "a function of its own"
                 raise UsageError(f"the VM has {what} in slot {slot}; plug the device into another")
@@ -110,7 +112,7 @@ class Vm:
         if (options.modules and (initramfs or options.kernel)) or (options.tools and initramfs):
             raise UsageError("modules come with hdvlab's own kernel, tools with its initramfs; put them into yours")
         if initramfs is None:
-            chosen = list(dict.fromkeys([*modules, *(_FOR_DISK if options.disk else ()), *options.modules]))
+            chosen = list(dict.fromkeys([*_MODULES, *modules, *(_FOR_DISK if options.disk else ()), *options.modules]))
             available = _AVAILABLE
             if options.kernel is not None:  # a kernel of one's own has its own modules, or none
                 chosen, available = [], ()
@@ -121,11 +123,11 @@ class Vm:
                 except KeyError as error:
                     raise UsageError(f"tools: {error.args[0]}") from None
             initramfs = build_initramfs(here, modules=chosen, available=available, files=files)
-        words = arguments(options, self.place, options.kernel or here.kernel, initramfs, self._slots)
+        words = arguments(options, self.place, options.kernel or here.kernel, initramfs, self.slots)
         self._began, self._console_from = time.monotonic(), self._console_size()
         log, console = self.place.log, self.place.console_log
         self._process = QemuProcess([*here.qemu, *words], here.environment, log, self._exited, [console])
-        facts = {"pid": self._process.pid, "slots": self._slots, "command": self._process.command}
+        facts = {"pid": self._process.pid, "slots": self.slots, "command": self._process.command}
         (self.place.directory / "vm.json").write_text(json.dumps(facts))
         self._connect_monitor()
 
