@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from hdvlab.host.process import Host
 
 
+#: Characters of a line without an end that are kept back.
+_LINE_MAX = 4096
+
+
 class Output(io.TextIOBase):
     """Stands in the place of ``sys.stdout`` or ``sys.stderr``; lines are passed on whole."""
 
@@ -29,9 +33,11 @@ class Output(io.TextIOBase):
         thread = threading.get_ident()
         with self._guard:
             whole, newline, rest = (self._part.pop(thread, "") + text).rpartition("\n")
+            if len(rest) > _LINE_MAX:
+                whole, newline, rest = whole + newline + rest, "", ""
             if rest:
                 self._part[thread] = rest
-        if newline:
+        if whole or newline:
             self._pass_on(whole + newline)
         return len(text)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
+import math
 import os
 import select
 import signal
@@ -99,6 +100,7 @@ class Host:
         self._changes = 0
         self._alone_since = time.monotonic()
         self._ending = ""
+        self._refused = -math.inf  # when it was noted last that a client could not be let in
         self._watchdog = Watchdog(self.lab)
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
@@ -180,7 +182,9 @@ class Host:
         except BlockingIOError:  # it went away again
             return
         except OSError as error:
-            self.note(f"a client could not be let in: {error.strerror}")
+            if time.monotonic() - self._refused > 10.0:  # it is tried again and again; the log is not to fill the disk
+                self._refused = time.monotonic()
+                self.note(f"a client could not be let in: {error.strerror}; it waits")
             time.sleep(0.05)  # out of descriptors, perhaps
             return
         connected.setblocking(True)

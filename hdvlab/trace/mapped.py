@@ -247,7 +247,7 @@ class MappedTrace(Trace):
         self.close()
 
     def __repr__(self) -> str:
-        told = "" if self._native.is_closed or not self.is_live else ", recording"
+        told = "" if self._native.is_closed or not self.is_live else ", stopped" if self.stopped else ", recording"
         return f"{super().__repr__()[:-1]}{told}, {self._native.path}>"
 
 

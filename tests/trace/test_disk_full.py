@@ -286,3 +286,12 @@ def test_a_stopped_recording_still_opens_with_a_warning(tmp_path: Path) -> None:
     with pytest.warns(TraceLossWarning, match="73 lost: max_rows is reached"):
         trace = open_trace(tmp_path / "run")
     assert len(trace) == 128
+
+
+def test_a_recorder_that_has_stopped_does_not_say_that_it_records(tmp_path: Path) -> None:
+    with Recorder.create(tmp_path / "trace", max_rows=64, chunk_rows=64) as recorder:
+        assert ", recording, " in repr(recorder)
+        for number in range(70):
+            recorder.mark(f"{number}")
+        assert recorder.stopped
+        assert ", stopped, " in repr(recorder)

@@ -165,7 +165,7 @@ class Running:
             if left <= 0 and self._events.empty():
                 return None
             self._check_alive(now, max(self._agent.heard, began))
-            if now - max(self._agent.heard, asked) > _ASK:
+            if now - max(self._agent.heard, asked) > _ASK / 2:  # it is looked once in _ASK
                 asked = now
                 self._agent.send(Kind.PING, 0)
             try:
