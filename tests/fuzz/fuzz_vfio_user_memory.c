@@ -1,6 +1,6 @@
 /* The same VM and device as fuzz_vfio_user, with memory for a socket and one thread for both, which take turns: a run is the
  * same each time, and there are many in a second. Here the device acts within its callbacks too, the end of the connection
- * comes at any message of the server, and whoever keeps to the protocol gets one reply for each message, in order. */
+ * comes at any message of the server, and whoever keeps to the protocol gets one reply for each message, in order and fitting. */
 #include "vfio_user_memory.h"
 
 #include <fcntl.h>
@@ -16,14 +16,55 @@
 
 static HCS_SYSTEM system_handle;
 static int acts, has_begun;
-static struct { uint32_t id_and_command[AWAITED_MAX], first, end; } awaited; /* replies */
+#define IRQS 5u
+
+/* What the VM has said, so far as it kept to the protocol, and has no reply to yet. */
+static struct {
+    struct said { uint32_t id_and_command; uint8_t start[20]; } said[AWAITED_MAX];
+    uint32_t first, end;
+} awaited;
+/* Vectors per index: as GET_IRQ_INFO said, which is once and for all, and as SET_IRQS has taken. */
+static struct { uint32_t offered[IRQS], taken[IRQS]; int is_offered[IRQS]; } irqs;
 
 static void vm_send(const uint8_t *bytes, size_t length, const int *fds, uint32_t fd_count) {
     if (!vm.is_spoilt && !(bytes[8] & 0x10)) {
         REQUIRE(awaited.end < AWAITED_MAX && length >= HEADER);
-        memcpy(&awaited.id_and_command[awaited.end++], bytes, 4);
+        struct said *said = &awaited.said[awaited.end++];
+        size_t start = length - HEADER < sizeof said->start ? length - HEADER : sizeof said->start;
+        memset(said, 0, sizeof *said);
+        memcpy(&said->id_and_command, bytes, 4);
+        memcpy(said->start, bytes + HEADER, start);
     }
-    wire_put(bytes, length, fds, fd_count, vm.is_spoilt && length % 2);
+    wire_put(bytes, length, fds, fd_count, vm.is_spoilt && length % 2); /* some of the halves alone */
+}
+
+static uint32_t number_at(const uint8_t *bytes, uint32_t offset) {
+    uint32_t number;
+    memcpy(&number, bytes + offset, sizeof number);
+    return number;
+}
+
+/* A reply that is no error is one to this. */
+static void check_reply(const struct said *said, const uint8_t *payload, size_t bytes) {
+    uint32_t index = number_at(said->start, 8), count = number_at(said->start, 16);
+    switch (said->id_and_command >> 16) {
+    case READ: REQUIRE(bytes == 16 + number_at(said->start, 12) && !memcmp(payload, said->start, 16)); break;
+    case WRITE: REQUIRE(bytes == 16 && !memcmp(payload, said->start, 16)); break;
+    case IRQ_INFO:
+        REQUIRE(bytes == 16 && index < IRQS && number_at(payload, 8) == index);
+        irqs.offered[index] = number_at(payload, 12);
+        irqs.is_offered[index] = 1;
+        break;
+    case SET_IRQS:
+        REQUIRE(!bytes && index < IRQS);
+        if (count && number_at(said->start, 12) + count > irqs.taken[index])
+            irqs.taken[index] = number_at(said->start, 12) + count;
+        break;
+    case RESET: REQUIRE(!bytes); break;
+    default: break;
+    }
+    for (index = 0; index < IRQS; index++)
+        REQUIRE(!irqs.is_offered[index] || irqs.taken[index] <= irqs.offered[index]);
 }
 
 static void vm_end(HCS_SYSTEM system) {
@@ -61,18 +102,17 @@ int vm_speaks(void) {
 }
 
 void vm_hears(const uint8_t *message, size_t bytes, const int *fds, uint32_t fd_count) {
-    uint32_t length, flags, id_and_command;
+    uint32_t id_and_command = number_at(message, 0), length = number_at(message, 4), flags = number_at(message, 8);
     (void)fds;
-    memcpy(&id_and_command, message, 4);
-    memcpy(&length, message + 4, 4);
-    memcpy(&flags, message + 8, 4);
     REQUIRE(length == bytes && (flags & 0xF) < 2 && !(flags & ~0x31u));
     REQUIRE(!(flags & 0x20) || (length == HEADER && !fd_count));
     if (!(flags & 1)) {
         REQUIRE(bytes >= HEADER + 16 && !fd_count);
     } else if (!vm.is_spoilt) {
-        REQUIRE(awaited.first < awaited.end && awaited.id_and_command[awaited.first] == id_and_command);
-        awaited.first++;
+        const struct said *said = &awaited.said[awaited.first++];
+        REQUIRE(awaited.first <= awaited.end && said->id_and_command == id_and_command);
+        if (!(flags & 0x20))
+            check_reply(said, message + HEADER, bytes - HEADER);
     }
 }
 
@@ -89,6 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     vm.memory = memfd_create("ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     acts = has_begun = 0;
     awaited.first = awaited.end = 0;
+    memset(&irqs, 0, sizeof irqs);
     wire_open();
     uint8_t how = take8(&input);
     REQUIRE(vm.memory >= 0 && !ftruncate(vm.memory, RAM_BYTES));
