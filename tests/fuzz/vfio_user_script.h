@@ -24,7 +24,7 @@ static struct {
     struct cursor script;
     uint16_t id;
     int is_gone;
-    int is_spoilt; /* a message of it was no good, so what is answered is not known */
+    int is_spoilt; /* something of it was no message, so what is answered is not known */
 } vm;
 
 /* One message, or a part of one. */
@@ -126,8 +126,8 @@ static void spoil_and_send(uint8_t *message, size_t length, uint32_t fd_count) {
     struct cursor *script = &vm.script;
     int fds[40];
     uint8_t how = take8(script), which = how >= 0x80 && how < 0xF0 ? take8(script) : 0;
-    vm.is_spoilt |= how >= 0xF0;
-    if (how >= 0xF0)
+    if (how >= 0xF0) {
+        vm.is_spoilt |= how != 0xF3 && how != 0xF9 && how != 0xFA; /* those still are messages */
         switch (how & 0xF) {
         case 0: length = take16(script) % (length + 1); break;
         case 1: message[take8(script) % HEADER] ^= (uint8_t)(1 + take8(script)); break;
@@ -143,8 +143,11 @@ static void spoil_and_send(uint8_t *message, size_t length, uint32_t fd_count) {
             break;
         }
         case 8: message[HEADER + take8(script) % 64] ^= take8(script); break;
+        case 9: length -= take8(script) % (length - HEADER + 1), put(message + 4, length, 4); break;
+        case 10: length += take8(script) % 64u, put(message + 4, length, 4); break;
         default: break;
         }
+    }
     for (uint32_t i = 0; i < fd_count; i++)
         fds[i] = which & 1 ? vm.pipe[i & 1] : which & 2 ? vm.socket : message[2] == DMA_MAP ? vm.memory : vm.event;
     if (length)
