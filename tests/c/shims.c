@@ -54,6 +54,7 @@ const char *scratch_path(void) {
     char folder[MAX_PATH];
     GetTempPathA(sizeof folder, folder);
     snprintf(path, sizeof path, "%shdvlab-c-%lu-%d", folder, GetCurrentProcessId(), ++number);
+    scratch_remove(path); /* what a process of the same number may have left when it was killed */
     return path;
 }
 
@@ -139,6 +140,7 @@ const char *scratch_path(void) {
     static int number;
     const char *folder = getenv("TMPDIR");
     snprintf(path, sizeof path, "%s/hdvlab-c-%d-%d", folder ? folder : "/tmp", (int)getpid(), ++number);
+    scratch_remove(path); /* what a process of the same number may have left when it was killed */
     return path;
 }
 

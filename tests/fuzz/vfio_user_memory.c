@@ -1,5 +1,5 @@
 /* A VM's connection as memory: instead of vfio_user_socket_linux.c and vfio_user_watch_linux.c, which are not linked. One
- * thread does it all, so that a run is the same each time. Nobody loses patience here: fuzz_vfio_user has that. */
+ * thread does it all, so that a run is the same each time. Nobody loses patience here. */
 #include "vfio_user_memory.h"
 
 #include <errno.h>
