@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import threading
-import uuid
-from collections.abc import Sequence
 from typing import Any
 
 from hdvlab._core import ffi, lib
 from hdvlab.errors import AccessError, GuestMemoryError, HResult, check
 from hdvlab.hdv.callbacks import reraise_interrupt
-from hdvlab.hdv.structures import WideStrings, guid
+from hdvlab.systems.slotted import SlottedMachine
 from hdvlab.trace.schema import Origin
 
 SLOT_COUNT: int = lib.HDVLAB_SLOT_COUNT
@@ -28,7 +26,7 @@ class _Scratch(threading.local):
         self.dword = ffi.new("uint32_t *")
 
 
-class EmbeddedMachine:
+class EmbeddedMachine(SlottedMachine):
     """The machine of a lab without a VM. Fulfils :class:`hdvlab.systems.system.System`.
 
     Parameters
@@ -46,68 +44,22 @@ class EmbeddedMachine:
         A RAM size out of range (``E_INVALIDARG``).
     """
 
-    _fresh = False
-
     def __init__(self, ram_size: int, trace: Any = None, record_sections: bool = False) -> None:
-        self._out = ffi.new("void **")  # C stores the handle: Ctrl-C cannot come between that and our keeping it
-        self._fresh = True
-        check(
-            lib.hdvlab_embedded_create(ram_size, record_sections, ffi.NULL if trace is None else trace, self._out),
-            "create the embedded machine",
-            f"RAM of {ram_size} bytes: it is whole pages, 1 MiB to 1 TiB, and must fit this computer",
-        )
-        self._handle: Any = self._out[0]
+        def create(out: Any) -> None:
+            check(
+                lib.hdvlab_embedded_create(ram_size, record_sections, ffi.NULL if trace is None else trace, out),
+                "create the embedded machine",
+                f"RAM of {ram_size} bytes: it is whole pages, 1 MiB to 1 TiB, and must fit this computer",
+            )
+
+        super().__init__(create)
         self._ram_size = ram_size
         self._scratch = _Scratch()
-
-    @property
-    def handle(self) -> Any:
-        """``HCS_SYSTEM``."""
-        return self._handle
 
     @property
     def ram_size(self) -> int:
         """Bytes of RAM."""
         return self._ram_size
-
-    # ---- lifecycle ---------------------------------------------------------------------------------------------
-
-    def add_slot(self, slot: int, class_id: uuid.UUID, instance_id: uuid.UUID, configuration: Sequence[str]) -> None:
-        """See :meth:`System.add_slot`. Raises what the device's callback failed with."""
-        strings = WideStrings(configuration)
-        hresult = lib.hdvlab_system_add_slot(
-            self._handle, slot, guid(class_id), guid(instance_id), strings.count, strings.array
-        )
-        reraise_interrupt()
-        check(hresult, f"plug into slot {slot}")
-
-    def remove_slot(self, slot: int) -> None:
-        """See :meth:`System.remove_slot`."""
-        hresult = lib.hdvlab_system_remove_slot(self._handle, slot)
-        reraise_interrupt()
-        check(hresult, f"unplug slot {slot}")
-
-    def start(self) -> None:
-        """See :meth:`System.start`. A device that fails a step fails the start, with its HRESULT; all are torn down."""
-        self._fresh = False
-        hresult = lib.hdvlab_system_start(self._handle)
-        reraise_interrupt()
-        check(hresult, "start the machine")
-
-    def stop(self) -> None:
-        """See :meth:`System.stop`."""
-        hresult = lib.hdvlab_system_stop(self._handle)
-        reraise_interrupt()
-        check(hresult, "stop the machine", "it is off, or this is a callback of one of its devices")
-
-    def close(self) -> None:
-        """See :meth:`System.close`."""
-        check(lib.hdvlab_system_close(self._handle), "close the machine")
-        reraise_interrupt()
-
-    def __del__(self) -> None:
-        if self._fresh:  # never started, so no device's code runs here
-            lib.hdvlab_system_close(self._out[0])
 
     # ---- the guest's side --------------------------------------------------------------------------------------
 
@@ -142,12 +94,6 @@ class EmbeddedMachine:
         while (hresult := lib.hdvlab_guest_config_write(self._handle, access, slot, offset, size, value)) == _BUSY:
             pass
         return int(hresult)
-
-    def config_peek(self, slot: int) -> bytes:
-        """A slot's config space as the machine would answer it, 4096 bytes; looking leaves no row."""
-        config = ffi.new("uint8_t[4096]")
-        check(lib.hdvlab_guest_config_peek(self._handle, slot, config), f"config space of slot {slot}")
-        return bytes(ffi.buffer(config))
 
     def device_access(
         self, device: Any, write: bool, bar: int, offset: int, size: int, value: int, origin: Origin, pc: int = 0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 from hdvlab._core import ffi, lib
 from hdvlab.errors import AccessError, HResult, StateError, check
 from hdvlab.hdv.callbacks import reraise_interrupt
-from hdvlab.hdv.structures import WideStrings, guid
+from hdvlab.systems.slotted import SlottedMachine
 from hdvlab.trace.schema import Origin
 
 _STATES = {
@@ -48,10 +46,11 @@ class SlotState:
         return self.state == "connected"
 
 
-class VfioUserMachine:
+class VfioUserMachine(SlottedMachine):
     """A machine whose guest runs in a VM. Fulfils :class:`hdvlab.systems.system.System` as far as a VM lets anybody in.
 
-    What a person does with a BAR goes past the VM's bus, to the device; guest RAM is what the VM shares.
+    :meth:`start` makes the devices ready; the VM comes by itself. What a person does with a BAR goes past the VM's bus,
+    to the device; guest RAM is what the VM shares.
 
     Parameters
     ----------
@@ -61,64 +60,18 @@ class VfioUserMachine:
         Also record accesses to section-backed pages that the VM does not map.
     """
 
-    _fresh = False
-
     def __init__(self, trace: Any = None, record_sections: bool = False) -> None:
-        self._out = ffi.new("void **")  # C stores the handle: Ctrl-C cannot come between that and our keeping it
-        self._fresh = True
-        null = ffi.NULL if trace is None else trace
-        check(lib.hdvlab_vfio_user_create(record_sections, null, self._out), "create the VM's machine")
-        self._handle: Any = self._out[0]
-        self._windows: dict[int, tuple[int, Any, int]] = {}
+        def create(out: Any) -> None:
+            null = ffi.NULL if trace is None else trace
+            check(lib.hdvlab_vfio_user_create(record_sections, null, out), "create the VM's machine")
 
-    @property
-    def handle(self) -> Any:
-        """``HCS_SYSTEM``."""
-        return self._handle
+        super().__init__(create)
+        self._windows: dict[int, tuple[int, Any, int]] = {}
 
     @property
     def ram_size(self) -> int:
         """Bytes of RAM: the VM's to know."""
         return 0
-
-    # ---- lifecycle ---------------------------------------------------------------------------------------------
-
-    def add_slot(self, slot: int, class_id: uuid.UUID, instance_id: uuid.UUID, configuration: Sequence[str]) -> None:
-        """See :meth:`System.add_slot`. Raises what the device's callback failed with."""
-        strings = WideStrings(configuration)
-        hresult = lib.hdvlab_system_add_slot(
-            self._handle, slot, guid(class_id), guid(instance_id), strings.count, strings.array
-        )
-        reraise_interrupt()
-        check(hresult, f"plug into slot {slot}")
-
-    def remove_slot(self, slot: int) -> None:
-        """See :meth:`System.remove_slot`."""
-        hresult = lib.hdvlab_system_remove_slot(self._handle, slot)
-        reraise_interrupt()
-        check(hresult, f"unplug slot {slot}")
-
-    def start(self) -> None:
-        """Make the devices ready. A device that fails a step fails the start, with its HRESULT; all are torn down."""
-        self._fresh = False
-        hresult = lib.hdvlab_system_start(self._handle)
-        reraise_interrupt()
-        check(hresult, "start the devices")
-
-    def stop(self) -> None:
-        """See :meth:`System.stop`. A VM that still runs finds its devices dead."""
-        hresult = lib.hdvlab_system_stop(self._handle)
-        reraise_interrupt()
-        check(hresult, "stop the devices", "they are off, or this is a callback of one of them")
-
-    def close(self) -> None:
-        """See :meth:`System.close`."""
-        check(lib.hdvlab_system_close(self._handle), "close the machine")
-        reraise_interrupt()
-
-    def __del__(self) -> None:
-        if self._fresh:  # never started, so no device's code runs here
-            lib.hdvlab_system_close(self._out[0])
 
     # ---- the VM's side -----------------------------------------------------------------------------------------
 
@@ -231,12 +184,6 @@ class VfioUserMachine:
         while (hresult := lib.hdvlab_guest_config_write(self._handle, access, slot, offset, size, value)) == _BUSY:
             pass
         return int(hresult)
-
-    def config_peek(self, slot: int) -> bytes:
-        """A slot's config space as this side has it, 4096 bytes; looking leaves no row."""
-        config = ffi.new("uint8_t[4096]")
-        check(lib.hdvlab_guest_config_peek(self._handle, slot, config), f"config space of slot {slot}")
-        return bytes(ffi.buffer(config))
 
     def ram_read(self, address: int, size: int) -> bytes:
         """Guest RAM that the VM shares; no row. GuestMemoryError outside, or while no VM is connected."""

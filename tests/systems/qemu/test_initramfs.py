@@ -43,7 +43,7 @@ def test_it_has_busybox_modules_and_files(elsewhere: Installation, tmp_path: Pat
     program.chmod(0o755)
     built = build_initramfs(
         elsewhere, modules=["uio_pci_generic"], available=["vfio_pci"],
-        files={"/agent": b"x", "/root/data": b"y", "/bin/program": program},
+        files={"/agent": b"x", "/home/data": b"y", "/bin/program": program},
     )  # fmt: skip
     (tmp_path / "root").mkdir()
     root = unpacked(built, elsewhere, tmp_path / "root")
@@ -53,7 +53,7 @@ def test_it_has_busybox_modules_and_files(elsewhere: Installation, tmp_path: Pat
     assert all((root / one.lstrip("/")).read_bytes()[:4] == b"\x7fELF" for one in loaded)
     assert os.access(root / "agent", os.X_OK)
     assert os.access(root / "usr/bin/program", os.X_OK)
-    assert not (root / "root/data").stat().st_mode & 0o111
+    assert not (root / "home/data").stat().st_mode & 0o111
     table = (root / "lib/modules" / elsewhere.kernel_version / "modules.dep").read_text()
     (line,) = [line for line in table.splitlines() if line.partition(":")[0].endswith("/vfio-pci.ko")]
     assert line.endswith("vfio.ko") or "/vfio.ko " in line

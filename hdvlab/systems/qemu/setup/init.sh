@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # Process 1 of the guest. Everything else is up to whoever types at /dev/ttyS0 or talks to /agent on /dev/ttyS1.
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=linux
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ TERM=linux
 
 mount -t devtmpfs dev /dev
 exec </dev/console >/dev/console 2>&1
@@ -54,9 +54,9 @@ if [ -x /agent ] && [ -c /dev/ttyS1 ]; then
 fi
 
 cat >/etc/profile <<'PROFILE'
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM="${TERM:-linux}"
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ TERM="${TERM:-linux}"
 export PS1='guest:\w# '
-cd /root
+cd /
 PROFILE
 
 line=/dev/ttyS0

@@ -82,7 +82,7 @@ def _add_busybox(archive: Cpio, busybox: Path) -> None:
         archive.link(f"usr/bin/{name}", "busybox")
     # Where Linux itself looks, for a file system or a driver that it needs.
     archive.link("usr/sbin/modprobe", "../bin/busybox")
-    archive.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
+    archive.file("etc/passwd", b"root:x:0:0:root:/:/bin/sh\n")
     archive.file("etc/group", b"root:x:0:\n")
     archive.file("etc/hosts", b"127.0.0.1 localhost guest\n")
     archive.link("etc/mtab", "/proc/mounts")
