@@ -7,13 +7,12 @@ import linecache
 import secrets
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from types import CodeType, FrameType, TracebackType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 from hdvlab.device import Device, Fault, Pluggable
-from hdvlab.errors import HdvError, StateError, TraceError, TraceLossWarning, UsageError
+from hdvlab.errors import HdvError, StateError, TraceError, UsageError
 from hdvlab.guest import Function, Guest, Program
 from hdvlab.host.connection import Connection
 from hdvlab.host.hosted import HostedDevice, HostedMachine, HostedMemory, HostedVectors, list_faults
@@ -23,12 +22,12 @@ from hdvlab.host.record import Record
 from hdvlab.host.source import describe_code
 from hdvlab.host.wire import packed, unpacked
 from hdvlab.lab import Plugged, Run
+from hdvlab.lab.recording import RecordingLab
 from hdvlab.lab.shell import ShellRun
 from hdvlab.trace.mapped import MappedTrace
 from hdvlab.trace.open import open_trace
 from hdvlab.trace.schema import Origin
 from hdvlab.trace.tables import SourceLine
-from hdvlab.trace.trace import Trace
 
 if TYPE_CHECKING:
     from hdvlab.hdv import Broker
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from hdvlab.systems.qemu.setup import Progress
 
 
-class RemoteLab:
+class RemoteLab(RecordingLab):
     """The lab of a device host. Made by :func:`hdvlab.host.start` and :func:`hdvlab.host.attach`.
 
     What is plugged in goes to the host as source and runs there; ``trace`` is the host's, mapped by this process, so
@@ -45,13 +44,12 @@ class RemoteLab:
     """
 
     def __init__(self, record: Record) -> None:
+        super().__init__()
         self.host = record
         """Where everything is; ``host.log`` is what the host says of itself."""
-        self.runs: dict[str, Run | Trace] = {}
         self._plugged: dict[str, Plugged] = {}
         self._known = 0
         self._machine: HostedMachine | None = None
-        self._told_of_loss = False
         self._door = threading.RLock()
         self._sources: dict[tuple[int, int], int] = {}
         self._codes: dict[int, CodeType] = {}
@@ -207,14 +205,6 @@ class RemoteLab:
             self.connection.expect_end("it was shut down")
             self.connection.call("shut_down")
             self.connection.join()
-        self.close()
-
-    def __enter__(self) -> RemoteLab:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
         self.close()
 
     @property
@@ -409,29 +399,6 @@ class RemoteLab:
             self._codes[id(code)] = code
             self._sources[place] = number
         return number
-
-    @contextlib.contextmanager
-    def record(self, name: str = "") -> Iterator[Run]:
-        """What happens inside ``with lab.record() as run:``, whoever did it, is ``run.frame()``."""
-        run = Run(self, name)
-        if name:
-            self.runs[name] = run
-        try:
-            yield run
-        finally:
-            run.end()
-            self._keep(run, name)
-            self.warn_of_loss()
-
-    def warn_of_loss(self) -> None:
-        """Tell, once, that the recording has stopped: the disk is full, or it has as many rows as it may."""
-        if self._told_of_loss or not self.trace.stopped:
-            return
-        self._told_of_loss = True
-        try:
-            self.trace.check()
-        except TraceError as error:
-            warnings.warn(str(error), TraceLossWarning, stacklevel=3)
 
     @property
     def faults(self) -> list[Fault]:

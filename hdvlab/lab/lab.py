@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import re
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from hdvlab._core import lib
 from hdvlab.device import Device, Fault, Pluggable, RemoteDevice
 from hdvlab.device.reload import CannotReloadError, Changes, reload_device
-from hdvlab.errors import HdvError, StateError, TraceError, TraceLossWarning, UsageError, check
+from hdvlab.errors import HdvError, StateError, UsageError, check
 from hdvlab.guest import Guest, Program, RamAllocator, VectorAllocator
 from hdvlab.hdv import Broker
 from hdvlab.lab.forgotten import make_room, when_forgotten
 from hdvlab.lab.plugged import Plugged
 from hdvlab.lab.power import Power
 from hdvlab.lab.run import Run
-from hdvlab.lab.shell import ShellRun
 from hdvlab.lab.teller import Teller
+from hdvlab.lab.vm_side import LabWithVm
 from hdvlab.systems import EmbeddedMachine
 from hdvlab.systems.embedded import SLOT_COUNT
 from hdvlab.systems.qemu.command_line import VmOptions
@@ -34,7 +31,6 @@ from hdvlab.systems.qemu.machine import VfioUserMachine
 from hdvlab.trace.recorder import Recorder
 from hdvlab.trace.schema import Kind
 from hdvlab.trace.tables import BarInfo, DeviceInfo, SourceLine
-from hdvlab.trace.trace import Trace
 
 if TYPE_CHECKING:
     from hdvlab.systems.qemu.setup import Progress
@@ -73,7 +69,7 @@ def _alone(method: Callable[Concatenate[Lab, _P], _R]) -> Callable[Concatenate[L
     return guarded
 
 
-class Lab:
+class Lab(LabWithVm):
     """A machine with devices, recorded.
 
     Parameters
@@ -113,7 +109,8 @@ class Lab:
         if machine not in ("embedded", "vm"):
             raise UsageError(f"machine={machine!r}: it is 'embedded' or 'vm'")
         make_room()
-        self.trace = Recorder.create(None if trace is None else Path(trace), clock=clock)
+        super().__init__()
+        self.trace: Recorder = Recorder.create(None if trace is None else Path(trace), clock=clock)
         self._kind = machine
         self._budget = budget
         self._ram = ram
@@ -127,11 +124,8 @@ class Lab:
         self._teller = Teller(self)
         self._door = threading.RLock()
         """Held by whoever plugs, unplugs, or switches the power."""
-        self._told_of_loss = False
         self.vm_lease: Lease | None = None
         """How long a VM may outlive this process; 5 seconds where nothing is said."""
-        self.runs: dict[str, Run | Trace] = {}
-        """Named recordings, by :meth:`record` and :meth:`run`, and traces loaded from files."""
 
     # ---- devices -----------------------------------------------------------------------------------------------
 
@@ -389,14 +383,6 @@ class Lab:
             self._remember()
             self.trace.close()
 
-    def __enter__(self) -> Lab:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     # ---- a VM --------------------------------------------------------------------------------------------------
 
     @_alone
@@ -441,82 +427,6 @@ class Lab:
                 power.vm.kill()  # who boots it again starts anew
             raise
         return vm
-
-    @property
-    def has_vm(self) -> bool:
-        """Whether its machine is a VM, on or off."""
-        return self._kind == "vm"
-
-    @property
-    def vm_booted(self) -> bool:
-        """Whether a VM was booted since the devices are on; it may have ended."""
-        return getattr(self._power, "vm", None) is not None
-
-    @property
-    def vm_running(self) -> bool:
-        """Whether a VM runs."""
-        vm: Vm | None = getattr(self._power, "vm", None)
-        return vm is not None and vm.running
-
-    def served(self, one: Plugged) -> str:
-        """How a device stands with the VM, in a few words."""
-        machine = self.machine
-        if not isinstance(machine, VfioUserMachine):
-            return "in the embedded machine"
-        state = machine.state(one.slot)
-        hung = ", does not answer" if state.hung else ""
-        what = f", interrupts: {state.interrupt_mode}, {state.messages:,} messages" if state.is_connected else ""
-        return f"{state.state}{hung}{what}"
-
-    @property
-    def vm(self) -> Vm:
-        """The VM.
-
-        Raises
-        ------
-        StateError
-            None was booted.
-        """
-        vm: Vm | None = getattr(self._power, "vm", None)
-        if vm is None:
-            raise StateError("there is no VM; boot one: lab.boot() or %hdv boot")
-        return vm
-
-    def sh(
-        self,
-        command: str,
-        *,
-        name: str = "",
-        stdin: bytes = b"",
-        timeout: float | None = None,
-        on_output: Callable[[bytes], None] | None = None,
-    ) -> ShellRun:
-        """Run a shell command in the VM's guest; the run is its output, its status and the rows of that time.
-
-        Parameters
-        ----------
-        command : str
-            For ``/bin/sh``; several lines are a script.
-        name : str
-            Keep the run in :attr:`runs` under this name.
-        stdin : bytes
-            What it reads.
-        timeout : float, optional
-            Seconds; then it is killed and StateError raised.
-        on_output : callable, optional
-            Called with each piece of output as it comes.
-        """
-        vm = self.vm
-        run = ShellRun(self, name or "sh", command)
-        if name:
-            self.runs[name] = run
-        try:
-            done = vm.run(command, stdin=stdin, timeout=timeout, on_output=on_output)
-            run.status, run.output = done.status, done.output
-        finally:
-            run.end()
-            self.warn_of_loss()
-        return run
 
     # ---- devices in processes of their own -----------------------------------------------------------------------
 
@@ -622,40 +532,6 @@ class Lab:
     def mark(self, text: str) -> int:
         """Put a line of text into the trace; returns its row."""
         return self.trace.mark(text)
-
-    @contextlib.contextmanager
-    def record(self, name: str = "") -> Iterator[Run]:
-        """What happens inside ``with lab.record() as run:`` is ``run.frame()``."""
-        run = Run(self, name)
-        if name:
-            self.runs[name] = run
-        try:
-            yield run
-        finally:
-            run.end()
-            self.warn_of_loss()
-
-    def warn_of_loss(self) -> None:
-        """Tell, once, that the recording has stopped: the disk is full, or it has as many rows as it may."""
-        if self._told_of_loss or not self.trace.stopped:
-            return
-        self._told_of_loss = True
-        try:
-            self.trace.check()
-        except TraceError as error:
-            warnings.warn(str(error), TraceLossWarning, stacklevel=3)
-
-    def hung(self) -> dict[str, int]:
-        """Devices that owe the VM an answer, and the thread (``pthread_t``) that each hangs in; 0 = not known."""
-        power = self._power
-        if power is None or not isinstance(machine := power.machine, VfioUserMachine):
-            return {}
-        found = {}
-        for one in list(self):
-            with contextlib.suppress(HdvError):  # not served now
-                if machine.state(one.slot).hung:
-                    found[one.name] = machine.hung_thread(one.slot)
-        return found
 
     def report(self, name: str, fault: Fault) -> None:
         """A fault that no callback met: kept by the device, put into the trace, and told."""

@@ -15,6 +15,7 @@ from hdvlab.systems.qemu.setup import Installation, build_initramfs
 pytestmark = pytest.mark.vm
 
 _PATIENCE_S = 120.0
+_PROMPT = "guest:~# "
 _MACHINE = "-machine q35,accel=tcg -m 256M -nodefaults -nographic -serial stdio -no-reboot"
 
 
@@ -49,12 +50,14 @@ class Console:
         return told
 
     def run(self, command: str) -> str:
-        """What a command prints."""
+        """What a command prints. It is typed when there is a prompt: before, the terminal would echo it once more."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{command}; echo en''ded\n".encode())
         self.process.stdin.flush()
         self.until("en''ded\r\n")
-        return self.until("ended\r\n").replace("\r\n", "\n")
+        printed = self.until("ended\r\n").replace("\r\n", "\n")
+        self.until(_PROMPT)
+        return printed
 
     def close(self) -> None:
         self.timer.cancel()
@@ -69,7 +72,7 @@ def console(installation: Installation) -> Iterator[Console]:
     initramfs = build_initramfs(installation, modules=["uio_pci_generic"], available=["vfio_pci"], files=files)
     opened = Console(installation, initramfs)
     try:
-        assert f"hdvlab: guest is ready, Linux {installation.kernel_version}" in opened.until("guest:~# ")
+        assert f"hdvlab: guest is ready, Linux {installation.kernel_version}" in opened.until(_PROMPT)
         yield opened
     finally:
         opened.close()
@@ -103,7 +106,7 @@ def test_the_console_is_a_terminal_of_its_own(console: Console) -> None:
 def test_poweroff_ends_it(installation: Installation) -> None:
     opened = Console(installation, build_initramfs(installation))
     try:
-        opened.until("guest:~# ")
+        opened.until(_PROMPT)
         assert opened.process.stdin is not None
         opened.process.stdin.write(b"poweroff\n")
         opened.process.stdin.flush()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from hdvlab import Lab
 from hdvlab.devices.virtio import DEVICE_CONFIG, Chain, VirtioDevice, VirtioDriver, VirtioRegisters, Virtqueue
 from hdvlab.devices.virtio.spec import Status
 from hdvlab.guest import Guest
+from hdvlab.hdv import Doorbell
 from hdvlab.registers import Register
+
+from ...labs import PATIENCE
 
 TYPE = 42
 
@@ -24,8 +28,20 @@ class Echo(VirtioDevice):
     queue_size = 8
     bar0: Any = EchoRegisters
 
+    def initialize(self) -> None:
+        self._idle = threading.Semaphore(0)
+
     def on_request(self, queue: Virtqueue, chain: Chain) -> None:
         chain.write(chain.read()[: chain.room])
+
+    def _drain(self, queue: Virtqueue, bell: Doorbell) -> None:
+        super()._drain(queue, bell)
+        self._idle.release()
+
+    def wait_idle(self, queues: int) -> None:
+        """Wait until so many queues were looked through since the last wait; DRIVER_OK alone makes it look at all."""
+        for _ in range(queues):
+            assert self._idle.acquire(timeout=PATIENCE), "it looked at no queue"
 
 
 class EchoDriver(VirtioDriver):
@@ -41,11 +57,22 @@ class EchoDriver(VirtioDriver):
         return back.read(0, self.request([(out.address, len(data))], [(back.address, room)], number))
 
 
+def device(lab: Lab) -> Echo:
+    """The echo that is plugged in."""
+    return cast(Echo, lab["echo"].device)
+
+
 def run(lab: Lab, function: Callable[[EchoDriver], Any], features: int = 0xFFFFFFFF, size: int = 8) -> Any:
-    """Plug an echo in and run a driver on it; what it returned."""
+    """Plug an echo in and run a driver on it, from when it has nothing to do; what the driver returned."""
     if "echo" not in lab:
         lab.plug(Echo)
-    return lab.run(lambda guest: function(EchoDriver(guest, features, size))).value
+
+    def drive(guest: Guest) -> Any:
+        driver = EchoDriver(guest, features, size)
+        device(lab).wait_idle(Echo.queue_count)
+        return function(driver)
+
+    return lab.run(drive).value
 
 
 def needs_reset(driver: VirtioDriver) -> None:

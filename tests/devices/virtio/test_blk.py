@@ -380,12 +380,13 @@ def test_each_has_a_row_that_says_injected_and_is_caused_by_the_notification(lab
             assert disk.raw(BlkType.FLUSH, 0)[0] == UNSUPP
 
     run(lab, driver)
-    frame = lab.trace.frame()
+    frame = lab.trace.frame(decode=True)
     rows = frame[frame["kind"] == "fault"]
     texts = [(lab.trace.payload(int(row)) or b"").decode() for row in rows.index]
     assert len(texts) == 2
     assert all(re.match("injected: FLUSH of sector 0 ends with status 2", text) for text in texts)
-    assert set(frame.loc[rows["cause"], "kind"]) == {"doorbell"}
+    causes = set(frame.loc[rows["cause"], "register"])
+    assert causes <= {"NOTIFY_0", "DEVICE_STATUS"}, "DRIVER_OK makes it look for itself, once, and may find the first"
 
 
 @pytest.mark.parametrize(
