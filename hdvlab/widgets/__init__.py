@@ -1,0 +1,1 @@
+"""Panels for notebooks: what the machine is and does, live, and ways to change it."""
