@@ -25,6 +25,9 @@ ACCESS_NAMES = (
 )  # fmt: skip
 
 
+_CONVERSIONS: dict[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii}
+
+
 class Expression:
     """A Python expression over an access, compiled once.
 
@@ -126,7 +129,8 @@ class Message:
             done.append(literal)
             if expression is not None:
                 value = expression(hit)
-                value = {"r": repr, "s": str, "a": ascii}.get(conversion, lambda same: same)(value)
+                if conversion in _CONVERSIONS:
+                    value = _CONVERSIONS[conversion](value)
                 done.append(format(value, form))
         return "".join(done)
 

@@ -26,12 +26,12 @@ from hdvlab.trace.schema import KIND_GROUPS, Kind
 #: Kinds of rows at which the guest or a device can be stopped.
 STOPPABLE: frozenset[Kind] = (
     KIND_GROUPS["config"] | KIND_GROUPS["mmio"] | KIND_GROUPS["dma"] | KIND_GROUPS["interrupt"]
-    | KIND_GROUPS["doorbell"] | KIND_GROUPS["lifecycle"]
+    | (KIND_GROUPS["lifecycle"] - {Kind.pause, Kind.resume})
 )  # fmt: skip
 #: Words for them: single kinds, and groups.
 KIND_WORDS = tuple(
     dict.fromkeys(
-        [*(name for name, kinds in KIND_GROUPS.items() if kinds <= STOPPABLE), *(k.name for k in sorted(STOPPABLE))]
+        [*(name for name, kinds in KIND_GROUPS.items() if kinds & STOPPABLE), *(k.name for k in sorted(STOPPABLE))]
     )
 )
 
@@ -256,7 +256,7 @@ def _short(words: set[str]) -> list[str]:
 
 def _value(text: str, where: str, place: Place, register: Register | None, field: Field | None) -> tuple[int, int]:
     meanings = {meaning: value for value, meaning in field.meanings.items()} if field is not None else {}
-    number = meanings[text] if text in meanings else None
+    number = meanings.get(text)
     if number is None:
         try:
             number = _number(text)

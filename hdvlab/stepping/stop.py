@@ -120,7 +120,7 @@ class Stop:
             raise StateError("this stop has no trace with it; lab.trace.frame(decode=True) has the rows")
         end = len(self.trace) if self.row < 0 else self.row + 1
         frame = self.trace[max(0, end - rows) : end].frame(decode=True)
-        return frame[[name for name in _COLUMNS if name in frame.columns]]  # type: ignore[return-value]
+        return frame[[name for name in _COLUMNS if name in frame.columns]]
 
     @property
     def actions(self) -> tuple[str, ...]:
@@ -182,4 +182,3 @@ class Stop:
 
 _ANSWERED = ("mmio_read", "mmio_write", "config_read", "config_write", "doorbell")
 _USES = {"override": "override VALUE"}
-
