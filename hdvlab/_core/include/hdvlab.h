@@ -313,9 +313,9 @@ HRESULT hdvlab_device_access(HDV_DEVICE device, const HDVLAB_ACCESS *access, BOO
 enum { HDVLAB_BEFORE = 0, HDVLAB_AFTER = 1 }; /* phase */
 enum {
     HDVLAB_BREAK_AFTER = 1,    /* phase AFTER, else BEFORE */
-    HDVLAB_BREAK_CHANGED = 2,  /* only when the value is another than the last one of the same device, BAR, address, size and
-                                * direction. The first one there is only kept. Each breakpoint keeps 256 of them; one more
-                                * takes the place of the one that was kept first, which counts as new when it comes again */
+    HDVLAB_BREAK_CHANGED = 2,  /* only when the value is another than the last one of the same kind, device, BAR, address and
+                                * size. The first one there is only kept. Each breakpoint keeps 256 of them; one more takes
+                                * the place of the one that was kept first, which counts as new when it comes again */
     HDVLAB_BREAK_ONCE = 4,     /* removes itself as it holds (with PASS: as it is hit) */
     HDVLAB_BREAK_ASK = 8,      /* hdvlab_gate_on_ask's callback decides; without one it holds */
     HDVLAB_BREAK_PASS = 16,    /* never holds, only counts and asks */
@@ -351,7 +351,8 @@ typedef struct {
  * the value is what is copied (a write: before; a read: the device gets it).
  * SKIP, before: the device is not asked. Reads (DMA too) give all ones; writes, DMA, interrupts, doorbells and resets are
  * dropped; the status is 1 (S_FALSE).
- * RETRY, after: the callback runs again within the same row, and AFTER is looked at again. Before: as CONTINUE.
+ * RETRY, after: the callback runs again within the same row, and AFTER is looked at again; a lifecycle step only when it
+ * failed. Before: as CONTINUE.
  * Everything else is E_INVALIDARG, and the access stays held: lifecycle steps are neither overridden nor skipped.
  * Rows say what the guest got. Each override, skip, retry and each hold that the limit ended leaves a mark with a text,
  * whose cause is the access's row. */

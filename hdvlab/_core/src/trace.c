@@ -97,6 +97,17 @@ int64_t trace_event(struct trace *trace, const struct row *r, int32_t status) {
     return row;
 }
 
+int64_t trace_mark(struct trace *trace, uint32_t kind, uint32_t origin, uint16_t device, int64_t cause, int32_t status,
+                   const void *text, uint32_t bytes) {
+    struct row r = {.kind = (uint8_t)kind, .origin = (uint8_t)origin, .device = device, .bar = -1, .size = bytes,
+                    .cause = cause};
+    memcpy(&r.value, text, bytes < 8 ? bytes : 8);
+    int64_t payload = bytes > 8 ? trace_payload(trace, text, bytes) : -1, began = 0;
+    int64_t row = trace_begin(trace, &r, &began);
+    trace_complete(trace, row, began, r.value, payload, status);
+    return row;
+}
+
 HRESULT hdvlab_trace_mark(HDVLAB_TRACE handle, uint32_t kind, uint16_t device, int64_t cause, int32_t status,
                           const void *text, uint32_t bytes, int64_t *row) {
     if (!text || !row)
@@ -110,12 +121,8 @@ HRESULT hdvlab_trace_mark(HDVLAB_TRACE handle, uint32_t kind, uint16_t device, i
     if (!trace->writable) {
         hr = E_ACCESSDENIED;
     } else {
-        struct row r = {.kind = (uint8_t)kind, .origin = kind == HDVLAB_FAULT ? HDVLAB_DEVICE : HDVLAB_USER, .device = device, .bar = -1, .size = bytes,
-                        .cause = cause};
-        memcpy(&r.value, text, bytes < 8 ? bytes : 8);
-        int64_t payload = bytes > 8 ? trace_payload(trace, text, bytes) : -1, began = 0;
-        *row = trace_begin(trace, &r, &began);
-        trace_complete(trace, *row, began, r.value, payload, status);
+        *row = trace_mark(trace, kind, kind == HDVLAB_FAULT ? HDVLAB_DEVICE : HDVLAB_USER, device, cause, status, text,
+                          bytes);
     }
     handle_release(handle);
     return hr;

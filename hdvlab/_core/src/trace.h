@@ -154,6 +154,9 @@ static inline void trace_complete(struct trace *trace, int64_t row, int64_t bega
     atomic_store_explicit(&COLUMN(trace, _Atomic int32_t, STATUS)[row], status, memory_order_release);
 }
 
+/* A row of text. */
+int64_t trace_mark(struct trace *trace, uint32_t kind, uint32_t origin, uint16_t device, int64_t cause, int32_t status,
+                   const void *text, uint32_t bytes);
 /* A row that begins and ends at once. */
 int64_t trace_event(struct trace *trace, const struct row *r, int32_t status);
 extern const struct column_format { const char *name; uint32_t width; } trace_columns[HDVLAB_COLUMN_COUNT];
