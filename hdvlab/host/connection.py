@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import queue
 import socket
@@ -19,7 +18,6 @@ from hdvlab.host.places import open_private
 from hdvlab.host.record import Record
 from hdvlab.host.wire import PROTOCOL_VERSION, Channel, GoneError, WireError, rebuilt_error, unpacked
 from hdvlab.trace.schema import Origin
-
 
 _CREDENTIALS = 12  # bytes of struct ucred
 #: Seconds that a request which was given up may take to end at the host, so that what is said of it is true.

@@ -26,8 +26,8 @@ from hdvlab.host.places import open_private, runtime_directory
 from hdvlab.host.programs import Programs
 from hdvlab.host.record import Record, boot_id, check_name, new_directory, started_of
 from hdvlab.host.requests import find_request
-from hdvlab.host.requests.stepping import tell_stops
 from hdvlab.host.session import Session
+from hdvlab.host.stops import tell_stops
 from hdvlab.host.watchdog import Watchdog
 from hdvlab.lab import Lab
 from hdvlab.systems.qemu.lease import Lease

@@ -256,7 +256,7 @@ class RemoteLab(SteppingLab):
             self.connection.call("keep_run", name=name, start=run.start, stop=None)
         if wait:
             ongoing = self.connection.begin("wait_program", number=program.number)
-            self._waited(run, ongoing, lambda told: (program.take(told), program.result()))
+            self._waited(run, ongoing, program.end_with)
         self.warn_of_loss()
         return run
 

@@ -34,7 +34,8 @@ class Request:
     once : bool
         Gone after the first.
     after : bool
-        Behind the device's answer instead of before it.
+        Behind the device's answer instead of before it. Where a value is asked for, or logged, reads are met behind it
+        anyway: they have one only then.
     log : str, optional
         A tracepoint: print this, as an f-string, and put it into the trace; nobody is stopped.
     record : {"start", "stop"}, optional

@@ -53,6 +53,11 @@ class Expression:
                 raise UsageError(f"{what} {text!r}: nothing is called {name}; {nearest(name, known, ACCESS_NAMES)}")
         self._names = [name for name in self._names if name in known]
 
+    @property
+    def needs_value(self) -> bool:
+        """Whether it speaks of the value, or of what may be a field of it; a read has one when it is answered."""
+        return any(name == "value" or name not in ACCESS_NAMES for name in self._names)
+
     def __call__(self, hit: Hit) -> Any:
         """Its value."""
         names: dict[str, Any] = {"__builtins__": builtins}

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from hdvlab._core import lib
 from hdvlab.errors import HdvError, StateError, UsageError
 from hdvlab.stepping.breakpoint import Breakpoint, Request
-from hdvlab.stepping.condition import Message, known_names, make_condition
+from hdvlab.stepping.condition import Expression, Message, known_names, make_condition
 from hdvlab.stepping.control import ACTIONS, Action, Control
 from hdvlab.stepping.gate import Gate, Rule
 from hdvlab.stepping.hit import AFTER, Access, Hit
@@ -533,7 +533,8 @@ def _rules(one: _Armed, device: int, cells_run_here: bool) -> list[Rule]:
     elif cells_run_here:
         flags |= lib.HDVLAB_BREAK_ASK  # which thread it is
     reads, others = place.kinds & READS, place.kinds - READS
-    needs_value = bool(place.mask) or request.changed
+    speaks_of_it = isinstance(one.condition, Expression) and one.condition.needs_value
+    needs_value = bool(place.mask) or request.changed or one.message is not None or speaks_of_it
     parts = [(place.kinds, request.after)]
     if needs_value and not request.after:
         parts = [(kinds, after) for kinds, after in ((reads, True), (others, False)) if kinds]

@@ -6,30 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from hdvlab.errors import UsageError
 from hdvlab.host.requests import request
+from hdvlab.host.stops import stepping_state
 from hdvlab.stepping import Request
 from hdvlab.stepping.control import ACTIONS
 
 if TYPE_CHECKING:
     from hdvlab.host.call import Call
     from hdvlab.host.process import Host
-
-
-def stepping_state(host: Host) -> dict[str, Any]:
-    """What is held and set now. ``changes`` counts up, so that a client knows which of two is newer."""
-    stepper = host.lab.stepper
-    with host.stepping_guard:
-        host.stepping_changes += 1
-        return {
-            "changes": host.stepping_changes,
-            "stops": [stop.to_dict() for stop in stepper.read_stops()],
-            "breakpoints": [one.to_dict() for one in stepper.list_breakpoints()],
-        }
-
-
-def tell_stops(host: Host) -> None:
-    """Something was held, let go, set or taken out: tell every client."""
-    if host.clients:
-        host.tell({"event": "stops", "state": stepping_state(host)})
 
 
 @request
