@@ -394,4 +394,7 @@ extern "Python" {
     HRESULT hdvlab_hdv_write_config(void *, uint32_t, uint32_t);
     HRESULT hdvlab_hdv_read(void *, int, uint64_t, uint64_t, uint8_t *);
     HRESULT hdvlab_hdv_write(void *, int, uint64_t, uint64_t, const uint8_t *);
+    // The gate's.
+    uint32_t hdvlab_py_gate_ask(void *, uint32_t, const HDVLAB_STOP_STATE *);
+    uint32_t hdvlab_py_gate_idle(void *, uint64_t);
 }

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from hdvlab.commands.recording import find_driver, guest, record, run
     from hdvlab.commands.rows import mark, trace
     from hdvlab.commands.state import overview, status
+    from hdvlab.commands.stepping import breaks, log, override, retry, skip, step, trigger, unbreak
     from hdvlab.commands.virtual_machine import boot, existing_vm_lab, guest_program, sh, vm
 
 __all__ = [
     "attach",
     "boot",
+    "breaks",
     "c",
     "close_lab",
     "config",
@@ -45,10 +47,12 @@ __all__ = [
     "hosts",
     "load",
     "load_device",
+    "log",
     "lspci",
     "mark",
     "new_lab",
     "open_file",
+    "override",
     "overview",
     "peek",
     "plot",
@@ -57,13 +61,18 @@ __all__ = [
     "read",
     "record",
     "regs",
+    "retry",
     "run",
     "save",
     "sh",
+    "skip",
     "start",
     "status",
+    "step",
     "stop",
     "trace",
+    "trigger",
+    "unbreak",
     "unplug",
     "use_lab",
     "vm",
@@ -87,11 +96,15 @@ _HOMES = {
     "recording": ("find_driver", "guest", "record", "run"),
     "rows": ("mark", "trace"),
     "state": ("overview", "status"),
-}
+    "stepping": ("break", "breaks", "continue", "log", "next", "override", "retry", "skip", "step", "trigger",
+                 "unbreak"),
+}  # fmt: skip
+#: Verbs whose functions cannot, or should not, be called so in Python.
+_SPELT = {"break": "break_", "continue": "continue_", "next": "next_"}
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'hdvlab.commands' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"hdvlab.commands.{_HOME_OF[name]}"), name)
+    return getattr(importlib.import_module(f"hdvlab.commands.{_HOME_OF[name]}"), _SPELT.get(name, name))
