@@ -19,6 +19,7 @@ from hdvlab.host.hosted import HostedDevice, HostedMachine, HostedMemory, Hosted
 from hdvlab.host.hosted_program import HostedProgram
 from hdvlab.host.hosted_vm import HostedVm
 from hdvlab.host.record import Record
+from hdvlab.host.remote_looking import RemoteLooking
 from hdvlab.host.source import describe_code
 from hdvlab.host.wire import packed, unpacked
 from hdvlab.lab import Plugged, Run
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from hdvlab.systems.qemu.setup import Progress
 
 
-class RemoteLab(RecordingLab):
+class RemoteLab(RemoteLooking, RecordingLab):
     """The lab of a device host. Made by :func:`hdvlab.host.start` and :func:`hdvlab.host.attach`.
 
     What is plugged in goes to the host as source and runs there; ``trace`` is the host's, mapped by this process, so
