@@ -13,14 +13,15 @@ from hdvlab.hdv.callbacks import take_failure
 from hdvlab.pci import BarDescription, ConfigHeader, lspci, spec
 from hdvlab.pci.tree import ConfigItem, config_tree, has_extended
 from hdvlab.trace.schema import Origin
+from hdvlab.widgets.bench import BenchDevice
 from hdvlab.widgets.changes import ByteChanges
-from hdvlab.widgets.target import OfLab, Target, Targets, numbers_of
+from hdvlab.widgets.target import OfLab, Targets, numbers_of
 
 
 class Seen(NamedTuple):
     """One look: the device, its configuration space or why there is none, and the names of all devices."""
 
-    target: Target | None
+    target: BenchDevice | None
     config: bytes
     why: str
     names: list[str]
@@ -58,7 +59,7 @@ class ConfigView(OfLab):
         """The devices that there are."""
         return [one.name for one in self._lab]
 
-    def target(self) -> Target | None:
+    def target(self) -> BenchDevice | None:
         """The device, where it is plugged in."""
         return next((one for one in self._lab if self.device in (None, one.name)), None)
 
@@ -81,8 +82,7 @@ class ConfigView(OfLab):
         """Keep what was seen; whether there is anything else to show than before."""
         self._seen = seen
         one, config, self.why, names = seen
-        if config and not has_extended(ConfigHeader.decode(config)):
-            config = config[: spec.CONFIG_SIZE]  # no more can be read where PCI Express is not
+        config = _readable(config)
         now = (one and (one.name, one.slot, one.index), self.why, names)
         is_other, self._shown = now != self._shown, now
         differs = self.changes.take(config, is_other)
@@ -91,7 +91,7 @@ class ConfigView(OfLab):
         return differs or is_other
 
     @staticmethod
-    def _bars(one: Target) -> list[BarDescription]:
+    def _bars(one: BenchDevice) -> list[BarDescription]:
         return [
             BarDescription(index, bar.bar_size, bar.bits, bar.prefetchable) for index, bar in sorted(one.bars.items())
         ]
@@ -133,13 +133,18 @@ class ConfigView(OfLab):
         one, trace = self.target(), self._lab.trace
         return rows_of_config(trace.view(), [] if one is None else numbers_of(trace, one.name), first, last)
 
-    def text(self) -> str:
+    def text(self, seen: Seen) -> str:
         """The panel for a terminal."""
-        one = self._seen.target
-        if one is None or not self.config:
-            return self.why or "nothing has been looked at yet"
+        one, config = seen.target, _readable(seen.config)
+        if one is None or not config:
+            return seen.why
         placed = [
             BarDescription(bar.index, bar.size, bar.bits, bar.prefetchable, self._lab[one.name].place(bar.index) or 0)
             for bar in self._bars(one)
         ]
-        return lspci(self.config, one.address, verbose=2, hex_level=3, bars=placed).rstrip()
+        return lspci(config, one.address, verbose=2, hex_level=3, bars=placed).rstrip()
+
+
+def _readable(config: bytes) -> bytes:
+    """What a guest can read of it: no more than 256 bytes where PCI Express is not."""
+    return config if not config or has_extended(ConfigHeader.decode(config)) else config[: spec.CONFIG_SIZE]

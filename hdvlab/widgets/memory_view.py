@@ -122,15 +122,8 @@ class MemoryView(OfLab):
         """Keep what was seen; whether there is anything else to show than before."""
         if seen.address != self.address:
             return False  # it was moved meanwhile: the next look is what is wanted
-        data, gaps, pieces, self.why = b"", [], seen.pieces, seen.why
-        end = self.address + self.size
-        for number, (start, found) in enumerate(pieces):
-            length = (pieces[number + 1][0] if number + 1 < len(pieces) else end) - start
-            if isinstance(found, str):
-                gaps.append((start, length, found))
-                data += bytes(length)
-            else:
-                data += found
+        self.why = seen.why
+        data, gaps = _joined(seen, self.size)
         now = (self.address, self.why, gaps)
         is_other, self._shown, self.gaps = now != self._shown, now, gaps
         return self.changes.take(data, is_other)
@@ -147,42 +140,50 @@ class MemoryView(OfLab):
         """For the browser; the bytes and their flags go beside it. Addresses are text: JSON has no 64-bit numbers."""
         return {
             "address": f"{self.address:x}", "size": self.size, "why": self.why,
-            "gaps": [[start - self.address, length, why] for start, length, why in self._joined_gaps()],
+            "gaps": [[start - self.address, length, why] for start, length, why in self.gaps],
         }  # fmt: skip
-
-    def _joined_gaps(self) -> list[tuple[int, int, str]]:
-        """Neighbouring pages that are no RAM, as one; the reason is the first one's."""
-        joined: list[tuple[int, int, str]] = []
-        for start, length, why in self.gaps:
-            if joined and joined[-1][0] + joined[-1][1] == start:
-                joined[-1] = (joined[-1][0], joined[-1][1] + length, joined[-1][2])
-            else:
-                joined.append((start, length, why))
-        return joined
 
     def rows_of(self, first: int, last: int) -> Array:
         """Numbers of the DMA rows that touched bytes ``first`` to ``last`` (inclusive)."""
         return rows_of_memory(self._lab.trace.view(), first, last)
 
-    def text(self, overlay: str = "") -> str:
-        """The panel for a terminal."""
-        if self.why:
-            return self.why
-        data, flags, lines = self.changes.data, self.flags(), []
-        for at in range(0, len(data), LINE):
-            row, told = data[at : at + LINE], flags[at : at + LINE]
-            absent = [flag & ABSENT for flag in told]
-            digits = " ".join("--" if gone else f"{byte:02x}" for byte, gone in zip(row, absent, strict=True))
-            letters = "".join(
-                " " if gone else chr(byte) if 32 <= byte < 127 else "." for byte, gone in zip(row, absent, strict=True)
-            )
-            lines.append(f"{self.address + at:016x}  {digits}  {letters}".rstrip())
-        lines += [f"{start:#x}: {why}" for start, _, why in self._joined_gaps()]
-        if chosen := self.overlays.get(overlay):
-            number = 0
-            while (entry := chosen.entry(number, data)) is not None:
-                lines.append(
-                    f"{chosen.name}[{number}]  " + "  ".join(f"{name}={value:#x}" for name, value in entry.items())
-                )
-                number += 1
+    def text(self, seen: Seen, overlay: str = "", at: int = 0) -> str:
+        """The panel for a terminal: lines of hexadecimal, then the entries of an overlay that begins at ``at``."""
+        if seen.why:
+            return seen.why
+        data, gaps = _joined(seen, self.size)
+        absent = bytearray(len(data))
+        for start, length, _ in gaps:
+            absent[start - seen.address : start - seen.address + length] = bytes([1]) * length
+        lines = []
+        for line in range(0, len(data), LINE):
+            if all(absent[line : line + LINE]):
+                continue
+            pairs = list(zip(data[line : line + LINE], absent[line : line + LINE], strict=True))
+            digits = " ".join("--" if gone else f"{byte:02x}" for byte, gone in pairs)
+            letters = "".join(" " if gone else chr(byte) if 32 <= byte < 127 else "." for byte, gone in pairs)
+            lines.append(f"{seen.address + line:016x}  {digits}  {letters}".rstrip())
+        lines += [f"{start:016x} to {start + length - 1:#x}: {why}" for start, length, why in gaps]
+        chosen, inside = self.overlays.get(overlay), data[max(0, at - seen.address) :]
+        number = 0
+        while chosen is not None and at >= seen.address and (entry := chosen.entry(number, inside)) is not None:
+            told = "  ".join(f"{name}={value:#x}" for name, value in entry.items())
+            lines.append(f"{chosen.name}[{number}]  {told}")
+            number += 1
         return "\n".join(lines)
+
+
+def _joined(seen: Seen, size: int) -> tuple[bytes, list[tuple[int, int, str]]]:
+    """The bytes, zero where no RAM is; and the stretches where none is: first byte, bytes, why (the first page's)."""
+    data, gaps, end = b"", list[tuple[int, int, str]](), seen.address + size
+    for number, (start, found) in enumerate(seen.pieces):
+        length = (seen.pieces[number + 1][0] if number + 1 < len(seen.pieces) else end) - start
+        if isinstance(found, bytes):
+            data += found
+            continue
+        data += bytes(length)
+        if gaps and gaps[-1][0] + gaps[-1][1] == start:
+            gaps[-1] = (gaps[-1][0], gaps[-1][1] + length, gaps[-1][2])
+        else:
+            gaps.append((start, length, found))
+    return data, gaps

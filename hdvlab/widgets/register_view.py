@@ -12,7 +12,8 @@ from hdvlab.analysis.selection import Array
 from hdvlab.analysis.touching import rows_of_register
 from hdvlab.errors import UsageError
 from hdvlab.registers import Access, Field, Register
-from hdvlab.widgets.target import OfLab, Target, Targets, numbers_of
+from hdvlab.widgets.bench import BenchDevice
+from hdvlab.widgets.target import OfLab, Targets, numbers_of
 
 #: How long a bit that changed is marked, seconds.
 MARKED_FOR = 2.0
@@ -30,7 +31,7 @@ class Seen(NamedTuple):
     """One look: which registers there are, and the value of each, or why it cannot be looked at."""
 
     signature: object
-    targets: list[Target]
+    targets: list[BenchDevice]
     cells: list[Cell]
     answers: list[int | str]
     running: bool
@@ -54,7 +55,7 @@ class RegisterView(OfLab):
         self.device = device
         self._clock = clock
         self._signature: object = None
-        self._targets: list[Target] = []
+        self._targets: list[BenchDevice] = []
         self.running = False
         self.cells: list[Cell] = []
         self.generation = 0
@@ -67,7 +68,7 @@ class RegisterView(OfLab):
 
     # ---- looking -----------------------------------------------------------------------------------------------
 
-    def targets(self) -> list[Target]:
+    def targets(self) -> list[BenchDevice]:
         """The devices that are shown and plugged in."""
         return [one for one in self._lab if self.device in (None, one.name)]
 
@@ -181,22 +182,22 @@ class RegisterView(OfLab):
         trace = self._lab.trace
         return rows_of_register(trace.view(), numbers_of(trace, cell.device), cell.bar, first, last)
 
-    def text(self) -> str:
-        """The panel for a terminal."""
-        if not self._targets:
+    def text(self, seen: Seen) -> str:
+        """The panel for a terminal; ``+`` where bits differ from those at the mark."""
+        if not seen.targets:
             what = f"no device {self.device!r} is plugged in" if self.device else "no device is plugged in"
             return f"{what}; lab.plug(Device) does that"
+        is_same = seen.signature == self._signature
         lines, shown = [], None
-        changed, since = self.changed, self.since_mark
-        for number, cell in enumerate(self.cells):
+        for number, (cell, answer) in enumerate(zip(seen.cells, seen.answers, strict=True)):
             if (cell.device, cell.bar) != shown:
                 shown = (cell.device, cell.bar)
-                lines.append(f"{cell.device} bar{cell.bar}")
-            register, answer = cell.register, self.answers[number]
+                lines.append(f"{cell.device} bar{cell.bar}{'' if seen.running else ', machine off'}")
+            register = cell.register
+            differs = is_same and self._known[number] and answer != int(self._marked[number])
             value = f"{answer:#0{register.width // 4 + 2}x}" if isinstance(answer, int) else "?"
-            sign = "*" if changed[number] else "+" if since[number] else " "
             told = register.describe(answer) if isinstance(answer, int) else answer
-            where = f"{sign} {register.offset:#06x} {register.name:<20} {register.access.value:<3}"
+            where = f"{'+' if differs else ' '} {register.offset:#06x} {register.name:<20} {register.access.value:<3}"
             lines.append(f"{where} {value:>18}  {told}")
         return "\n".join(line.rstrip() for line in lines) or "no register is described"
 
