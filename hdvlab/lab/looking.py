@@ -91,4 +91,6 @@ def _piece(machine: Any, address: int, size: int) -> Piece:
     try:
         return address, machine.ram_read(address, size)
     except HdvError as error:
-        return address, error.message
+        if error.hresult != HResult.ERROR_NOACCESS:
+            return address, error.message
+        return address, "no RAM is here" if machine.ram_size else "no RAM that a VM shares is here"
