@@ -18,6 +18,7 @@ from hdvlab.errors import HdvError, StateError, UsageError, check
 from hdvlab.guest import Guest, Program, RamAllocator, VectorAllocator
 from hdvlab.hdv import Broker
 from hdvlab.lab.forgotten import make_room, when_forgotten
+from hdvlab.lab.looking import LookingLab
 from hdvlab.lab.plugged import Plugged
 from hdvlab.lab.power import Power
 from hdvlab.lab.run import Run
@@ -81,7 +82,7 @@ def _alone(method: Callable[Concatenate[Lab, _P], _R]) -> Callable[Concatenate[L
     return guarded
 
 
-class Lab(LabWithVm):
+class Lab(LookingLab, LabWithVm):
     """A machine with devices, recorded.
 
     Parameters
@@ -317,7 +318,7 @@ class Lab(LabWithVm):
         return name in self._plugged
 
     def __iter__(self) -> Iterator[Plugged]:
-        return iter(self._plugged.values())
+        return iter(list(self._plugged.values()))
 
     # ---- power -------------------------------------------------------------------------------------------------
 
