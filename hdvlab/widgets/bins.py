@@ -150,19 +150,19 @@ class Bins:
         total = np.zeros(bins * max(len(self.groups), 1), dtype=np.int64)
         positions = self._open_blocks(first, width, bins, by_row, start, stop, total)
         positions = positions[(positions >= start) & (positions < stop)]
-        x = self._x(positions, by_row)
+        x = self.x_of(positions, by_row)
         place = (x - first) // width
         inside = (place >= 0) & (place < bins)
-        group = self._groups_of(positions[inside])
+        group = self.groups_of(positions[inside])
         if len(self.groups) * bins > len(total):  # a group that only the last rows have
             total = np.concatenate([total, np.zeros(len(self.groups) * bins - len(total), dtype=np.int64)])
         total += np.bincount(group * bins + place[inside], minlength=len(total))
         late = self._late[(self._late >= start) & (self._late < stop)]
         if len(late):
-            place = (self._x(late, by_row) - first) // width
+            place = (self.x_of(late, by_row) - first) // width
             inside = (place >= 0) & (place < bins)
             for change, failed in ((-1, 0), (1, 1)):
-                group = self._groups_of(late[inside], failed)
+                group = self.groups_of(late[inside], failed)
                 if len(self.groups) * bins > len(total):
                     total = np.concatenate([total, np.zeros(len(self.groups) * bins - len(total), dtype=np.int64)])
                 np.add.at(total, group * bins + place[inside], change)
@@ -177,7 +177,7 @@ class Bins:
             return None
         maybe = np.flatnonzero((high >= first) & (low < stop))
         positions = self._rows_of(maybe)
-        x = self._x(positions, by_row)
+        x = self.x_of(positions, by_row)
         found: Array = positions[(x >= first) & (x < stop)]
         return found if len(found) <= most else None
 
@@ -185,7 +185,7 @@ class Bins:
         """Positions between which every row stands that begins at ``first`` or later and before ``stop``."""
         low, high = self._bounds(self._levels[0], np.arange(len(self._levels[0])), by_row)
         maybe = np.flatnonzero((high >= first) & (low < stop))
-        tail = self._x(np.arange(self.summed, len(self)), by_row)
+        tail = self.x_of(np.arange(self.summed, len(self)), by_row)
         begin = int(maybe[0]) * BLOCK if len(maybe) else self.summed
         has_tail = bool(np.any((tail >= first) & (tail < stop)))
         end = len(self) if has_tail else int(maybe[-1] + 1) * BLOCK if len(maybe) else begin
@@ -232,7 +232,7 @@ class Bins:
 
     def _sum_up(self, start: int, stop: int) -> None:
         columns = self.view.cut(start, stop).columns
-        group = self._groups_of(slice(start, stop))
+        group = self.groups_of(slice(start, stop))
         blocks = (stop - start) // BLOCK
         key = (np.arange(stop - start) // BLOCK) * len(self.groups) + group
         dense = np.bincount(key, minlength=blocks * len(self.groups)).reshape(blocks, -1)
@@ -304,15 +304,16 @@ class Bins:
     def _bounds(self, level: _Level, blocks: Array, by_row: bool) -> tuple[Array, Array]:
         if not by_row:
             return level.low.values[blocks], level.high.values[blocks]
-        return self._x(blocks * level.size, True), self._x(blocks * level.size + level.size - 1, True)
+        return self.x_of(blocks * level.size, True), self.x_of(blocks * level.size + level.size - 1, True)
 
-    def _x(self, positions: Array, by_row: bool) -> Array:
+    def x_of(self, positions: Array, by_row: bool = False) -> Array:
+        """When rows at these positions began; their numbers with ``by_row``."""
         if not by_row:
             return self.view.columns["t_ns"][positions]
         rows = self.view.rows
         return positions + rows.start if isinstance(rows, range) else rows[positions]
 
-    def _groups_of(self, which: Array | slice, failed: int | None = None) -> Array:
+    def groups_of(self, which: Array | slice, failed: int | None = None) -> Array:
         """The group of each row; of those that failed late the one they were counted in, unless told."""
         columns = self.view.columns
         kind, bar, status = (columns[name][which] for name in ("kind", "bar", "status"))
