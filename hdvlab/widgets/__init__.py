@@ -1,1 +1,39 @@
-"""Panels for notebooks: what the machine is and does, live, and ways to change it."""
+"""Panels for notebooks: what the machine is and does, live, and ways to change it.
+
+``hdvlab.widgets.table(lab)`` makes a panel; the last expression of a cell shows it. Each has a text form too,
+``print(panel.text())``. Nothing here is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hdvlab.widgets.table import TraceTable
+
+__all__ = ["table"]
+
+
+def table(source: Any, **state: Any) -> TraceTable:
+    """The rows of a lab's trace, or of any trace; see :class:`hdvlab.widgets.table.TraceTable`."""
+    made: TraceTable = _home("table").TraceTable(source, **state)
+    return made
+
+
+def _home(name: str) -> Any:
+    return importlib.import_module(f"hdvlab.widgets.{name}")
+
+
+class _Package(types.ModuleType):
+    """A package whose functions have the names of its modules, as files of one panel have in every language."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Importing hdvlab.widgets.table would put the module in the function's place.
+        if not (isinstance(value, types.ModuleType) and name in __all__):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
