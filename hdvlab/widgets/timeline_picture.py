@@ -51,6 +51,7 @@ class TimelinePicture:
     def __init__(self) -> None:
         self.bins = Bins()
         self.origin = 0
+        """Time that the picture's times count from, ns."""
         self.trace: Trace | None = None
         self.lanes = df_lanes(pd.DataFrame({"kind": [0], "bar": [-1], "device": [0]}), Tables())
         self._lane_of_group: Array = np.zeros(0, dtype=np.int64)
@@ -65,7 +66,9 @@ class TimelinePicture:
         tables = trace.tables
         changed = self.bins.update(trace.view(), len(tables.devices), most)
         if was_empty and len(self.bins):
-            self.origin = self.bins.extent()[0]
+            # Trace time, unless it is of a calendar: a browser's numbers are exact up to 2**53.
+            low = self.bins.extent()[0]
+            self.origin = low if abs(low) >= 1 << 52 else 0
         # Rows that are not in blocks yet get their group when they are looked at.
         self.bins.groups_of(np.arange(self.bins.summed, len(self.bins)) if self.bins.is_complete else np.arange(0))
         self._name_lanes(tables)
