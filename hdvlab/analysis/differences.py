@@ -9,7 +9,7 @@ import pandas as pd
 
 from hdvlab.analysis.places import factorize_places
 from hdvlab.analysis.selection import ACCESS_KINDS, READS, WRITES, Array, device_name, kind_codes, of_kinds
-from hdvlab.analysis.stretches import Stretches
+from hdvlab.analysis.stretches import Stretches, pieces
 from hdvlab.trace.schema import KIND_GROUPS, Kind
 from hdvlab.trace.tables import Tables
 
@@ -143,10 +143,12 @@ def _labels(places: pd.DataFrame) -> list[str]:
 def _count(places: pd.DataFrame, bands: list[Array], sides: tuple[pd.DataFrame, pd.DataFrame]) -> pd.DataFrame:
     counted = pd.DataFrame({"label": places["label"], "device": places["device"], "place": 1})
     for name, band, rows in zip(("left", "right"), bands, sides, strict=True):
-        side = side_of(rows)
-        for what, which in (("_reads", side < 0), ("_writes", side > 0), ("", band >= 0)):
-            chosen = band[which & (band >= 0)]
-            counted[f"{name}{what}"] = np.bincount(chosen, minlength=len(places))
+        sides_of = np.zeros((len(places) + 1, 3), dtype=np.int64)
+        for piece in pieces(len(rows)):  # band -1 falls on the last row, which is dropped
+            key = band[piece] % (len(places) + 1) * 3 + side_of(rows.iloc[piece]) + 1
+            sides_of += np.bincount(key, minlength=sides_of.size).reshape(sides_of.shape)
+        counted[f"{name}_reads"], counted[f"{name}_writes"] = sides_of[:-1, 0], sides_of[:-1, 2]
+        counted[name] = sides_of[:-1].sum(axis=1)
     counted["difference"] = counted["right"] - counted["left"]
     return counted[list(DIFFERENCE_COLUMNS)]
 
@@ -185,13 +187,18 @@ def df_strokes(rows: pd.DataFrame, band: Array, stretches: Stretches, binned: bo
     DataFrame
         Columns :data:`STROKE_COLUMNS`.
     """
-    chosen = band >= 0
-    t_ns = rows["t_ns"].to_numpy()[chosen] - run_start(rows)
-    side = side_of(rows)[chosen]
+    t_ns, start_ns = rows["t_ns"].to_numpy(), run_start(rows)
     if not binned:
-        return pd.DataFrame({"band": band[chosen], "side": side, "t_ns": t_ns, "end_ns": t_ns, "count": 1})
-    key = (band[chosen] * 3 + (side + 1)) * stretches.count + stretches.of(t_ns)
-    counts = np.bincount(key)
+        chosen = band >= 0
+        start = t_ns[chosen] - start_ns
+        side = side_of(rows)[chosen]
+        return pd.DataFrame({"band": band[chosen], "side": side, "t_ns": start, "end_ns": start, "count": 1})
+    counts = np.zeros((int(band.max(initial=-1)) + 1) * 3 * stretches.count, dtype=np.int64)
+    for piece in pieces(len(rows)):
+        chosen = band[piece] >= 0
+        key = band[piece] * 3 + side_of(rows.iloc[piece]) + 1
+        key = key * stretches.count + stretches.of(t_ns[piece] - start_ns)
+        counts += np.bincount(key[chosen], minlength=len(counts))
     used = np.flatnonzero(counts)
     start = stretches.first_ns + used % stretches.count * stretches.width_ns
     return pd.DataFrame(

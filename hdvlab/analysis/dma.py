@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hdvlab.analysis.selection import Array, failed, kind_codes, of_kinds
-from hdvlab.analysis.stretches import Stretches
+from hdvlab.analysis.stretches import Stretches, pieces
 from hdvlab.trace.schema import KIND_GROUPS, Kind
 
 #: Columns of :func:`df_dma_regions`.
@@ -95,27 +95,24 @@ def df_dma_regions(rows: pd.DataFrame, max_regions: int = 24) -> pd.DataFrame:
         breaks = np.sort(breaks[widest])
     address = starts[np.append(0, breaks + 1)]
     behind = ends[np.append(breaks, len(ends) - 1)]
-    region = _region_of(start, address)
-    size = transfers["size"].to_numpy()
-    is_write = kind_codes(transfers) == int(Kind.dma_write)
-    count = len(address)
-    written = np.bincount(region[is_write], minlength=count)
-    written_bytes = np.bincount(region[is_write], weights=size[is_write], minlength=count).astype(np.int64)
-    grouped = pd.Series(size).groupby(region)
-    regions = pd.DataFrame(
-        {
-            "address": address,
-            "end": behind,
-            "reads": np.bincount(region, minlength=count) - written,
-            "writes": written,
-            "read_bytes": np.bincount(region, weights=size, minlength=count).astype(np.int64) - written_bytes,
-            "written_bytes": written_bytes,
-            "smallest": grouped.min().to_numpy(),
-            "largest": grouped.max().to_numpy(),
-        }
-    )
-    regions.index.name = "region"
     gap = int(gaps[breaks].min()) if len(breaks) else 0
+    del starts, ends, gaps, apart
+    count = len(address)
+    regions = pd.DataFrame({"address": address, "end": behind, **dict.fromkeys(list(REGION_COLUMNS)[2:], 0)})
+    size, codes = transfers["size"].to_numpy(), kind_codes(transfers)
+    for piece in pieces(len(transfers)):
+        region = _region_of(start[piece], address)
+        for kind, name in ((Kind.dma_read, "read"), (Kind.dma_write, "write")):
+            which = codes[piece] == int(kind)
+            regions[f"{name}s"] += np.bincount(region[which], minlength=count)
+            moved = np.bincount(region[which], weights=size[piece][which], minlength=count).astype(np.int64)
+            regions["read_bytes" if name == "read" else "written_bytes"] += moved
+        some = pd.Series(size[piece]).groupby(region).agg(["min", "max"])
+        known = regions.loc[some.index, "largest"] > 0
+        least = regions.loc[some.index, "smallest"].where(known, some["min"])
+        regions.loc[some.index, "smallest"] = np.minimum(least, some["min"])
+        regions.loc[some.index, "largest"] = np.maximum(regions.loc[some.index, "largest"], some["max"])
+    regions.index.name = "region"
     regions.attrs.update(transfers=len(transfers), buffers=buffers, gap=gap)
     return regions
 
@@ -183,24 +180,26 @@ def df_dma_cells(rows: pd.DataFrame, regions: pd.DataFrame, bins: int = 300, par
     start, end = _extents(transfers)
     address = regions["address"].to_numpy(dtype=np.uint64)
     length = regions["end"].to_numpy(dtype=np.uint64) - address
-    region = _region_of(start, address)
-    t_ns = transfers["t_ns"].to_numpy()
+    t_ns, codes = transfers["t_ns"].to_numpy(), kind_codes(transfers)
     stretches = Stretches.over(int(t_ns.min()), int(t_ns.max()), bins)
-    column = stretches.of(t_ns)
     per_byte = parts / length.astype(np.float64)
-    first, last = (
-        np.minimum(((edge - address[region]) * per_byte[region]).astype(np.int64), parts - 1)
-        for edge in (start, end - np.uint64(1))
-    )
-    is_write = kind_codes(transfers) == int(Kind.dma_write)
     # One more part than there are: where a transfer's last part is the region's, its end falls there.
     shape = (len(regions), parts + 1, stretches.count)
-    counts = []
-    for which in (~is_write, is_write):
-        base = region[which] * (parts + 1)
-        begun = np.bincount((base + first[which]) * stretches.count + column[which], minlength=int(np.prod(shape)))
-        over = np.bincount((base + last[which] + 1) * stretches.count + column[which], minlength=int(np.prod(shape)))
-        counts.append(np.cumsum((begun - over).reshape(shape), axis=1))
+    counts = [np.zeros(int(np.prod(shape)), dtype=np.int64) for _ in range(2)]
+    for piece in pieces(len(transfers)):
+        region = _region_of(start[piece], address)
+        place = region * (parts + 1) * stretches.count + stretches.of(t_ns[piece])
+        first, last = (
+            np.minimum(((edge - address[region]) * per_byte[region]).astype(np.int64), parts - 1)
+            for edge in (start[piece], end[piece] - np.uint64(1))
+        )
+        for count, kind in zip(counts, (Kind.dma_read, Kind.dma_write), strict=True):
+            which = codes[piece] == int(kind)
+            # Only cells that change: a picture's worth of them would be summed up for every piece otherwise.
+            begun, over = (place + first * stretches.count)[which], (place + (last + 1) * stretches.count)[which]
+            np.add.at(count, begun, 1)
+            np.subtract.at(count, over, 1)
+    counts = [np.cumsum(count.reshape(shape), axis=1) for count in counts]
     at = np.nonzero(counts[0] + counts[1])
     cells = pd.DataFrame(
         {

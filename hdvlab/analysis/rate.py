@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from hdvlab.analysis.selection import Array, device_name, kind_codes, of_kinds, pending
-from hdvlab.analysis.stretches import Stretches
+from hdvlab.analysis.selection import Array, device_name, kind_codes, of_kinds
+from hdvlab.analysis.stretches import Stretches, pieces
 from hdvlab.errors import UsageError
-from hdvlab.trace.schema import KIND_GROUPS, Kind
+from hdvlab.trace.schema import E_PENDING, KIND_GROUPS, Kind
 from hdvlab.trace.tables import Tables
 
 #: Columns of :func:`df_rate`.
@@ -68,68 +68,79 @@ def df_rate(
         few = few[counted]
     if few.empty:
         return pd.DataFrame({name: [] for name in RATE_COLUMNS})
-    t_ns, codes = few["t_ns"].to_numpy(), kind_codes(few)
-    groups, names = _groups(few, tables, by)
-    waits = pending(few)
-    outer = of_kinds(codes, SERVED) & (few["cause"].to_numpy() < 0) & ~waits
-    begin, busy = t_ns[outer], few["dur_ns"].to_numpy()[outer].astype(np.int64)
-    first = int(t_ns.min())
-    last = max(int(t_ns.max()), int((begin + busy).max(initial=first)) - 1)
+    columns = {name: few[name].to_numpy() for name in ("t_ns", "dur_ns", "device", "status", "cause")}
+    columns["kind"] = kind_codes(few)
+    t_ns = columns["t_ns"]
+    last, measured, waiting = int(t_ns.max()), False, 0
+    for piece in pieces(len(few)):
+        outer = _outer(columns, piece)
+        busy = columns["dur_ns"][piece][outer]
+        last = max(last, int((t_ns[piece][outer] + busy).max(initial=last)) - 1)
+        measured |= bool(busy.any())
+        waiting += int(np.count_nonzero(columns["status"][piece] == E_PENDING))
     if bins is None:
         bins = int(np.clip(2 * np.sqrt(len(few)), 8, 300))
+    first = int(t_ns.min())
     stretches = Stretches.over(first, last, bins)
-    cell = stretches.of(t_ns)
-    cell += groups * stretches.count
-    count = np.bincount(cell, minlength=len(names) * stretches.count)
-    busy_ns = _busy(stretches, begin, busy, groups[outer], len(names))
+    rank, names = _groups(columns["kind" if by == "kind" else "device"], tables, by)
+    count = np.zeros((len(names), stretches.count), dtype=np.int64)
+    busy_ns = np.zeros_like(count)
+    open_ones = np.zeros_like(count)
+    for piece in pieces(len(few)):
+        groups = rank[columns["kind" if by == "kind" else "device"][piece]]
+        count += _per_cell(groups, stretches.of(t_ns[piece]), count.shape)
+        outer = _outer(columns, piece)
+        groups, begin = groups[outer], t_ns[piece][outer]
+        for sign, moment in ((1, begin), (-1, begin + columns["dur_ns"][piece][outer])):
+            place = stretches.of(moment)
+            # An access is at work from its beginning to the end of that stretch, and in all stretches behind it; what
+            # is behind its end is taken away again in the same way. Sums of whole numbers: exact.
+            left = stretches.first_ns + (place + 1) * stretches.width_ns - moment
+            busy_ns += sign * _per_cell(groups, place, count.shape, left)
+            open_ones += sign * _per_cell(groups, place, count.shape)
+    busy_ns += (np.cumsum(open_ones, axis=1) - open_ones) * stretches.width_ns
     rate = pd.DataFrame(
         {
             "group": pd.Categorical.from_codes(np.repeat(np.arange(len(names)), stretches.count), categories=names),
             "t_ns": np.tile(stretches.edges_ns[:-1], len(names)),
-            "count": count,
+            "count": count.ravel(),
             "busy_ns": busy_ns.ravel(),
         }
     )
     rate.attrs.update(
         stretches=stretches,
         span_ns=last - first + 1,
-        measured=bool(busy.any()),
-        pending=int(np.count_nonzero(waits)),
+        measured=measured,
+        pending=waiting,
     )
     return rate
 
 
-def _groups(rows: pd.DataFrame, tables: Tables, by: str) -> tuple[Array, list[str]]:
-    numbers = kind_codes(rows) if by == "kind" else rows["device"].to_numpy()
+def _outer(columns: dict[str, Array], piece: slice) -> Array:
+    """Which of the rows are callbacks that are not inside another one, and have ended."""
+    outer: Array = of_kinds(columns["kind"][piece], SERVED) & (columns["cause"][piece] < 0)
+    return outer & (columns["status"][piece] != E_PENDING)
+
+
+def _per_cell(groups: Array, place: Array, shape: tuple[int, ...], weights: Array | None = None) -> Array:
+    key = groups * shape[1] + place
+    found: Array = np.bincount(key, weights, minlength=shape[0] * shape[1]).astype(np.int64).reshape(shape)
+    return found
+
+
+def _groups(numbers: Array, tables: Tables, by: str) -> tuple[Array, list[str]]:
+    """The rank of each number among those there are, and what the ranks are called."""
     present = np.flatnonzero(np.bincount(numbers))
     rank = np.zeros(int(present[-1]) + 1, dtype=np.int64)
     rank[present] = np.arange(len(present))
     if by == "kind":
-        return rank[numbers], [Kind(code).name for code in present.tolist()]
+        return rank, [Kind(code).name for code in present.tolist()]
     names = [device_name(tables, number) or "no device" for number in present.tolist()]
     # A class that was changed and plugged in again is a device of its own, and of the same name.
-    places = [f"{name} ({number})" if names.count(name) > 1 else name for name, number in zip(names, present.tolist(),
-                                                                                             strict=True)]  # fmt: skip
-    return rank[numbers], places
-
-
-def _busy(stretches: Stretches, begin: Array, busy: Array, groups: Array, count: int) -> Array:
-    """Nanoseconds at work in each stretch, for each group; exact, wherever an access begins and ends."""
-    bins, width = stretches.count, stretches.width_ns
-    end = begin + busy
-    total = np.zeros((count, bins), dtype=np.int64)
-    open_ones = np.zeros((count, bins), dtype=np.int64)
-    for sign, moment in ((1, begin), (-1, end)):
-        # Moments behind the last stretch cannot be: it ends where the last access does.
-        place = stretches.of(moment)
-        left = stretches.first_ns + (place + 1) * width - moment
-        key = groups * bins + place
-        here = np.bincount(key, minlength=count * bins).reshape(count, bins)
-        rest = np.bincount(key, weights=left, minlength=count * bins).astype(np.int64).reshape(count, bins)
-        total += sign * rest
-        open_ones += sign * here
-    before = np.cumsum(open_ones, axis=1) - open_ones
-    return total + before * width
+    return rank, [
+        f"{name} ({number})" if names.count(name) > 1 else name
+        for name, number in zip(names, present.tolist(), strict=True)
+    ]
 
 
 def df_rate_totals(rate: pd.DataFrame) -> pd.DataFrame:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from hdvlab.analysis.selection import Array
+
+
+#: Rows to work on at once: what is made of so many stays in the processor's cache, and memory stays bounded.
+_PIECE = 1 << 18
+
+
+def pieces(length: int) -> Iterator[slice]:
+    """Slices that together are all of ``length`` rows, for sums that need not have them all at once."""
+    for start in range(0, length, _PIECE):
+        yield slice(start, min(start + _PIECE, length))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,18 @@ from hdvlab.analysis.differences import df_strokes, factorize_bands, run_start
 from hdvlab.analysis.selection import Array
 from hdvlab.analysis.stretches import Stretches
 from hdvlab.errors import UsageError
-from hdvlab.plots.canvas import FONT_SIZE, MARGIN, axes_for, height_points, legend, note, nothing, panels, title, width_points
+from hdvlab.plots.canvas import (
+    FONT_SIZE,
+    MARGIN,
+    axes_for,
+    height_points,
+    legend,
+    note,
+    nothing,
+    panels,
+    title,
+    width_points,
+)
 from hdvlab.plots.source import HasTrace, trace_of
 from hdvlab.plots.theme import Shade, Theme, get_theme
 from hdvlab.plots.time_axis import TimeAxis, duration
@@ -84,7 +95,9 @@ def compare(
     called = names or (_name(left, "left"), _name(right, "right"))
     first, second, bands = factorize_bands(rows[0], rows[1], *tables, max_bands=max_bands)
     if bands.empty:
-        return nothing(axes_for(ax, look, 2.0), look, "No accesses in either run; record some with %%hdv record -o NAME.")
+        return nothing(
+            axes_for(ax, look, 2.0), look, "No accesses in either run; record some with %%hdv record -o NAME."
+        )
     lasts = [_last(frame, codes) for frame, codes in zip(rows, (first, second), strict=True)]
     binned = max(np.count_nonzero(codes >= 0) for codes in (first, second)) > _MAX_SINGLE
     stretches = Stretches.over(0, max(lasts), _BINS)
@@ -165,11 +178,15 @@ def _draw_run(ax: Axes, theme: Theme, axis: TimeAxis, strokes: pd.DataFrame, bin
             )  # fmt: skip
             continue
         height = 0.06 + 0.36 * np.log1p(some["count"].to_numpy()) / most
-        right = np.maximum(axis.place(some["end_ns"].to_numpy()), x + 1.0 / axis.points_per_unit(width_points(ax) * 0.4))
+        right = np.maximum(
+            axis.place(some["end_ns"].to_numpy()), x + 1.0 / axis.points_per_unit(width_points(ax) * 0.4)
+        )
         top, bottom = y - height * (side <= 0), y + height * (side >= 0)
         pairs = ((x, top), (right, top), (right, bottom), (x, bottom))
         corners = list(np.stack([np.column_stack(pair) for pair in pairs], axis=1))
-        ax.add_collection(PolyCollection(corners, facecolors=shade.fill, linewidths=0, zorder=3, gid=name), autolim=False)
+        ax.add_collection(
+            PolyCollection(corners, facecolors=shade.fill, linewidths=0, zorder=3, gid=name), autolim=False
+        )
 
 
 def _name_bands(parts: list[Axes], theme: Theme, bands: pd.DataFrame) -> None:
@@ -216,7 +233,11 @@ def _handles(theme: Theme, bands: pd.DataFrame, binned: bool) -> list[Any]:
     made: list[Any] = []
     reads, writes = (int(bands[f"left_{what}"].sum() + bands[f"right_{what}"].sum()) for what in ("reads", "writes"))
     others = int(bands["left"].sum() + bands["right"].sum()) - reads - writes
-    for side, count, text in ((-1, reads, "reads, upper half"), (1, writes, "writes, lower half"), (0, others, "others")):
+    for side, count, text in (
+        (-1, reads, "reads, upper half"),
+        (1, writes, "writes, lower half"),
+        (0, others, "others"),
+    ):
         if count:
             shade, marker = _look(theme, side)
             made.append(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_rgba
 from matplotlib.patches import Patch
 
 from hdvlab.analysis.dma import df_dma_cells, df_dma_regions, df_transfers
@@ -107,7 +108,8 @@ def amount(size: int) -> str:
     """A number of bytes for people: ``"4 KiB"``; exact below 1 KiB, else three digits."""
     for unit, shift in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
         if size >= 1 << shift:
-            return f"{float(f'{size / (1 << shift):.4g}' if size >> shift >= 1000 else f'{size / (1 << shift):.3g}'):g} {unit}"
+            number = size / (1 << shift)
+            return f"{number:.0f} {unit}" if number >= 999.5 else f"{float(f'{number:.3g}'):g} {unit}"
     return f"{size} B"
 
 
@@ -183,11 +185,18 @@ def _draw_cells(ax: Axes, theme: Theme, cells: pd.DataFrame) -> list[Any]:
     stretches = cells.attrs["stretches"]
     axis = TimeAxis.spanning(int(stretches.edges_ns[0]), int(stretches.edges_ns[-1]))
     axis.dress(ax, theme)
+    ax.grid(visible=False)
+    parts = int(cells.attrs["parts"])
+    lanes = int(cells["region"].max()) + 1
+    at = (
+        cells["region"].to_numpy() * (parts + 1) + cells["part"].to_numpy(),
+        (cells["t_ns"].to_numpy() - stretches.first_ns) // stretches.width_ns,
+    )
+    # Behind the parts of a lane comes the empty place up to the next lane.
+    inner = -_HALF + 2 * _HALF * np.arange(parts + 1) / parts
+    edges = np.append((np.arange(lanes)[:, np.newaxis] + inner).ravel(), lanes - _HALF)
     reads, writes = cells["reads"].to_numpy(), cells["writes"].to_numpy()
-    t_ns, height = cells["t_ns"].to_numpy(), 2 * _HALF / cells.attrs["parts"]
-    left, right = axis.place(t_ns), axis.place(t_ns + stretches.width_ns)
-    top = cells["region"].to_numpy() - _HALF + height * cells["part"].to_numpy()
-    strength = 0.3 + 0.7 * np.log1p(reads + writes) / np.log1p((reads + writes).max())
+    norm = LogNorm(1, max(int((reads + writes).max()), 2))
     handles: list[Any] = []
     for which, shade, name in (
         ((reads > 0) & (writes == 0), theme.read, "device reads memory"),
@@ -195,18 +204,20 @@ def _draw_cells(ax: Axes, theme: Theme, cells: pd.DataFrame) -> list[Any]:
         ((reads > 0) & (writes > 0), theme.interrupt, "both in the same cell"),
     ):
         if which.any():
-            corners = _corners(left[which], right[which], top[which], top[which] + height)
-            made = PolyCollection(
-                corners,
-                facecolors=shade.fill,
-                edgecolors="none",
-                alpha=strength[which],
+            counts = np.zeros((lanes * (parts + 1), stretches.count))
+            counts[at[0][which], at[1][which]] = (reads + writes)[which]
+            ax.pcolormesh(
+                axis.place(stretches.edges_ns),
+                edges,
+                np.ma.masked_equal(counts, 0),
+                cmap=LinearSegmentedColormap.from_list(name, [to_rgba(shade.fill, 0.35), to_rgba(shade.fill, 1.0)]),
+                norm=norm,
+                rasterized=True,
                 zorder=3,
                 gid=f"cells: {name}",
-                rasterized=True,
             )
-            ax.add_collection(made, autolim=False)
             handles.append(Patch(facecolor=shade.fill, label=name))
+    ax.set_ylim(lanes - 0.5, -0.5)
     return handles
 
 

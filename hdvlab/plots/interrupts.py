@@ -207,7 +207,10 @@ def _about(found: pd.DataFrame, acknowledge: str | None) -> list[str]:
     told = [
         (int(found["is_assumed"].sum()), "of no known cause: counted from the guest's last write to the device"),
         (int((found["to_msi_ns"] < 0).sum()), "with no write before"),
-        (int((found["acknowledge"] < 0).sum()), f"that no access{f' to {acknowledge}' if acknowledge else ''} answered"),
+        (
+            int((found["acknowledge"] < 0).sum()),
+            f"that no access{f' to {acknowledge}' if acknowledge else ''} answered",
+        ),
         (int(found["is_shared"].sum()), "answered together with a later one"),
     ]
     return [", ".join(f"{count:,} {what}" for count, what in told if count) + "."] if any(n for n, _ in told) else []

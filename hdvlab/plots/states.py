@@ -253,9 +253,7 @@ def _on_curve(one: Array, other: Array, bend: float, along: float) -> tuple[floa
     return float(point[0]), float(point[1])
 
 
-def _about(
-    changes: pd.DataFrame, nodes: pd.DataFrame, edges: pd.DataFrame, hidden: int, unlabelled: int
-) -> list[str]:
+def _about(changes: pd.DataFrame, nodes: pd.DataFrame, edges: pd.DataFrame, hidden: int, unlabelled: int) -> list[str]:
     sentences = [
         f"From {int(changes.attrs['told']):,} accesses that told the value; what came and went between two of them is "
         "not known."
