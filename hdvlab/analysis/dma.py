@@ -91,7 +91,7 @@ def df_dma_regions(rows: pd.DataFrame, max_regions: int = 24) -> pd.DataFrame:
     breaks = np.flatnonzero(gaps >= _GAP)
     buffers = len(breaks) + 1
     if buffers > max_regions:
-        widest = np.argsort(gaps[breaks], kind="stable")[-(max_regions - 1) :] if max_regions > 1 else []
+        widest = np.argsort(gaps[breaks], kind="stable")[buffers - max_regions :]
         breaks = np.sort(breaks[widest])
     address = starts[np.append(0, breaks + 1)]
     behind = ends[np.append(breaks, len(ends) - 1)]

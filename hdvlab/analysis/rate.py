@@ -101,7 +101,9 @@ def df_rate(
     busy_ns += (np.cumsum(open_ones, axis=1) - open_ones) * stretches.width_ns
     rate = pd.DataFrame(
         {
-            "group": pd.Categorical.from_codes(np.repeat(np.arange(len(names)), stretches.count), categories=names),
+            "group": pd.Categorical.from_codes(
+                np.repeat(np.arange(len(names)), stretches.count), categories=pd.Index(names)
+            ),
             "t_ns": np.tile(stretches.edges_ns[:-1], len(names)),
             "count": count.ravel(),
             "busy_ns": busy_ns.ravel(),
@@ -119,7 +121,8 @@ def df_rate(
 def _outer(columns: dict[str, Array], piece: slice) -> Array:
     """Which of the rows are callbacks that are not inside another one, and have ended."""
     outer: Array = of_kinds(columns["kind"][piece], SERVED) & (columns["cause"][piece] < 0)
-    return outer & (columns["status"][piece] != E_PENDING)
+    outer &= columns["status"][piece] != E_PENDING
+    return outer
 
 
 def _per_cell(groups: Array, place: Array, shape: tuple[int, ...], weights: Array | None = None) -> Array:

@@ -9,7 +9,6 @@ import numpy as np
 
 from hdvlab.analysis.selection import Array
 
-
 #: Rows to work on at once: what is made of so many stays in the processor's cache, and memory stays bounded.
 _PIECE = 1 << 18
 

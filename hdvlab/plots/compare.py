@@ -99,7 +99,7 @@ def compare(
             axes_for(ax, look, 2.0), look, "No accesses in either run; record some with %%hdv record -o NAME."
         )
     lasts = [_last(frame, codes) for frame, codes in zip(rows, (first, second), strict=True)]
-    binned = max(np.count_nonzero(codes >= 0) for codes in (first, second)) > _MAX_SINGLE
+    binned = max(int(np.count_nonzero(codes >= 0)) for codes in (first, second)) > _MAX_SINGLE
     stretches = Stretches.over(0, max(lasts), _BINS)
     axis = TimeAxis.spanning(0, max(*lasts, 1))
 

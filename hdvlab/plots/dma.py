@@ -118,7 +118,8 @@ def _draw_lanes(ax: Axes, theme: Theme, regions: pd.DataFrame) -> None:
     fits = max(int(height_points(ax) / (FONT_SIZE * 1.2)), 1)
     step = -(-len(regions) // fits)
     shown = list(range(0, len(regions), step))
-    labels = [f"{one.address:#x}  {amount(one.end - one.address):>8}" for one in regions.itertuples()]
+    ends = zip(regions["address"].tolist(), regions["end"].tolist(), strict=True)
+    labels = [f"{address:#x}  {amount(end - address):>8}" for address, end in ends]
     ax.set_yticks(shown, labels=[labels[n] for n in shown], fontsize=FONT_SIZE - 0.5, family="monospace")
     for lane in range(0, len(regions), 2):
         ax.axhspan(lane - 0.5, lane + 0.5, color=theme.stripe, linewidth=0, zorder=0)
@@ -126,7 +127,7 @@ def _draw_lanes(ax: Axes, theme: Theme, regions: pd.DataFrame) -> None:
     for lane in range(1, len(regions)):
         ax.axhline(lane - 0.5, color=theme.grid, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0.5)
     beside = ax.secondary_yaxis("right")
-    beside.set_yticks(shown, labels=[_moved(regions.loc[n]) for n in shown], fontsize=FONT_SIZE - 1)
+    beside.set_yticks(shown, labels=[_moved(regions.iloc[n]) for n in shown], fontsize=FONT_SIZE - 1)
     beside.tick_params(colors=theme.muted, labelcolor=theme.muted, length=0)
     beside.spines[:].set_visible(False)
 
@@ -167,10 +168,17 @@ def _draw_transfers(ax: Axes, theme: Theme, transfers: pd.DataFrame) -> list[Any
     ):
         if which.any():
             corners = _corners(left[which], right[which], top[which], bottom[which])
-            style = {"facecolors": shade.fill, "edgecolors": shade.line, "linewidths": 0.7, "hatch": hatch}
-            ax.add_collection(
-                PolyCollection(corners, **style, alpha=0.85, zorder=3, gid=f"transfers: {name}"), autolim=False
+            made = PolyCollection(
+                corners,
+                facecolors=shade.fill,
+                edgecolors=shade.line,
+                linewidths=0.7,
+                hatch=hatch,
+                alpha=0.85,
+                zorder=3,
+                gid=f"transfers: {name}",
             )
+            ax.add_collection(made, autolim=False)
             handles.append(Patch(facecolor=shade.fill, edgecolor=shade.line, hatch=hatch, label=name))
     return handles
 

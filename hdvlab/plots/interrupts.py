@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from hdvlab.analysis.interrupts import df_interrupt_latency, df_interrupt_phases
 from hdvlab.analysis.selection import Moment, df_window, find_device
@@ -106,9 +106,11 @@ def interrupts(
     _dress(over_time, distribution, look, found)
     above = legend(ax, look, handles)
     title(ax, look, f"Interrupts · {len(found):,}", above)
-    notes = [f"Each mark stands for up to {most:,} interrupts in {duration(width)}; a line reaches from the shortest to "
-             f"the longest."] if binned else []  # fmt: skip
-    note(ax, look, [*notes, *_about(found, acknowledge)])
+    notes = _about(found, acknowledge)
+    if binned:
+        stretch = f"up to {most:,} interrupts in {duration(width)}"
+        notes.insert(0, f"Each mark stands for {stretch}; a line reaches from the shortest to the longest.")
+    note(ax, look, notes)
     return ax
 
 
@@ -193,8 +195,8 @@ def _dress(over_time: Axes, distribution: Axes, theme: Theme, found: pd.DataFram
         ax.grid(color=theme.grid, linewidth=0.5)
     over_time.yaxis.set_major_formatter(FuncFormatter(lambda ns, _: duration(ns)))
     if limits[1] / limits[0] < 300:
-        over_time.yaxis.get_major_locator().set_params(subs=(1, 2, 5))  # type: ignore[attr-defined]
-        distribution.yaxis.get_major_locator().set_params(subs=(1, 2, 5))  # type: ignore[attr-defined]
+        for ax in (over_time, distribution):
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     distribution.yaxis.set_major_formatter(NullFormatter())
     over_time.set_ylabel("time it took", color=theme.text, fontsize=FONT_SIZE + 0.5)
     distribution.set_xlabel("interrupts per bin", color=theme.text, fontsize=FONT_SIZE + 0.5)
@@ -204,12 +206,13 @@ def _dress(over_time: Axes, distribution: Axes, theme: Theme, found: pd.DataFram
 
 
 def _about(found: pd.DataFrame, acknowledge: str | None) -> list[str]:
+    answer = f"access to {acknowledge}" if acknowledge else "access"
     told = [
         (int(found["is_assumed"].sum()), "of no known cause: counted from the guest's last write to the device"),
         (int((found["to_msi_ns"] < 0).sum()), "with no write before"),
         (
             int((found["acknowledge"] < 0).sum()),
-            f"that no access{f' to {acknowledge}' if acknowledge else ''} answered",
+            f"that no {answer} answered",
         ),
         (int(found["is_shared"].sum()), "answered together with a later one"),
     ]

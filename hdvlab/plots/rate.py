@@ -70,7 +70,7 @@ def rate(
     totals = df_rate_totals(counted)
     ax = axes_for(ax, look, 4.6 if measured else 3.4)
     bounds = [(0, 0.4, 1, 0.6), (0, 0, 1, 0.32)] if measured else [(0, 0, 1, 1)]
-    parts = panels(ax, look, *bounds)  # type: ignore[arg-type]
+    parts = panels(ax, look, *bounds)
     axis = TimeAxis.spanning(int(stretches.edges_ns[0]), int(stretches.edges_ns[-1]))
     edges = axis.place(stretches.edges_ns)
     seconds = stretches.width_ns / 1e9

@@ -118,10 +118,8 @@ def _first(changes: pd.DataFrame, nodes: pd.DataFrame) -> int:
 
 
 def _node_text(signal: Signal, node: pd.Series[Any]) -> str:
-    if node["values"] > 1:
-        name = f"{int(node['values']):,} other values"
-    else:
-        name = _value_text(signal, int(node["value"]))
+    several = f"{int(node['values']):,} other values"
+    name = several if node["values"] > 1 else _value_text(signal, int(node["value"]))
     return f"{name}\n×{int(node['entered']):,}  {duration(float(node['held_ns']))}"
 
 
