@@ -1,7 +1,7 @@
 """Laws about the order of rows: never, always, within, before, after, until, in this order. Masks in, breaches out.
 
-Each takes booleans, one per row, as :meth:`hdvlab.analysis.Condition.holds` gives them, and says where a law was broken.
-Order is the rows' order; only ``within`` looks at times.
+Each takes booleans, one per row, as :meth:`hdvlab.analysis.condition.Condition.holds` gives them, and says where a law
+was broken. Order is the rows' order; only ``within`` looks at times.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Judged:
 
 def never(bad: Array, text: str) -> Judged:
     """No row is ``bad``."""
-    return Judged(len(bad), [Breach(int(row), f"never {text}", text) for row in np.flatnonzero(bad)])
+    return Judged(len(bad), [Breach(int(row), f"no {text}", "this row") for row in np.flatnonzero(bad)])
 
 
 def always(good: Array, where: Array, text: str) -> Judged:
@@ -60,10 +60,8 @@ def count(these: Array, text: str, least: int = 0, most: int | None = None) -> J
     if least <= len(rows) and (most is None or len(rows) <= most):
         return Judged(max(len(rows), 1))
     amount = f"{least}" if most == least else f"at least {least}" if most is None else f"{least} to {most}"
-    if most is not None and len(rows) > most:
-        position = int(rows[most])
-    else:
-        position = int(rows[-1]) if len(rows) else NOWHERE
+    told = rows if most is None else rows[: most + 1]
+    position = int(told[-1]) if len(told) else NOWHERE
     return Judged(max(len(rows), 1), [Breach(position, f"{amount} × {text}", f"{len(rows)}")])
 
 

@@ -32,7 +32,7 @@ def reads_as(
             which = f"{register} reads {value:#x}"
             if place >= len(reads):
                 last = int(reads[-1]) if len(reads) else NOWHERE
-                breaches.append(Breach(last, which, f"it was read {len(reads)} times"))
+                breaches.append(Breach(last, which, f"it was read {_times(len(reads))}"))
                 break
             row = int(reads[place])
             if not e.holds(f"read {register} == {value}")[row]:
@@ -129,6 +129,10 @@ def raises(*kinds: type[BaseException], points: float | None = None, text: str =
         return Judged(1, [Breach(len(e) - 1, _either(names), e.ending.error or "it returned as if all were well")])
 
     return Property(text or f"raises {_either(names)}", judge, points, ends_with=names)
+
+
+def _times(number: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
 def _either(names: Sequence[str]) -> str:

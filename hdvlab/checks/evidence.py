@@ -1,4 +1,4 @@
-"""What an exercise left behind: its rows, what it returned, and how it ended. Properties judge this and nothing else."""
+"""What an exercise left behind: its rows, what it returned, and how it ended. Properties judge nothing else."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ class Evidence:
     view: View
     tables: Tables
     ending: Ending = field(default_factory=Ending)
+    texts: Mapping[int, str] = field(default_factory=dict)
+    """What marks and faults say, by row number."""
 
     @property
     def columns(self) -> Mapping[str, Array]:

@@ -17,6 +17,7 @@ from hdvlab.checks.sheet import Check, DeviceClass, Sheet
 from hdvlab.device import Device
 from hdvlab.errors import GuestInterrupted, HdvError
 from hdvlab.lab import Lab
+from hdvlab.trace.schema import Kind
 from hdvlab.trace.tables import DeviceInfo, Tables
 from hdvlab.trace.view import View
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from hdvlab.trace.trace import Trace
 
 _LONGEST = 300
+
+#: Rows of one exercise; a driver that never ends fills no disk, and a process with little address space has room.
+_MOST_ROWS = 1 << 20
 
 
 class MisfitError(Exception):
@@ -55,7 +59,7 @@ def perform(sheet: Sheet, check: Check, submitted: Any, folder: Path | None = No
     """
     device = submitted if isinstance(sheet.submit, DeviceClass) else check.device or sheet.submit.device
     with quiet():
-        lab = Lab(trace=folder)
+        lab = Lab(trace=folder, max_rows=_MOST_ROWS)
         try:
             ending = _run(lab, sheet, check, submitted, device)
             return evidence_of(sheet, lab.trace, ending, copy=folder is None)
@@ -80,10 +84,10 @@ def _run(lab: Lab, sheet: Sheet, check: Check, submitted: Any, device: type[Devi
         with contextlib.suppress(HdvError):
             program.stop()
     stop = len(lab.trace)
-    error = program.error
+    raised = program.error
     faults = tuple(_short(str(fault)) for fault in lab.faults)
-    said = late or ("" if error is None else _said(error))
-    kinds = _kinds(error) if error is not None else ("TimeoutError",) if late else ()
+    said = late or ("" if raised is None else _said(raised))
+    kinds = _kinds(raised) if raised is not None else ("TimeoutError",) if late else ()
     return Ending(plain(program.value), said, kinds, faults, run.start, stop)
 
 
@@ -141,7 +145,9 @@ def evidence_of(sheet: Sheet, trace: Trace, ending: Ending, copy: bool = False) 
     part = view.cut(first, max(first, last))
     if copy:  # a temporary recording goes with its lab
         part = View({name: column.copy() for name, column in part.columns.items()}, part.rows)
-    return Evidence(part, _tables(sheet, trace.tables), ending)
+    told = part.of_kind(Kind.fault).rows, part.of_kind(Kind.mark).rows
+    texts = {int(row): _short(trace.text(int(row)).strip().rpartition("\n")[2]) for rows in told for row in rows}
+    return Evidence(part, _tables(sheet, trace.tables), ending, texts)
 
 
 def _tables(sheet: Sheet, tables: Tables) -> Tables:

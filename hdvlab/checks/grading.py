@@ -6,7 +6,7 @@ from typing import Any
 
 from hdvlab.checks.exercise import perform
 from hdvlab.checks.judging import judge, report_of
-from hdvlab.checks.report import Report
+from hdvlab.checks.report import Report, Verdict
 from hdvlab.checks.sheet import DeviceClass, Sheet
 from hdvlab.device import Device
 from hdvlab.errors import UsageError
@@ -43,7 +43,8 @@ def grade(sheet: Sheet, submitted: Any, name: str = "") -> Report:
         What the report calls it.
     """
     require_fitting(sheet, submitted)
-    verdicts, faults = [], []
+    verdicts: list[Verdict] = []
+    faults: list[str] = []
     for check in sheet.checks:
         evidence = perform(sheet, check, submitted)
         verdicts += judge(sheet, check, evidence)

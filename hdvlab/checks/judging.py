@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 SHOWN = 3
 
 _AROUND = 2  # rows shown before and behind one that broke a property
-_COLUMNS = ("kind", "register", "address", "size", "value", "fields", "source")
+_COLUMNS = ("kind", "register", "address", "size", "value", "fields", "status", "source")
+_WIDEST = 60  # characters of one column
 
 
 def judge(sheet: Sheet, check: Check, evidence: Evidence | None, missing: str = "") -> list[Verdict]:
@@ -46,10 +47,11 @@ def _verdict(check: Check, one: Property, worth: float, judged: Judged, evidence
         points, note = 0.0, "nothing put it to the test: no row was the occasion for it"
     elif one.is_quiet and ending.error and not _is_wanted(check, ending.kinds):
         points, note = 0.0, "kept as far as the exercise came, which broke off"
-    if ending.error and points < worth and not _is_wanted(check, ending.kinds):
-        note = f"{note}; {ending.error}" if note else ending.error
+    ended = "" if _is_wanted(check, ending.kinds) else ending.error
+    if check.needs and not evidence.holds(check.needs).any():
+        points, note = 0.0, f"there is no {check.needs}, without which the exercise shows nothing"
     shown = [_shown(breach, evidence) for breach in list(dict.fromkeys(judged.breaches))[:SHOWN]]
-    return Verdict(check.title, one.text, points, worth, shown, max(len(judged.breaches) - len(shown), 0), note)
+    return Verdict(check.title, one.text, points, worth, shown, max(len(judged.breaches) - len(shown), 0), note, ended)
 
 
 def _is_wanted(check: Check, kinds: Sequence[str]) -> bool:
@@ -62,19 +64,23 @@ def _shown(breach: Breach, evidence: Evidence) -> ShownBreach:
         return ShownBreach(None, breach.expected, breach.got)
     first = max(breach.position - _AROUND, 0)
     frame = evidence.frame(first, min(breach.position + _AROUND + 1, len(evidence)))
-    return ShownBreach(evidence.row(breach.position), breach.expected, breach.got, _lines(frame))
+    return ShownBreach(evidence.row(breach.position), breach.expected, breach.got, _lines(frame, evidence))
 
 
-def _lines(frame: Rows) -> list[list[str]]:
+def _lines(frame: Rows, evidence: Evidence) -> list[list[str]]:
     """Rows as texts, the row's number first; columns that say nothing in any of them are left out later."""
     from hdvlab.trace.frame import FORMATTERS
 
     lines = []
     for row in range(len(frame)):
-        cells = [str(frame.index[row])]
+        number = int(frame.index[row])
+        cells = [str(number)]
         for name in _COLUMNS:
             value = frame[name].iloc[row]
-            cells.append(FORMATTERS[name](int(value)) if name in FORMATTERS else str(value))
+            text = FORMATTERS[name](int(value)) if name in FORMATTERS else str(value)
+            if number in evidence.texts:  # its value is the beginning of a text
+                text = {"fields": evidence.texts[number], "value": "", "address": "", "size": ""}.get(name, text)
+            cells.append(text if len(text) <= _WIDEST else f"{text[:_WIDEST]}…")
         lines.append(cells)
     return lines
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Columns of the rows that are shown with a breach.
-HEADINGS = ("row", "kind", "register", "address", "size", "value", "fields", "source")
+HEADINGS = ("row", "kind", "register", "address", "size", "value", "fields", "status", "source")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,10 @@ class ShownBreach:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one property: ``points`` of ``worth``, and the breaches; ``more`` are not shown."""
+    """What became of one property: ``points`` of ``worth``, and the breaches; ``more`` are not shown.
+
+    ``note`` says why points are missing where no row does, ``ended`` how the check's exercise broke off.
+    """
 
     check: str
     text: str
@@ -53,11 +56,12 @@ class Verdict:
     breaches: Sequence[ShownBreach] = ()
     more: int = 0
     note: str = ""
+    ended: str = ""
 
     @property
     def is_kept(self) -> bool:
         """Whether it has all its points."""
-        return self.points >= self.worth and not self.breaches
+        return self.points >= self.worth and not self.breaches and not self.note
 
     @property
     def sign(self) -> str:
@@ -114,20 +118,23 @@ class Report:
         why = ""
         if broken is not None:
             told = broken.breaches[0].sentence if broken.breaches else broken.note
+            told += f"; the exercise broke off: {broken.ended}" if broken.ended else ""
             why = f"\n{broken.check}: {broken.text}: {told}"
         raise AssertionError(f"{self.sheet}: {self.points:g} of {wanted:g} points{why}")
 
     def frame(self) -> pd.DataFrame:
         """One row per property: columns ``check``, ``property``, ``points``, ``worth``, ``row`` (of the first breach,
-        ``<NA>`` where there is none), ``expected``, ``got``, ``note``."""
+        ``<NA>`` where there is none), ``expected``, ``got``, ``note``, ``ended``."""
         import pandas as pd
 
         rows = []
         for one in self.verdicts:
             first = one.breaches[0] if one.breaches else ShownBreach(None, "", "")
             row = pd.NA if first.row is None else first.row
-            rows.append((one.check, one.text, one.points, one.worth, row, first.expected, first.got, one.note))
-        columns = ["check", "property", "points", "worth", "row", "expected", "got", "note"]
+            rows.append(
+                (one.check, one.text, one.points, one.worth, row, first.expected, first.got, one.note, one.ended)
+            )
+        columns = ["check", "property", "points", "worth", "row", "expected", "got", "note", "ended"]
         return pd.DataFrame(rows, columns=columns).astype({"row": "Int64"})
 
     def to_dict(self) -> dict[str, Any]:
@@ -152,6 +159,7 @@ class Report:
             if one.check != check:
                 check = one.check
                 lines.append(f"\n{check}")
+                lines += [f"  the exercise broke off: {one.ended}"] if one.ended else []
             lines.append(f"  {one.sign} {one.text}  {one.points:.3g}/{one.worth:.3g}")
             for breach in one.breaches:
                 lines.append(f"      {breach.sentence}")
@@ -168,6 +176,8 @@ class Report:
         rows, check = [], ""
         for one in self.verdicts:
             title = "" if one.check == check else html.escape(one.check)
+            if title and one.ended:
+                title += f"<div>the exercise broke off: {html.escape(one.ended)}</div>"
             check = one.check
             told = "".join(self._html_breach(breach) for breach in one.breaches)
             told += f"<div>and {one.more} more</div>" if one.more else ""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hdvlab.analysis.condition import Condition
 from hdvlab.checks.property import Property, never
 from hdvlab.device import Device
 from hdvlab.errors import UsageError
@@ -15,8 +16,8 @@ from hdvlab.trace.tables import BarInfo
 if TYPE_CHECKING:
     from hdvlab.guest import Function, Guest
 
-#: What a check runs as the guest: ``exercise(guest, function)`` where a device is handed in, ``exercise(guest, driver)``
-#: where a driver is. What it returns is the evidence's value.
+#: What a check runs as the guest: ``exercise(guest, function)`` where a device is handed in, ``exercise(guest,
+#: driver)`` where a driver is. What it returns is the evidence's value.
 Exercise = Callable[..., Any]
 
 
@@ -63,7 +64,8 @@ class Check:
     properties: tuple[Property, ...]
     points: float = 1.0
     device: type[Device] | None = None
-    seconds: float = 10.0
+    seconds: float = 5.0
+    needs: str = ""
 
     def shares(self) -> list[float]:
         """What each property is worth."""
@@ -111,7 +113,8 @@ class Sheet:
         *properties: Property,
         points: float = 1.0,
         device: type[Device] | None = None,
-        seconds: float = 10.0,
+        seconds: float = 5.0,
+        needs: str = "",
     ) -> Callable[[Exercise], Exercise]:
         """Decorator: the function is an exercise, judged by the properties.
 
@@ -127,7 +130,12 @@ class Sheet:
             For a driver: another device than the sheet's, one with a planted fault.
         seconds : float
             How long the exercise may take; what is not done then is stopped.
+        needs : str
+            A condition that some row has to meet, or nothing in this check counts: who returns the right bytes without
+            having asked the device has shown nothing.
         """
+        if needs:
+            Condition(needs)
         given = sum(one.points for one in properties if one.points is not None)
         if not properties:
             raise UsageError(f"check {title!r} has no property; what is to hold?")
@@ -137,19 +145,19 @@ class Sheet:
             raise UsageError(f"check {title!r}: device= is for sheets where a driver is handed in")
 
         def add(exercise: Exercise) -> Exercise:
-            self.checks.append(Check(title, exercise, properties, points, device, seconds))
+            self.checks.append(Check(title, exercise, properties, points, device, seconds, needs))
             return exercise
 
         return add
 
-    def survives(self, seed: int, *, accesses: int = 300, points: float = 1.0, seconds: float = 10.0) -> None:
+    def survives(self, seed: int, *, accesses: int = 300, points: float = 1.0, seconds: float = 5.0) -> None:
         """A check: the device answers so many accesses at random, wherever they go, and its code never fails.
 
         The same seed makes the same accesses.
         """
         properties = (
             never("fault", text="no error in the device's code"),
-            never("status == -2147418113", text="every access is answered by the device itself"),  # E_UNEXPECTED
+            never("mmio and status == E_UNEXPECTED", text="every access is answered by the device itself"),
         )
 
         def storm(guest: Guest, function: Function) -> None:

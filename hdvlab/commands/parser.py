@@ -151,6 +151,8 @@ VERBS: tuple[Verb, ...] = (
         "plot", "timeline, heatmap, latency or waveform", arguments.plot, arguments.plot_file,
         example="plot waveform CTRL COUNT",
     ),
+    Verb("check", "a device or driver against a lab sheet; in a shell, those of a whole class", arguments.check,
+         arguments.check_folder, lab=False, example="check blink"),
     Verb("faults", "what failed in the devices' code", arguments.nothing),
     Verb("save", "write the trace to a directory or a .parquet file", arguments.save, example="save run1.parquet"),
     Verb(

@@ -19,8 +19,8 @@ class Condition:
     """What a row may be; the language is that of :mod:`hdvlab.analysis.condition.words`.
 
     ``write CTRL.EN==1``, ``guest read COUNT``, ``interrupt``, ``dma write 0x1000..0x1fff and size > 8``,
-    ``failed or fault``, ``not write bar0+0x10..0x1f``. A comparison holds only for accesses that cover the whole register
-    or field; one that covers a part of it does not hold, whatever it carried.
+    ``failed or fault``, ``not write bar0+0x10..0x1f``. A comparison holds only for accesses that cover the whole
+    register or field; one that covers a part of it does not hold, whatever it carried.
 
     Raises
     ------

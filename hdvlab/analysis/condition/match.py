@@ -11,7 +11,7 @@ import numpy as np
 
 from hdvlab.analysis.condition.words import Both, Either, Event, Node, Not, Test
 from hdvlab.analysis.selection import READS, WRITES, Array, of_kinds
-from hdvlab.errors import UsageError
+from hdvlab.errors import HResult, UsageError
 from hdvlab.registers import Field, Register
 from hdvlab.trace.schema import E_PENDING, KIND_GROUPS, Kind, Origin
 from hdvlab.trace.tables import Tables
@@ -81,6 +81,8 @@ def _kinds(event: Event, on_register: bool) -> frozenset[Kind] | set[Kind]:
 
 def _plain(event: Event) -> int:
     assert event.test is not None
+    if event.column == "status" and event.test.meaning in HResult.__members__:
+        return HResult[event.test.meaning].signed
     if event.test.meaning:
         raise UsageError(f"condition {event.text!r}: {event.test.meaning} is no number, and no field is named")
     return event.test.number

@@ -11,7 +11,8 @@
                 | [ device "." ] ( "barN" | "config" ) [ "+" range ]
                 | range | column                           range: behind dma or config
     range       = number [ ".." number ]                   the last byte is inside
-    test        = ("==" | "!=" | "<" | "<=" | ">" | ">=" | "&") (number | time | meaning)
+    test        = ("==" | "!=" | "<" | "<=" | ">" | ">=" | "&") (number | time | name)
+                  a name is what the field calls a value, or an HRESULT: status == E_UNEXPECTED
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from hdvlab import Bar, Device, Register
 from hdvlab.checks import (
@@ -29,20 +30,24 @@ OK, FAILED = 1, 2
 _LONGEST = 1 << 16
 
 
+class CopyRegisters(Bar, size=4096):
+    """BAR 0."""
+
+    BASE = Register(0x00, 64, doc="guest-physical address of the ring")
+    SIZE = Register(0x08, doc="descriptors in the ring")
+    CTRL = Register(0x0C, fields={"EN": 0}, doc="EN: the ring is set up")
+    TAIL = Register(0x10, doc="first descriptor that is not the device's; writing it starts the work")
+    HEAD = Register(0x14, access="ro", doc="first descriptor that is not done")
+    STATUS = Register(0x18, access="w1c", fields={"DONE": 0}, doc="DONE: HEAD has reached TAIL")
+
+
 class Copy(Device):
     """Copies guest memory, one descriptor after another, and raises an interrupt when it has caught up."""
 
     vendor_id, device_id = 0x1234, 0x0B03
+    bar0: Any = CopyRegisters
 
-    class bar0(Bar, size=4096):
-        BASE = Register(0x00, 64, doc="guest-physical address of the ring")
-        SIZE = Register(0x08, doc="descriptors in the ring")
-        CTRL = Register(0x0C, fields={"EN": 0}, doc="EN: the ring is set up")
-        TAIL = Register(0x10, doc="first descriptor that is not the device's; writing it starts the work")
-        HEAD = Register(0x14, access="ro", doc="first descriptor that is not done")
-        STATUS = Register(0x18, access="w1c", fields={"DONE": 0}, doc="DONE: HEAD has reached TAIL")
-
-    @bar0.TAIL.on_write
+    @CopyRegisters.TAIL.on_write
     def tail(self, value: int) -> None:
         if self.bar0.CTRL & 1:
             self.work(value)
@@ -50,7 +55,7 @@ class Copy(Device):
     def work(self, tail: int) -> None:
         """Everything up to ``tail``."""
         size = self.bar0.SIZE
-        while size and tail < size and self.bar0.HEAD != tail:
+        while size and tail < size and tail != self.bar0.HEAD:
             self.one(self.bar0.BASE + self.bar0.HEAD * DESCRIPTOR.size)
             self.bar0.HEAD = (self.bar0.HEAD + 1) % size
         self.bar0.STATUS |= 1
@@ -69,7 +74,7 @@ class Copy(Device):
 class EarlyCopy(Copy):
     """A planted fault: an interrupt comes before the work is done, and another one after it."""
 
-    @Copy.bar0.TAIL.on_write
+    @CopyRegisters.TAIL.on_write
     def tail(self, value: int) -> None:
         if self.bar0.CTRL & 1:
             self.interrupt()
@@ -92,8 +97,8 @@ sheet = Sheet(
     "A driver for a DMA ring",
     DriverFunction("copy_all", device=Copy),
     task="""
-`copy_all(guest, blocks)` has the device copy each of the blocks (bytes) into a buffer of its own, and returns what arrived, a
-list of bytes. The device is 1234:0b03; its BAR 0:
+`copy_all(guest, blocks)` has the device copy each of the blocks (bytes) into a buffer of its own, and returns what
+arrived, a list of bytes. The device is 1234:0b03; its BAR 0:
 
 | offset | register | what it is |
 |---|---|---|
@@ -105,8 +110,8 @@ list of bytes. The device is 1234:0b03; its BAR 0:
 | 0x18 | STATUS | bit 0: DONE, write 1 to clear |
 
 A descriptor has 24 bytes: source (8), target (8), length (4), status (4). The device writes the status: 1 = copied,
-2 = failed. HEAD and TAIL go around; a ring is empty where they are equal, so SIZE - 1 descriptors fit. When the device has
-caught up it sets DONE and raises one interrupt.
+2 = failed. HEAD and TAIL go around; a ring is empty where they are equal, so SIZE - 1 descriptors fit. When the device
+has caught up it sets DONE and raises one interrupt.
 
 Use a ring of 8. An interrupt is a hint: look at HEAD. Clear DONE after each interrupt. Where a descriptor failed, raise
 `hdvlab.errors.DeviceError`.
@@ -124,6 +129,7 @@ _MANY = [bytes([number]) * (number + 1) for number in range(20)]
     returns(_THREE, text="returns the three blocks"),
     never("failed"),
     points=2,
+    needs="dma_write and size > 4",
 )
 def three(guest: Guest, driver: Driver) -> list[bytes]:
     return list(driver(guest, _THREE))
@@ -136,6 +142,7 @@ def three(guest: Guest, driver: Driver) -> list[bytes]:
     before("write CTRL.EN==1", "write TAIL"),
     no_access_outside(),
     points=2,
+    needs="write TAIL",
 )
 def in_order(guest: Guest, driver: Driver) -> list[bytes]:
     return list(driver(guest, _THREE))
@@ -147,6 +154,7 @@ def in_order(guest: Guest, driver: Driver) -> list[bytes]:
     always("value < 8", where="write TAIL", text="TAIL stays inside the ring"),
     count("write TAIL", most=19, text="several descriptors for one write of TAIL"),
     points=3,
+    needs="dma_write and size > 4",
 )
 def many(guest: Guest, driver: Driver) -> list[bytes]:
     return list(driver(guest, _MANY))
@@ -156,6 +164,7 @@ def many(guest: Guest, driver: Driver) -> list[bytes]:
     "DONE is cleared after each interrupt",
     after("interrupt", "write STATUS.DONE==1"),
     never("write HEAD"),
+    needs="interrupt",
 )
 def cleared(guest: Guest, driver: Driver) -> list[bytes]:
     return list(driver(guest, _THREE))
@@ -166,12 +175,13 @@ def cleared(guest: Guest, driver: Driver) -> list[bytes]:
     returns(_THREE, text="returns the three blocks"),
     until("not write BASE", "read HEAD==3", since="write TAIL", text="the ring stays until HEAD has arrived"),
     points=2,
+    needs="dma_write and size > 4",
     device=EarlyCopy,
 )
 def early(guest: Guest, driver: Driver) -> list[bytes]:
     return list(driver(guest, _THREE))
 
 
-@sheet.check("a failed descriptor is an error", raises(DeviceError), points=2, device=FailingCopy)
+@sheet.check("a failed descriptor is an error", raises(DeviceError), points=2, needs="dma_read", device=FailingCopy)
 def failing(guest: Guest, driver: Driver) -> list[bytes]:
     return list(driver(guest, _THREE))

@@ -32,8 +32,9 @@ A timer that goes off once. Its BAR 0 has 4096 bytes and three registers of 32 b
 | 0x04 | CTRL | read, write | bit 0: EN; writing 1 starts the timer, writing 0 stops it |
 | 0x08 | STATUS | write 1 to clear | bit 0: EXPIRED |
 
-DELAY after EN was written 1, EXPIRED is set, EN is cleared, and then there is one interrupt (MSI). A timer that is stopped
-before is silent. Starting it while it runs begins the time anew. Vendor and device are 1234:0b02. `self.after` is a way.
+DELAY after EN was written 1, EXPIRED is set, EN is cleared, and then there is one interrupt (MSI). A timer that is
+stopped before is silent. Starting it while it runs begins the time anew. Vendor and device are 1234:0b02. `self.after`
+is a way.
 """,
 )
 
