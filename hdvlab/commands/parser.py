@@ -164,6 +164,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("log", "a message at each access, without a stop", arguments.log, example='log CTRL "CTRL={value:#x}"'),
     Verb("trigger", "an access starts or stops the recording, or keeps the rows around it", arguments.trigger,
          example="trigger CTRL==1 --keep 100 100"),
+    Verb("check", "a device or driver against a lab sheet; in a shell, those of a whole class", arguments.check,
+         arguments.check_folder, lab=False, example="check blink"),
     Verb("faults", "what failed in the devices' code", arguments.nothing),
     Verb("save", "write the trace to a directory or a .parquet file", arguments.save, example="save run1.parquet"),
     Verb(

@@ -95,6 +95,8 @@ class Lab(LookingLab, LabWithVm):
         Directory to record into; a temporary one that goes with the lab when not given.
     clock : {"auto", "tsc", "monotonic", "manual"}
         What ``t_ns`` is taken from.
+    max_rows : int, optional
+        Most rows of the recording, which reserves 122 bytes of address space for each; 2^30 by default.
     record_sections : bool
         Also record accesses to section-backed pages.
     budget : float, optional
@@ -116,6 +118,7 @@ class Lab(LookingLab, LabWithVm):
         ram: int = DEFAULT_RAM,
         trace: str | os.PathLike[str] | None = None,
         clock: str = "auto",
+        max_rows: int = 1 << 30,
         record_sections: bool = False,
         budget: float | None = 2.0,
     ) -> None:
@@ -123,7 +126,7 @@ class Lab(LookingLab, LabWithVm):
             raise UsageError(f"machine={machine!r}: it is 'embedded' or 'vm'")
         make_room()
         super().__init__()
-        self.trace: Recorder = Recorder.create(None if trace is None else Path(trace), clock=clock)
+        self.trace: Recorder = Recorder.create(None if trace is None else Path(trace), clock=clock, max_rows=max_rows)
         self._kind = machine
         self._budget = budget
         self._ram = ram
