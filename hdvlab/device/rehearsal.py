@@ -246,8 +246,8 @@ class _Actor:
         self._stop()
         left = "" if self._done.is_set() else "; its thread goes on until this process ends"
         raise CannotRehearseError(
-            f"a handler of {self._twin.name} did not end within {patience:g} s: it loops, or waits for a thread or timer, "
-            f"of which a rehearsal starts none{left}",
+            f"a handler of {self._twin.name} did not end within {patience:g} s: it loops, or waits for a thread or "
+            f"timer, of which a rehearsal starts none{left}",
             HResult.ERROR_TIMEOUT,
         )
 

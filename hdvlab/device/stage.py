@@ -84,6 +84,10 @@ class Stage:
             self.refused.append(what)
         return CannotRehearseError(what)
 
+    def no_copy(self, what: str) -> Refused:
+        """What stands for a thing that has no copy; the rehearsal fails when it is used."""
+        return Refused(self, what)
+
     # ---- guest memory ------------------------------------------------------------------------------------------
 
     def _present(self, address: int, size: int, operation: str) -> bytes:
@@ -320,3 +324,28 @@ class StagedTimer(StagedThread):
         """Note it."""
         self._stage.note("timer", f"{self.name} would be cancelled")
         self._alive = False
+
+
+class Refused:
+    """In the place of something that has no copy; using it ends the rehearsal with a sentence that says what it was."""
+
+    def __init__(self, stage: Stage, what: str) -> None:
+        object.__setattr__(self, "_told", (stage, what))
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        stage, what = object.__getattribute__(self, "_told")
+        raise stage.refuse(f"its code uses {what}, of which a rehearsal has no copy")
+
+    __call__ = __enter__ = __exit__ = __len__ = __iter__ = __next__ = __contains__ = _refuse
+    __getitem__ = __setitem__ = __delitem__ = __setattr__ = __int__ = __index__ = _refuse
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # somebody only looks what it is
+            raise AttributeError(name)
+        return self._refuse()
+
+    def __repr__(self) -> str:
+        return f"<no copy of {object.__getattribute__(self, '_told')[1]}>"

@@ -27,8 +27,16 @@ from typing import Any
 
 from hdvlab.device.bar_state import BarState, RegisterValue
 from hdvlab.device.device import Device
-from hdvlab.device.stage import Stage, StagedAperture, StagedDoorbell, StagedMemory, StagedSection, StagedThread
-from hdvlab.device.stage import StagedTimer
+from hdvlab.device.stage import (
+    Refused,
+    Stage,
+    StagedAperture,
+    StagedDoorbell,
+    StagedMemory,
+    StagedSection,
+    StagedThread,
+    StagedTimer,
+)
 from hdvlab.hdv import Aperture, Doorbell, Section
 
 _PLAIN = (int, str, bytes, float, bool, type(None), list, dict, tuple, set, frozenset, bytearray, complex)
@@ -36,33 +44,10 @@ _SHARED = (type, types.ModuleType, types.BuiltinFunctionType, types.CodeType, pr
 _CONTAINERS = (list, dict, set, bytearray, collections.deque)
 _NEVER = (concurrent.futures.Executor, subprocess.Popen, socket.socket, weakref.ReferenceType, memoryview)
 _OURS = ("hdvlab.lab", "hdvlab.host", "hdvlab.guest", "hdvlab.systems", "hdvlab.trace", "hdvlab.hdv", "hdvlab.stepping")
+#: Bytes of mapped memory that are copied; a larger mapping may be mostly holes, which would have to be filled.
+MOST = 64 << 20
 _COPY = object()
 _LOCK, _RLOCK = type(threading.Lock()), type(threading.RLock())
-
-
-class Refused:
-    """In the place of something that has no copy; using it ends the rehearsal with a sentence that says what it was."""
-
-    def __init__(self, stage: Stage, what: str) -> None:
-        object.__setattr__(self, "_told", (stage, what))
-
-    def _refuse(self, *_: Any, **__: Any) -> Any:
-        stage, what = object.__getattribute__(self, "_told")
-        raise stage.refuse(f"its code uses {what}, of which a rehearsal has no copy")
-
-    __call__ = __enter__ = __exit__ = __len__ = __iter__ = __next__ = __contains__ = _refuse
-    __getitem__ = __setitem__ = __delitem__ = __setattr__ = __int__ = __index__ = _refuse
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # somebody only looks what it is
-            raise AttributeError(name)
-        return self._refuse()
-
-    def __repr__(self) -> str:
-        return f"<no copy of {object.__getattribute__(self, '_told')[1]}>"
 
 
 class _Whole:
@@ -122,11 +107,11 @@ class _Copier(pickle.Pickler):
             return StagedThread(stage, value.name, value.is_alive())
         if isinstance(value, Aperture):
             return StagedAperture(stage, value.address, value.size, value.write_protected)
-        if isinstance(value, Section):
+        if isinstance(value, Section) and value.size <= MOST:
             return StagedSection(self._memory(value.memory))
         if isinstance(value, Doorbell):
             return StagedDoorbell()
-        if isinstance(value, mmap.mmap):
+        if isinstance(value, mmap.mmap) and len(value) <= MOST:
             return self._memory(value)
         return _COPY
 
@@ -207,13 +192,16 @@ def _why_not(value: Any, kind: type) -> str:
     if kind.__module__.startswith(_OURS) and not isinstance(value, BaseException):
         return _article(kind)
     is_file = hasattr(kind, "fileno") and not isinstance(value, io.BytesIO | io.StringIO)
+    if isinstance(value, mmap.mmap):
+        return f"mapped memory of {len(value):,} bytes"
     if isinstance(value, _NEVER) or is_file or hasattr(kind, "__del__"):
         return _article(kind)
     return ""
 
 
 def _article(kind: type) -> str:
-    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    is_plain = kind.__module__ in ("builtins", "__main__")
+    name = kind.__qualname__ if is_plain else f"{kind.__module__}.{kind.__qualname__}"
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
