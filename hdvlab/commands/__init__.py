@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hdvlab.commands.current import close_lab, current_lab, existing_lab, new_lab, use_lab
 
 if TYPE_CHECKING:
-    from hdvlab.commands.access import peek, poke, read, write
+    from hdvlab.commands.access import peek, poke, read, whatif, write
     from hdvlab.commands.building import config
     from hdvlab.commands.c_device import c, load_device
     from hdvlab.commands.checking import check, check_folder
@@ -81,11 +81,12 @@ __all__ = [
     "vm",
     "vm_parts",
     "vm_setup",
+    "whatif",
     "write",
 ]
 
 _HOMES = {
-    "access": ("peek", "poke", "read", "write"),
+    "access": ("peek", "poke", "read", "whatif", "write"),
     "virtual_machine": ("boot", "existing_vm_lab", "guest_program", "sh", "vm"),
     "building": ("config",),
     "c_device": ("c", "load_device"),

@@ -184,6 +184,18 @@ def write(parser: argparse.ArgumentParser) -> None:
          help="31, 0x1f, 0b1_1111, or what the field calls it; LOCATION=VALUE is fine too")  # fmt: skip
 
 
+def whatif(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "access", metavar="ACCESS", choices=("read", "write"), help="read or write, over the bus as a driver's")
+    _add(parser, "location", metavar="LOCATION", complete="location",
+         help="CTRL, CTRL.EN, blink.CTRL, bar0+0x10; of a write CTRL=1 or CTRL.EN=1")  # fmt: skip
+    _add(parser, "value", metavar="VALUE", nargs="?", help="of a write, where LOCATION has none")
+    _size(parser)
+    parser.description = (
+        "Say what a read or a write would do: the answer, registers before and after, DMA, interrupts, timers, and what\n"
+        "else the device keeps. Its handlers run on a copy of it; the device, guest memory and the trace stay as they are."
+    )
+
+
 def run(parser: argparse.ArgumentParser) -> None:
     _add(parser, "driver", metavar="FUNCTION", complete="driver",
          help="def driver(guest): ..., or the driver that comes with a device: edu")  # fmt: skip

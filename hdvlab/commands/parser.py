@@ -138,6 +138,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("poke", "set a register or field, past the bus", arguments.poke, example="poke CTRL.EN=1"),
     Verb("read", "read over the bus, as a driver would", arguments.read, example="read CTRL"),
     Verb("write", "write over the bus, as a driver would", arguments.write, example="write CTRL 0x1f"),
+    Verb("whatif", "what a read or a write would do, tried on a copy of the device", arguments.whatif,
+         example="whatif write CTRL.EN=1"),
     Verb("run", "run a Python function as the guest", arguments.run, example="run driver"),
     Verb("guest", "run the cell as the guest", arguments.guest, cell=True, example="guest -o run1"),
     Verb("c", "compile the cell as a device in C and plug it in", arguments.c, cell=True, example="c --name blink -O3"),

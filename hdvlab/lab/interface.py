@@ -36,6 +36,9 @@ class Machine(Protocol):
     def config_peek(self, slot: int) -> bytes:
         """A slot's config space as the machine would answer it, 4096 bytes; looking leaves no row."""
 
+    def ram_read(self, address: int, size: int) -> bytes:
+        """Copy from guest RAM; no row."""
+
     def device_access(
         self, device: Any, write: bool, bar: int, offset: int, size: int, value: int, origin: Any, pc: int = 0
     ) -> tuple[int, int]:
