@@ -92,9 +92,7 @@ def test_a_callback_that_came_back_too_late_is_not_held(vm: Vm, device: Callback
     assert gate.stops() == []
 
 
-def test_a_long_access_is_not_cut_short_by_a_hold_in_its_middle(
-    vm: Vm, device: CallbackDevice, client: Client
-) -> None:
+def test_a_long_access_is_not_cut_short_by_a_hold_in_its_middle(vm: Vm, device: CallbackDevice, client: Client) -> None:
     gate = Gate(vm.system)
     gate.add(READ, first=8, last=15, origins=ANY_ORIGIN)
     device.memory[0, 16] = 7
