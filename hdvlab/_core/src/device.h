@@ -108,6 +108,7 @@ struct thread_context {
     struct inside *shared; /* those of them that share their device */
     int asking; /* in a callback of the gate, whose accesses it does not look at */
     int64_t held_ns; /* that it was held at the gate, ever */
+    _Atomic uint32_t *is_held; /* counts it while it is; NULL: nobody needs to know */
     struct watch *watch; /* on whoever serves a guest whose patience ends; NULL: nobody waits */
 };
 extern __thread struct thread_context thread_context;

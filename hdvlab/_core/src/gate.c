@@ -91,7 +91,8 @@ static int is_in(const struct device *device) {
            device_is_shared_here(device);
 }
 
-/* The devices that this thread is in the callbacks of: nobody else enters them while it is held. */
+/* The devices that this thread is in the callbacks of: nobody else enters them while it is held. And the one of another
+ * process whose answers it does not read meanwhile. */
 struct around {
     uint32_t count;
     struct device *device[HDVLAB_SLOT_COUNT + 1]; /* each with a reference */
@@ -103,7 +104,7 @@ static void keep_out(struct system *system, struct device *own, struct around *a
         struct device *device = i < HDVLAB_SLOT_COUNT ? system_slot_device(system, i) : own;
         if (i == HDVLAB_SLOT_COUNT)
             handle_retain(own->handle); /* it may be in no slot, or in one that is being emptied */
-        if (device && is_in(device) && (device != own || i == HDVLAB_SLOT_COUNT)) {
+        if (device && (device == own ? i == HDVLAB_SLOT_COUNT && (is_in(own) || thread_context.is_held) : is_in(device))) {
             atomic_fetch_add(&device->held_inside, 1);
             around->device[around->count++] = device;
         } else if (device) {
@@ -180,6 +181,8 @@ void gate_hold(struct system *system, struct gated *gated, struct hold *hold) {
     struct around around;
     uint32_t over_ms = 0;
     keep_out(system, gated->device, &around);
+    if (thread_context.is_held)
+        atomic_fetch_add(thread_context.is_held, 1);
     pthread_mutex_lock(&gate->lock);
     hold->began_ns = monotonic_ns();
     hold->stop.ticket = ++gate->last_ticket;
@@ -192,6 +195,8 @@ void gate_hold(struct system *system, struct gated *gated, struct hold *hold) {
     wait(gate, gated, hold, &around, &over_ms);
     pthread_mutex_unlock(&gate->lock);
     let_in(&around);
+    if (thread_context.is_held)
+        atomic_fetch_sub(thread_context.is_held, 1);
     thread_context.held_ns += monotonic_ns() - hold->began_ns;
     char text[120] = "";
     unsigned long long was = hold->stop.value, is = hold->value;

@@ -212,5 +212,3 @@ HRESULT hdvlab_gate_on_idle(HCS_SYSTEM handle, HDVLAB_GATE_IDLE idle, void *cont
     await_calls(&system->gate);
     return leave(system, handle, S_OK);
 }
-
-HRESULT hdvlab_trace_suspend(HDVLAB_TRACE t, BOOL s) { (void)s, (void)t; return E_NOTIMPL; }

@@ -121,7 +121,7 @@ struct verdict gate_look(struct gated *g, uint32_t phase, uint64_t value, HRESUL
     g->hit.value = value;
     g->hit.status = phase == HDVLAB_AFTER ? status : E_PENDING;
     g->hit.is_inside = !g->visit && (atomic_load_explicit(&g->device->inside, memory_order_relaxed) == pthread_self() ||
-                                     device_is_shared_here(g->device));
+                                     device_is_shared_here(g->device) || thread_context.is_held);
     pthread_mutex_lock(&gate->lock);
     uint32_t count = collect(gate, &g->hit, id);
     int is_held = is_step_due(system, &g->hit);
