@@ -10,7 +10,7 @@ class Blink(Device):
     vendor_id, device_id = 0x1234, 0x40
 
     class bar0(Bar):
-        CTRL = Register(0x00, fields={"EN": 0, "RATE": (4, 4), "MODE": Field(8, meanings={0: "slow", 1: "fast"})})
+        CTRL = Register(0x00, fields={"EN": 0, "RATE": (1, 7), "MODE": Field(8, meanings={0: "slow", 1: "fast"})})
         COUNT = Register(0x04, access="ro")
         DMA = Register(0x08, 64)
         ANSWER = Register(0x10)
