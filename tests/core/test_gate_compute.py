@@ -56,6 +56,7 @@ def test_an_access_that_is_let_go_into_a_pause_waits_for_its_end() -> None:
             assert system.do("pause") == (S_OK, None)  # who is held is in no callback
             assert gate.release(stop.ticket) == S_OK
             reader.join(0.05)
-            assert reader.is_alive() and device.calls == []
+            assert reader.is_alive()
+            assert device.calls == []
             assert system.do("resume") == (S_OK, None)
         assert answers == [(S_OK, 0)]

@@ -189,7 +189,8 @@ def test_the_callback_decides_and_may_do_everything(machine: Machine, device: Ca
         assert machine.write(PLACE, value) == S_OK
     assert asked[::2] == [(number, number, value, 0, 0) for value in (1, 2, 3)]
     assert asked[1] == [S_OK, S_OK, S_OK, NOT_FOUND, S_OK]
-    assert gate.hits(number) == (1, 0) and gate.hits(other) == (0, 0)
+    assert gate.hits(number) == (1, 0)
+    assert gate.hits(other) == (0, 0)
     with Threads() as threads:
         threads.start(machine.write, PLACE, 4)
         assert gate.go().value == 4
@@ -238,7 +239,8 @@ def test_who_is_held_may_leave_by_itself(machine: Machine, gate: Gate) -> None:
 
     assert gate.on_idle(idle) == S_OK
     assert machine.read(PLACE) == (1, 0xFFFFFFFF)  # on this very thread, which nobody else lets go
-    assert calls == [1, 1] and threads == {threading.get_ident()}
+    assert calls == [1, 1]
+    assert threads == {threading.get_ident()}
     gate.set(1, AFTER)
     calls.clear()
     assert machine.read(PLACE) == (S_OK, 0)  # what has happened is not skipped

@@ -87,7 +87,8 @@ def test_a_recording_that_ran_out_of_rows_stays_stopped(tmp_path: Path) -> None:
         machine.write(PLACE, 1)
     state = ffi.new("HDVLAB_TRACE_STATE *")
     assert code(lib.hdvlab_trace_state(recording.handle, state)) == S_OK
-    assert state.stopped and state.lost > 0
+    assert state.stopped
+    assert state.lost > 0
     assert _suspend(recording) == _suspend(recording, False) == code(state.stopped)
     machine.close()
     recording.close()
