@@ -331,6 +331,9 @@ HRESULT hdvlab_register_file_interrupt(void *, uint32_t);
 typedef struct { uint32_t capability, count, masked, pending, data; uint64_t address; ...; } HDVLAB_MESSAGE;
 HRESULT hdvlab_register_file_message(void *, uint32_t, HDVLAB_MESSAGE *);
 HRESULT hdvlab_register_file_withdraw(void *, uint32_t);
+HRESULT hdvlab_register_file_copy(void *, void *);
+HRESULT hdvlab_register_file_rehearse(void *, int32_t, uint32_t, uint64_t, uint32_t, uint64_t *);
+HRESULT hdvlab_register_file_rehearse_interrupt(void *, uint32_t, uint64_t *, uint32_t *);
 HRESULT hdvlab_register_file_end(void *);
 
 // VmDeviceHost.h, and device hosts in another process

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from hdvlab.commands.current import close_lab, current_lab, existing_lab, new_lab, use_lab
 
 if TYPE_CHECKING:
-    from hdvlab.commands.access import peek, poke, read, write
+    from hdvlab.commands.access import peek, poke, read, whatif, write
     from hdvlab.commands.building import config
     from hdvlab.commands.c_device import c, load_device
+    from hdvlab.commands.checking import check, check_folder
     from hdvlab.commands.device_host import attach, detach, host, hosts
     from hdvlab.commands.files import load, open_file, save
     from hdvlab.commands.look import faults, lspci, regs
@@ -33,6 +34,8 @@ __all__ = [
     "boot",
     "breaks",
     "c",
+    "check",
+    "check_folder",
     "close_lab",
     "config",
     "current_lab",
@@ -78,14 +81,16 @@ __all__ = [
     "vm",
     "vm_parts",
     "vm_setup",
+    "whatif",
     "write",
 ]
 
 _HOMES = {
-    "access": ("peek", "poke", "read", "write"),
+    "access": ("peek", "poke", "read", "whatif", "write"),
     "virtual_machine": ("boot", "existing_vm_lab", "guest_program", "sh", "vm"),
     "building": ("config",),
     "c_device": ("c", "load_device"),
+    "checking": ("check", "check_folder"),
     "device_host": ("attach", "detach", "host", "hosts"),
     "files": ("load", "open_file", "save"),
     "look": ("faults", "lspci", "regs"),

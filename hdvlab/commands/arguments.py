@@ -8,6 +8,7 @@ from typing import Any
 from hdvlab.commands.number import parse_count, parse_number, parse_size, parse_slot
 
 _KINDS = "mmio, config, dma, interrupt, doorbell, memory, lifecycle, mark, fault, lost, or a single one like mmio_read"
+_SHEETS = "a lab sheet: blink, timer or copy, or a Python file with one (mysheet.py)"
 _MOMENT = "nanoseconds since the trace began, or a length of time like 1.5ms"
 
 
@@ -181,6 +182,18 @@ def write(parser: argparse.ArgumentParser) -> None:
     read(parser)
     _add(parser, "value", metavar="VALUE", nargs="?",
          help="31, 0x1f, 0b1_1111, or what the field calls it; LOCATION=VALUE is fine too")  # fmt: skip
+
+
+def whatif(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "access", metavar="ACCESS", choices=("read", "write"), help="read or write, over the bus as a driver's")
+    _add(parser, "location", metavar="LOCATION", complete="location",
+         help="CTRL, CTRL.EN, blink.CTRL, bar0+0x10; of a write CTRL=1 or CTRL.EN=1")  # fmt: skip
+    _add(parser, "value", metavar="VALUE", nargs="?", help="of a write, where LOCATION has none")
+    _size(parser)
+    parser.description = (
+        "Say what a read or a write would do: the answer, registers before and after, DMA, interrupts, timers, and what\n"
+        "else the device keeps. Its handlers run on a copy of it; the device, guest memory and the trace stay as they are."
+    )
 
 
 def run(parser: argparse.ArgumentParser) -> None:
@@ -380,3 +393,28 @@ def load(parser: argparse.ArgumentParser) -> None:
 def convert(parser: argparse.ArgumentParser) -> None:
     _file(parser)
     _add(parser, "path", metavar="OUT", help="a new directory, or a file that ends in .parquet")
+
+
+def check(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "sheet", metavar="LAB", complete="sheet", help=_SHEETS)
+    _add(parser, "name", metavar="NAME", nargs="?", complete="submission",
+         help="your class or function; what the sheet asks for when not given")  # fmt: skip
+    parser.description = (
+        "Run a device or a driver against a lab sheet: its exercises on fresh labs, its properties on the rows. The\n"
+        "report names the rows that broke one; float(report) is the points."
+    )
+
+
+def check_folder(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "sheet", metavar="LAB", help=_SHEETS)
+    _add(parser, "folder", metavar="FOLDER", help="the submissions: .py and .ipynb files, there and in its folders")
+    _add(parser, "--jobs", type=parse_count, default=1, metavar="N", help="how many run at a time; 1 when not given")
+    _add(parser, "--seconds", type=float, default=60.0, metavar="S", help="time of one submission; 60 when not given")
+    _add(parser, "--memory", type=parse_size, default=1 << 30, metavar="SIZE", help="of one process; 1G when not given")
+    _add(parser, "--details", action="store_true", help="each submission's whole report")
+    _add(parser, "--csv", action="store_true", help="the table as comma-separated values")
+    _add(parser, "--json", action="store_true", help="everything, reports with their rows too, as JSON")
+    parser.description = (
+        "Judge a class: each submission runs in a process of its own, without network, with limits on time and\n"
+        "memory, and can write nothing but its own files. Where the kernel does not allow that, a line says so."
+    )

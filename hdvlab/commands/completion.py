@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hdvlab.commands import location, plugging, recording
+from hdvlab.commands import checking, location, plugging, recording
 from hdvlab.commands.parser import Door, verb_parser, verbs
 from hdvlab.commands.rows import KIND_WORDS
 from hdvlab.errors import HdvError
@@ -97,6 +97,13 @@ def _offers(action: argparse.Action, lab: AnyLab | None, namespace: Mapping[str,
         from hdvlab.commands.virtual_machine import ACTIONS
 
         return ACTIONS
+    if kind == "sheet":
+        held = [name for name, value in namespace.items() if type(value).__name__ == "Sheet" and name[0] != "_"]
+        return [*checking.sheets(), *held, *_paths(typed)]
+    if kind == "submission":
+        return [name for name, value in namespace.items() if plugging.is_device(value) and name[0] != "_"] + list(
+            recording.drivers(namespace)
+        )
     if kind == "kind":
         return KIND_WORDS
     if kind == "origin":

@@ -138,6 +138,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("poke", "set a register or field, past the bus", arguments.poke, example="poke CTRL.EN=1"),
     Verb("read", "read over the bus, as a driver would", arguments.read, example="read CTRL"),
     Verb("write", "write over the bus, as a driver would", arguments.write, example="write CTRL 0x1f"),
+    Verb("whatif", "what a read or a write would do, tried on a copy of the device", arguments.whatif,
+         example="whatif write CTRL.EN=1"),
     Verb("run", "run a Python function as the guest", arguments.run, example="run driver"),
     Verb("guest", "run the cell as the guest", arguments.guest, cell=True, example="guest -o run1"),
     Verb("c", "compile the cell as a device in C and plug it in", arguments.c, cell=True, example="c --name blink -O3"),
@@ -164,6 +166,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("log", "a message at each access, without a stop", arguments.log, example='log CTRL "CTRL={value:#x}"'),
     Verb("trigger", "an access starts or stops the recording, or keeps the rows around it", arguments.trigger,
          example="trigger CTRL==1 --keep 100 100"),
+    Verb("check", "a device or driver against a lab sheet; in a shell, those of a whole class", arguments.check,
+         arguments.check_folder, lab=False, example="check blink"),
     Verb("faults", "what failed in the devices' code", arguments.nothing),
     Verb("save", "write the trace to a directory or a .parquet file", arguments.save, example="save run1.parquet"),
     Verb(

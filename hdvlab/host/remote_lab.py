@@ -20,6 +20,7 @@ from hdvlab.host.hosted_program import HostedProgram
 from hdvlab.host.hosted_stepper import HostedStepper
 from hdvlab.host.hosted_vm import HostedVm
 from hdvlab.host.record import Record
+from hdvlab.host.remote_looking import RemoteLooking
 from hdvlab.host.source import describe_code
 from hdvlab.host.wire import packed, unpacked
 from hdvlab.lab import Plugged, Run
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _SLICE = 0.05
 
 
-class RemoteLab(SteppingLab):
+class RemoteLab(RemoteLooking, SteppingLab):
     """The lab of a device host. Made by :func:`hdvlab.host.start` and :func:`hdvlab.host.attach`.
 
     What is plugged in goes to the host as source and runs there; ``trace`` is the host's, mapped by this process, so

@@ -8,6 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hdvlab.device import Device, Fault, Pluggable
+from hdvlab.lab.looking import Piece, Place
 from hdvlab.lab.run import Run
 from hdvlab.stepping import Breakpoint, Breakpoints, Control, Stop
 from hdvlab.trace.mapped import MappedTrace
@@ -34,6 +35,9 @@ class Machine(Protocol):
 
     def config_peek(self, slot: int) -> bytes:
         """A slot's config space as the machine would answer it, 4096 bytes; looking leaves no row."""
+
+    def ram_read(self, address: int, size: int) -> bytes:
+        """Copy from guest RAM; no row."""
 
     def device_access(
         self, device: Any, write: bool, bar: int, offset: int, size: int, value: int, origin: Any, pc: int = 0
@@ -125,6 +129,8 @@ class AnyLab(Protocol):
     def run_cell(self, body: Callable[[Guest], Any], *, name: str = "") -> Run: ...
     def mark(self, text: str) -> int: ...
     def add_source(self, line: SourceLine) -> int: ...
+    def peek_many(self, places: Sequence[Place]) -> list[int | str]: ...
+    def ram_peek(self, address: int, size: int) -> list[Piece]: ...
     def record(self, name: str = "") -> AbstractContextManager[Run]: ...
     def warn_of_loss(self) -> None: ...
 

@@ -18,6 +18,7 @@ from hdvlab.errors import HdvError, StateError, UsageError, check
 from hdvlab.guest import Guest, Program, RamAllocator, VectorAllocator
 from hdvlab.hdv import Broker
 from hdvlab.lab.forgotten import make_room, when_forgotten
+from hdvlab.lab.looking import LookingLab
 from hdvlab.lab.plugged import Plugged
 from hdvlab.lab.power import Power
 from hdvlab.lab.run import Run
@@ -81,7 +82,7 @@ def _alone(method: Callable[Concatenate[Lab, _P], _R]) -> Callable[Concatenate[L
     return guarded
 
 
-class Lab(LabWithVm):
+class Lab(LookingLab, LabWithVm):
     """A machine with devices, recorded.
 
     Parameters
@@ -94,6 +95,8 @@ class Lab(LabWithVm):
         Directory to record into; a temporary one that goes with the lab when not given.
     clock : {"auto", "tsc", "monotonic", "manual"}
         What ``t_ns`` is taken from.
+    max_rows : int, optional
+        Most rows of the recording, which reserves 122 bytes of address space for each; 2^30 by default.
     record_sections : bool
         Also record accesses to section-backed pages.
     budget : float, optional
@@ -115,6 +118,7 @@ class Lab(LabWithVm):
         ram: int = DEFAULT_RAM,
         trace: str | os.PathLike[str] | None = None,
         clock: str = "auto",
+        max_rows: int = 1 << 30,
         record_sections: bool = False,
         budget: float | None = 2.0,
     ) -> None:
@@ -122,7 +126,7 @@ class Lab(LabWithVm):
             raise UsageError(f"machine={machine!r}: it is 'embedded' or 'vm'")
         make_room()
         super().__init__()
-        self.trace: Recorder = Recorder.create(None if trace is None else Path(trace), clock=clock)
+        self.trace: Recorder = Recorder.create(None if trace is None else Path(trace), clock=clock, max_rows=max_rows)
         self._kind = machine
         self._budget = budget
         self._ram = ram
@@ -317,7 +321,7 @@ class Lab(LabWithVm):
         return name in self._plugged
 
     def __iter__(self) -> Iterator[Plugged]:
-        return iter(self._plugged.values())
+        return iter(list(self._plugged.values()))
 
     # ---- power -------------------------------------------------------------------------------------------------
 

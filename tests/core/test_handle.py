@@ -328,7 +328,11 @@ WAITS_FOR_CALLBACKS = {
     "hdvlab_guest_place_bars",
 }
 #: Not for callbacks' sake: this machine's device has no interrupt and this recording no manual clock.
-INVALID_ANYWHERE = {"hdvlab_register_file_interrupt", "hdvlab_trace_set_time"}
+INVALID_ANYWHERE = {
+    "hdvlab_register_file_interrupt",
+    "hdvlab_register_file_rehearse_interrupt",
+    "hdvlab_trace_set_time",
+}
 #: Makes or ends what the test would then have to look after.
 NOT_IN_A_CALLBACK = {"hdvlab_trace_close", "hdvlab_register_file_close", "hdvlab_aperture_release"}
 

@@ -535,6 +535,18 @@ HRESULT hdvlab_register_file_interrupt(HDVLAB_REGISTER_FILE file, uint32_t vecto
 HRESULT hdvlab_register_file_message(HDVLAB_REGISTER_FILE file, uint32_t vector, HDVLAB_MESSAGE *message);
 /* Takes back a vector that is pending, because its reason is gone: S_OK, or 1 (S_FALSE) when it was not pending. */
 HRESULT hdvlab_register_file_withdraw(HDVLAB_REGISTER_FILE file, uint32_t vector);
+/* Rehearsal: what an access would do, tried on a register file that is bound to no instance, so that no machine and no trace
+ * notice; one that is bound is ERROR_INVALID_STATE. `to` takes over the stored values, config space and interrupt state of
+ * `from`, which has the same registers (else E_INVALIDARG). The caller keeps the device of `from` still meanwhile
+ * (hdvlab_device_enter). */
+HRESULT hdvlab_register_file_copy(HDVLAB_REGISTER_FILE from, HDVLAB_REGISTER_FILE to);
+/* An access as the guest's would be, callbacks and all; *value is written, or is the answer (all ones where it failed). */
+HRESULT hdvlab_register_file_rehearse(HDVLAB_REGISTER_FILE file, BOOL write, uint32_t bar, uint64_t offset, uint32_t size,
+                                      uint64_t *value);
+/* Raises a vector: 1 (S_FALSE) when the message of *address and *data would be sent, S_OK when it is pending now, else
+ * ERROR_INVALID_STATE where the guest enabled neither MSI-X nor MSI, E_INVALIDARG where it was not granted. */
+HRESULT hdvlab_register_file_rehearse_interrupt(HDVLAB_REGISTER_FILE file, uint32_t vector, uint64_t *address,
+                                                uint32_t *data);
 /* Ends the instance that the file is bound to, in a slot or not, with Stop and Teardown; its slot is empty afterwards.
  * S_OK, or 1 (S_FALSE) when there is none. From a callback, or while the machine changes: ERROR_INVALID_STATE. */
 HRESULT hdvlab_register_file_end(HDVLAB_REGISTER_FILE file);
