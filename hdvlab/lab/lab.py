@@ -384,6 +384,7 @@ class Lab(LookingLab, LabWithVm):
             power.machine.stop()
         except StateError:
             power.is_on = True  # as before: this is a callback
+            self._stepper.resolve()
             raise
         except BaseException:  # Ctrl-C, while a device stopped
             self._settle()

@@ -43,6 +43,7 @@ class Stepper(Control):
         self._thread: threading.Thread | None = None
         self._shown: dict[int, Stop] = {}
         self._limit: float | None = 1200.0
+        self._overdue = 0
         self._step = 0
         self._printer = Printer()
         self._answers = Answers(self._printer)
@@ -64,6 +65,7 @@ class Stepper(Control):
         with self._guard:
             gate = self._gate = Gate(system, self)
             gate.set_limit(self._limit)
+            self._overdue = 0
             self._shown.clear()
             for one in self._armed.values():
                 one.natives.clear()
@@ -99,6 +101,7 @@ class Stepper(Control):
         if device is not None:
             self._skip(gate, {stop.ticket for stop in self.read_stops() if stop.device == device})
             return
+        self._tell_overdue(gate)  # the watching thread may not have come to it
         with self._guard:
             with contextlib.suppress(HdvError):
                 gate.step(0)
@@ -347,13 +350,12 @@ class Stepper(Control):
             self._thread = threading.Thread(target=watch_gate, args=given, name="hdvlab-stops", daemon=True)
             self._thread.start()
 
-    def look(self, known: set[int], overdue: int) -> int:
+    def look(self, known: set[int]) -> None:
         """Something changed: tell of new stops, and of holds that the limit ended."""
         gate = self._gate
         if gate is None:
-            return overdue
-        stops = self.read_stops()
-        new = [stop for stop in stops if stop.ticket not in known]
+            return
+        new = [stop for stop in self.read_stops() if stop.ticket not in known]
         for stop in new:
             known.add(stop.ticket)
             one = self._armed.get(stop.breakpoint)
@@ -362,11 +364,14 @@ class Stepper(Control):
                 self._over(one)
         self.tell(new)
         self._told()
-        count = gate.overdue()
-        if count > overdue:
-            minutes = "" if self._limit is None else f" for {self._limit:,g} s"
-            print(
-                f"nobody let the guest go on{minutes}, so it goes on by itself; the marks in the trace say where",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
-        return count
+        self._tell_overdue(gate)
+
+    def _tell_overdue(self, gate: Gate) -> None:
+        with self._guard:
+            count = gate.overdue()
+            is_news, self._overdue = count > self._overdue, max(count, self._overdue)
+        if is_news:
+            how_long = "" if self._limit is None else f" for {self._limit:,g} s"
+            text = f"nobody let the guest go on{how_long}, so it goes on by itself; marks in the trace say where"
+            with contextlib.suppress(OSError, ValueError):  # nobody may be looking
+                print(text, file=sys.stderr, flush=True)

@@ -16,14 +16,13 @@ LOOK = 1.0
 class Watcher(Protocol):
     """Who is told that something changed."""
 
-    def look(self, known: set[int], overdue: int) -> int:
-        """Tell of new stops; ``known`` and what is returned are for the next look."""
+    def look(self, known: set[int]) -> None:
+        """Tell of new stops; ``known`` has the tickets of those that were told."""
 
 
 def watch_gate(gate: Gate, owner: weakref.ref[Watcher]) -> None:
     """Until the machine is off, or the lab forgotten."""
     known: set[int] = set()
-    overdue = 0
     while not gate.ended:
         changed = gate.wait(LOOK)
         watcher = owner()
@@ -31,7 +30,7 @@ def watch_gate(gate: Gate, owner: weakref.ref[Watcher]) -> None:
             return
         if changed:
             try:
-                overdue = watcher.look(known, overdue)
+                watcher.look(known)
             except Exception:
                 traceback.print_exc(file=sys.stderr)
         del watcher

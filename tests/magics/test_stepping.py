@@ -35,6 +35,7 @@ def test_a_guest_cell_is_stopped_looked_at_and_goes_on(quiet: InteractiveShell) 
     assert "held at breakpoint 1: blink.CTRL write 0x1" in repr(run)
     assert value_of(quiet, "%hdv peek CTRL") == 0
     assert value_of(quiet, "6 * 7") == 42
+    assert "held at breakpoint 1" in repr(value_of(quiet, "%hdv status"))
     step = value_of(quiet, "%hdv step")
     assert isinstance(step, Stop)
     assert "%hdv continue" in repr(step)

@@ -353,3 +353,22 @@ def test_a_value_that_does_not_fit_is_refused_and_the_stop_stays(blink: Lab) -> 
         blink.override(1 << 32)
     assert blink.stops
     blink.resume()
+
+
+def test_a_trigger_starts_the_recording(blink: Lab) -> None:
+    blink.break_at("CTRL==0x11", access="w", record="start", once=True)
+    before = len(blink.trace)
+    assert blink.run(write_three).value == 0x12
+    rows = blink.trace[before:].frame()
+    assert 0x10 not in list(rows["value"])
+    assert 0x12 in list(rows["value"])
+
+
+def test_a_forgotten_lab_with_breakpoints_is_switched_off() -> None:
+    lab = Lab()
+    lab.plug(Blink)
+    lab.break_at("CTRL==0x11", access="w")
+    lab.stepper.announces = False
+    lab.run(write_three)
+    lab.resume()
+    # Not closed: no_handle_is_left waits until it is off.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hdvlab import Bar, Device, Register
+from hdvlab import Bar, Device, Register, commands
 from hdvlab.devices.nvme import Nvme
 from hdvlab.errors import StateError
 from hdvlab.host import RemoteLab, attach, start
@@ -173,3 +173,19 @@ def test_a_vm_that_is_held_can_be_killed(lab: RemoteLab) -> None:
     with pytest.raises(StateError, match="the VM is gone"):
         lab.resume()  # what was pending says how it ended
     assert not lab.stops
+
+
+def test_a_guest_that_boots_is_held_and_comes_up_when_it_goes_on(lab: RemoteLab) -> None:
+    """Breakpoints are set before the boot, and the firmware or Linux meets them."""
+    if lab.vm_running:
+        lab.vm.kill()
+    lab.break_at("nvme.CAP", access="r", once=True)
+    said = commands.boot(lab)
+    assert "Linux is booting" in said
+    assert "nvme.CAP" in said
+    assert lab.vm.boot_seconds is None
+    with pytest.raises(StateError, match="the guest is booting: the guest is held at breakpoint"):
+        lab.vm.wait_booted()
+    lab.resume()
+    assert lab.vm.boot_seconds is not None
+    assert lab.sh("true", timeout=PATIENCE).status == 0
