@@ -90,6 +90,8 @@ class RemoteLab(RemoteLooking, SteppingLab):
             if kind == "output":
                 stream = sys.stdout if event.get("stream") == "stdout" else sys.stderr
                 print(event.get("text", ""), end="", file=stream, flush=True)
+            elif kind == "kept":
+                self.keep_rows(event["name"], event["start"], event["stop"])
             elif kind == "gone":
                 print(event.get("reason", ""), file=sys.stderr)
         except (OSError, ValueError):  # nobody may be looking

@@ -32,6 +32,11 @@ def held_text(stepper: Control) -> Callable[[bool], str]:
 class SteppingLab(RecordingLab):
     """A lab whose guest can be stopped."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_keep: Callable[[str, int, int], None] = lambda name, start, stop: None
+        """Told of rows that a trigger keeps, on the thread of the access."""
+
     @property
     def stepper(self) -> Control:
         """What breakpoints and stops are asked of; ``stepper.announces = False`` has stops print nothing."""
@@ -148,7 +153,7 @@ class SteppingLab(RecordingLab):
         run = Run(self, name)
         run.start, run.stop = start, stop
         self.runs[name] = run
-        self._keep(run, name)
+        self.on_keep(name, start, stop)
 
     def _finished(self, run: Any, is_running: Callable[[], bool], finish: Callable[[], object], known: set[int]) -> Any:
         """Wait for something the guest does, or until it is held: then it is left pending, and ``run`` says so.

@@ -143,3 +143,22 @@ def test_a_host_that_is_shut_down_lets_go(echo: RemoteLab) -> None:
     echo.run(driver)
     echo.shut_down()
     assert not echo.stops
+
+
+def test_rows_that_a_trigger_keeps_are_a_run_of_every_kernel(echo: RemoteLab) -> None:
+    echo.break_at("CTRL==0x11", access="w", keep=(0, 1))
+    assert echo.run(driver).value == 1
+    (name,) = [name for name in echo.runs if name.startswith("trigger1")]
+    kept = echo.runs[name]
+    assert list(kept.frame()["kind"]) == ["mmio_write", "mmio_read"]
+    other = attach(echo.name)
+    assert len(other.runs[name]) == len(kept)
+    other.close()
+
+
+def test_what_a_tracepoint_says_is_printed_here(echo: RemoteLab, capsys: pytest.CaptureFixture[str]) -> None:
+    echo.break_at("CTRL", log="CTRL={value:#x} RATE={RATE}")
+    assert echo.run(driver).value == 1
+    echo.stop()  # what is to be printed is
+    assert "CTRL=0x11 RATE=8" in capsys.readouterr().out
+    assert list(echo.trace.marks()["text"]) == ["log 1: CTRL=0x11 RATE=8"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 from collections.abc import Iterator
 
@@ -372,3 +373,23 @@ def test_a_forgotten_lab_with_breakpoints_is_switched_off() -> None:
     lab.run(write_three)
     lab.resume()
     # Not closed: no_handle_is_left waits until it is off.
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_program(blink: Lab) -> None:
+    may_end = threading.Event()
+
+    def long(guest: Guest) -> int:
+        value = guest.functions["blink"].bar0.ANSWER.read()
+        _thread.interrupt_main()
+        may_end.wait(PATIENCE)
+        return value
+
+    blink.break_at("ANSWER")
+    run = blink.run(long)
+    with pytest.raises(KeyboardInterrupt):
+        blink.resume()
+    assert run.program is not None
+    assert run.program.running
+    may_end.set()
+    assert blink.resume() is run
+    assert run.value == 0x42
