@@ -401,6 +401,7 @@ class RemoteLab(RemoteLooking, SteppingLab):
         run = ShellRun(self, name or "sh", command)
         if name:
             self.runs[name] = run
+
         def take(told: dict[str, Any]) -> None:
             run.start, run.stop = told["start"], told["stop"]
             run.status, run.output = told["status"], unpacked(told["output"])
