@@ -163,6 +163,7 @@ class Stepper(Control):
 
     def remove(self, number: int) -> None:
         """See :meth:`Control.remove`."""
+        self.read_stops()  # what it holds is described while it is known
         with self._guard:
             one = self._armed.pop(number, None)
             if one is None:

@@ -393,3 +393,34 @@ def test_ctrl_c_ends_the_waiting_and_not_the_program(blink: Lab) -> None:
     may_end.set()
     assert blink.resume() is run
     assert run.value == 0x42
+
+
+def test_what_a_breakpoint_holds_stays_held_and_named_when_it_is_taken_out(blink: Lab) -> None:
+    one = blink.break_at("ANSWER")
+    run = blink.run(read_answer, wait=False)
+    assert blink.wait_stop(PATIENCE) is not None
+    one.remove()
+    assert the_stop(blink).short == "breakpoint 1: blink.ANSWER read, before the device"
+    blink.resume()
+    assert run.program is not None
+    assert run.program.result() == 0x42
+
+
+def test_a_step_may_be_asked_for_before_anything_runs(blink: Lab) -> None:
+    assert blink.step() is None
+    run = blink.run(read_answer)
+    assert "held at a step: blink.ANSWER read" in repr(run)
+    assert blink.resume() is run
+
+
+def test_two_programs_are_held_and_let_go_one_by_one(blink: Lab) -> None:
+    blink.break_at("ANSWER")
+    runs = [blink.run(read_answer), blink.run(read_answer)]
+    first, second = blink.stops
+    assert blink.override(5) == second
+    ended = [blink.override(6)]
+    while blink.stepper.pending:
+        ended.append(blink.resume())
+    assert {id(run) for run in ended} == {id(run) for run in runs}
+    assert sorted(run.value for run in runs) == [5, 6]
+    assert first.ticket < second.ticket
