@@ -270,7 +270,8 @@ class Stepper(Control):
 
     def _over(self, one: Armed) -> None:
         with self._guard:
-            self._armed.pop(one.shown.number, None)
+            if self._armed.get(one.shown.number) is one:
+                del self._armed[one.shown.number]
             self._disarm(one)
 
     def _is_own_thread(self) -> bool:
@@ -305,6 +306,8 @@ class Stepper(Control):
                 one = self._by_native.get(access.breakpoint)
                 error = self._answers.errors.pop((access.row, access.phase), "")
                 self._shown.setdefault(access.ticket, describe_stop(access, one, error, self._lab()))
+                if one is not None and one.shown.request.once:
+                    self._over(one)
         return [self._shown[access.ticket] for access in held]
 
     def release(self, ticket: int, action: Action, value: int = 0) -> None:
@@ -359,10 +362,6 @@ class Stepper(Control):
         new = [stop for stop in self.read_stops() if stop.ticket not in known]
         for stop in new:
             known.add(stop.ticket)
-            one = self._armed.get(stop.breakpoint)
-            if one is not None and one.shown.request.once:
-                one.counted = (one.counted[0] + 1, one.counted[1] + 1)
-                self._over(one)
         self.tell(new)
         self._told()
         self._tell_overdue(gate)
