@@ -113,7 +113,7 @@ def status(lab: AnyLab | None) -> Status:
     attributes = lab.trace.frame().attrs
     return Status(
         exists=True,
-        machine=_machine(lab),
+        machine="; ".join(word for word in (_machine(lab), lab.held()) if word),
         devices=tuple(_device(one) for one in sorted(lab, key=lambda one: one.slot)),
         rows=len(lab.trace),
         pending=int(attributes.get("pending", 0)),

@@ -101,6 +101,8 @@ def boot(
         lab.plug(device, configuration=config)
     vm = lab.boot(options, progress=progress)
     names = ", ".join(f"{one.name} at {one.address}" for one in lab) or "no devices"
+    if vm.boot_seconds is None:
+        return Text(f"Linux is booting, with {names}: {lab.held() or '%hdv vm console shows how far it is'}")
     host = getattr(lab, "name", "")
     where = f"; its devices run in host {host}" if host else ""
     return Text(f"Linux is up after {vm.boot_seconds or 0:.1f} s, with {names}{where}")
@@ -263,6 +265,8 @@ def vm(lab: AnyLab, action: str = "status", words: Sequence[str] = ()) -> Text:
 def _status(lab: AnyLab) -> Text:
     lines = [repr(lab.vm)[1:-1]]
     lines += [f"{one.name:<10} {one.address}  {lab.served(one)}" for one in lab]
+    if held := lab.held():
+        lines.append(held)
     if lab.vm.running and (last := lab.vm.console_tail(1)):
         lines.append(f"console    {last}")
     return Text("\n".join(lines))

@@ -25,6 +25,8 @@ _WHY = {
     HResult.E_ACCESSDENIED: "the register is read-only, so the write was dropped",
     HResult.E_INVALIDARG: "the register does not take accesses of that size or place",
     HResult.ERROR_INVALID_STATE: "the device is not running, or this is its own handler",
+    HResult.ERROR_POSSIBLE_DEADLOCK: "the device is held inside its own callback by a breakpoint; peek looks at it, "
+    "and %hdv continue lets it go on",
     HResult.ERROR_TIMEOUT: "its process does not answer within the broker's budget",
     HResult.HCS_E_SERVICE_DISCONNECT: "its process is gone; serve it again there, then plug it in again here",
     HResult.HCS_E_PROTOCOL_ERROR: "its process was cut off, because it sent what is no message",

@@ -107,6 +107,7 @@ class Host:
         self.stepping_changes = 0
         self.lab.waits_while_held = True  # clients do not
         self.lab.stepper.cells_run_here = self.lab.stepper.announces = False
+        self.lab.on_keep = self._keep
         self.lab.stepper.on_change(lambda: tell_stops(self))
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
@@ -299,6 +300,11 @@ class Host:
         with self._guard:
             self._changes_of_lab += 1
         self.tell({"event": "changed", "generation": self._changes_of_lab})
+
+    def _keep(self, name: str, start: int, stop: int) -> None:
+        """A trigger keeps rows: for clients that are there, and those to come."""
+        self.runs[name] = (start, stop)
+        self.tell({"event": "kept", "name": name, "start": start, "stop": stop})
 
     def note(self, text: str) -> None:
         """A line for the log."""

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 DEFAULT_RAM = 64 << 20
 _MADE_OF = {"CompiledDevice": "'./device.so'", "RemoteDevice": "Blink"}
-#: Seconds of one look at a VM that boots.
-_LOOK = 0.05
 _FIRST_SLOT = 1  # slot 0 is where a real machine has its host bridge
 
 _P = ParamSpec("_P")
@@ -60,14 +58,6 @@ class _Switch:
         power, self.power = self.power, None
         if power is not None:
             power.end()
-
-
-def _is_booting(vm: Vm) -> bool:
-    """Whether a guest is not up yet, after a look; how it failed, if it has, is said by whoever waits for it."""
-    try:
-        return vm.running and vm.wait_booted_for(_LOOK) is None
-    except HdvError:
-        return False
 
 
 def _alone(method: Callable[Concatenate[Lab, _P], _R]) -> Callable[Concatenate[Lab, _P], _R]:
@@ -246,13 +236,6 @@ class Lab(LookingLab, LabWithVm):
         self._stepper.resolve()
         return changes
 
-    def _goes_on_with(self, one: Plugged, device: Pluggable) -> bool:
-        """While an access of a device is held, new code takes its place, so that it can serve that access."""
-        if not isinstance(device, Device) or not any(stop.device == one.name for stop in self.stops):
-            return False
-        print(self.reload(one.name, type(device)))
-        return True
-
     def _refused_step(self, one: Plugged, since: int) -> str:
         """The callback of its power-on that a device answered with a failure; "" where none did, or no row is left."""
         columns = self.trace[since:].columns()
@@ -401,6 +384,7 @@ class Lab(LookingLab, LabWithVm):
             power.machine.stop()
         except StateError:
             power.is_on = True  # as before: this is a callback
+            self._stepper.resolve()
             raise
         except BaseException:  # Ctrl-C, while a device stopped
             self._settle()
@@ -455,10 +439,10 @@ class Lab(LookingLab, LabWithVm):
             self._switch_on()
         power: Any = self._power
         try:
+            known = self._stepper.tickets()
             vm: Vm = power.boot(list(self), options or VmOptions(), progress)
             if wait:
-                is_booting = functools.partial(_is_booting, vm)
-                self._finished(vm, is_booting, lambda: vm.wait_booted(through_stops=True))
+                self._wait_booted(vm, known)
         except KeyboardInterrupt:
             if power.vm is not None:
                 power.vm.kill()  # who boots it again starts anew
@@ -536,11 +520,12 @@ class Lab(LookingLab, LabWithVm):
         if name:
             self.runs[name] = run
         program.on_end = run.end
+        known = self._stepper.tickets()
         try:
             program.start()
             self._programs.append(program)
             if wait:
-                self._finished(run, lambda: program.running, program.result)
+                self._finished(run, lambda: program.running, program.result, known)
         except KeyboardInterrupt:
             program.stop()
             raise
@@ -560,15 +545,6 @@ class Lab(LookingLab, LabWithVm):
         """Who hands out guest RAM and interrupt vectors; None while the machine is off."""
         power = self._power
         return None if power is None else (power.ram, power.vectors)
-
-    @property
-    def stepper(self) -> Stepper:
-        """What breakpoints and stops are asked of."""
-        return self._stepper
-
-    def slots(self) -> list[Plugged]:
-        """What is plugged in."""
-        return list(self._plugged.values())
 
     # ---- the trace ---------------------------------------------------------------------------------------------
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from hdvlab.errors import StateError
+from hdvlab.device import Device, Pluggable
+from hdvlab.device.reload import Changes
+from hdvlab.lab.plugged import Plugged
 from hdvlab.lab.recording import RecordingLab
 from hdvlab.lab.run import Run
 from hdvlab.stepping import Breakpoint, Breakpoints, Control, Pending, Stop
+from hdvlab.stepping.stepper import Stepper
 
 if TYPE_CHECKING:
     from hdvlab.stepping.hit import Hit
@@ -28,6 +31,11 @@ def held_text(stepper: Control) -> Callable[[bool], str]:
 
 class SteppingLab(RecordingLab):
     """A lab whose guest can be stopped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_keep: Callable[[str, int, int], None] = lambda name, start, stop: None
+        """Told of rows that a trigger keeps, on the thread of the access."""
 
     @property
     def stepper(self) -> Control:
@@ -145,13 +153,40 @@ class SteppingLab(RecordingLab):
         run = Run(self, name)
         run.start, run.stop = start, stop
         self.runs[name] = run
-        self._keep(run, name)
+        self.on_keep(name, start, stop)
 
-    def _finished(self, run: Any, is_running: Callable[[], bool], finish: Callable[[], object]) -> Any:
-        """Wait for something the guest does, or until it is held: then it is left pending, and ``run`` says so."""
-        return self.stepper.wait_run(Pending(run, is_running, finish))
+    def _finished(self, run: Any, is_running: Callable[[], bool], finish: Callable[[], object], known: set[int]) -> Any:
+        """Wait for something the guest does, or until it is held: then it is left pending, and ``run`` says so.
 
-    def _not_held(self, what: str) -> None:
-        """Raise where nothing would come of waiting for the guest."""
-        if held := self.held():
-            raise StateError(f"{what} would wait: the guest is {held}")
+        ``known`` are the tickets of what was held before it began.
+        """
+        return self.stepper.wait_run(Pending(run, is_running, finish), known)
+
+
+class OwnSteppingLab(SteppingLab):
+    """A lab whose machine is in this process."""
+
+    _stepper: Stepper
+
+    def __iter__(self) -> Iterator[Plugged]:
+        raise NotImplementedError
+
+    def reload(self, name: str, device: type[Device]) -> Changes:
+        """Let a plugged-in device go on with new code."""
+        raise NotImplementedError
+
+    @property
+    def stepper(self) -> Stepper:
+        """What breakpoints and stops are asked of."""
+        return self._stepper
+
+    def slots(self) -> list[Plugged]:
+        """What is plugged in."""
+        return list(self)
+
+    def _goes_on_with(self, one: Plugged, device: Pluggable) -> bool:
+        """While an access of a device is held, new code takes its place, so that it can serve that access."""
+        if not isinstance(device, Device) or not any(stop.device == one.name for stop in self.stops):
+            return False
+        print(self.reload(one.name, type(device)))
+        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from hdvlab.errors import HdvError, StateError
 from hdvlab.lab.plugged import Plugged
 from hdvlab.lab.power import Power
 from hdvlab.lab.shell import ShellRun, ShellWait
-from hdvlab.lab.stepping import SteppingLab
+from hdvlab.lab.stepping import OwnSteppingLab
 from hdvlab.systems.qemu.machine import VfioUserMachine
 from hdvlab.trace.schema import Kind
 
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from hdvlab.systems import EmbeddedMachine
     from hdvlab.systems.qemu.vm import Vm
 
+#: Seconds of one look at a VM that boots.
+_LOOK = 0.05
 
-class LabWithVm(SteppingLab):
+
+class LabWithVm(OwnSteppingLab):
     """A lab whose machine may be a VM."""
 
     _kind: str
@@ -106,13 +110,14 @@ class LabWithVm(SteppingLab):
         run = ShellRun(self, name or "sh", command)
         if name:
             self.runs[name] = run
+        known = self.stepper.tickets()
         try:
             waiting = ShellWait(vm.start_command(command, stdin), run, timeout, on_output)
             try:
                 if self.waits_while_held:
                     waiting.finish()
                 else:
-                    self._finished(run, waiting.is_running, waiting.finish)
+                    self._finished(run, waiting.is_running, waiting.finish, known)
             except KeyboardInterrupt:
                 waiting.stop()
                 raise
@@ -121,6 +126,11 @@ class LabWithVm(SteppingLab):
                 run.end()
         self.warn_of_loss()
         return run
+
+    def _wait_booted(self, vm: Vm, known: set[int]) -> None:
+        """Until the guest is up, or a breakpoint holds it; ``known``: what was held before."""
+        finish = functools.partial(vm.wait_booted, through_stops=True)
+        self._finished(vm, functools.partial(_is_booting, vm), finish, known)
 
     def is_posted(self, kind: Kind) -> bool:
         """Whether the guest does not wait for accesses of a kind: a VM's writes to memory BARs, unless told to."""
@@ -138,3 +148,11 @@ class LabWithVm(SteppingLab):
                 if machine.state(one.slot).hung:
                     found[one.name] = machine.hung_thread(one.slot)
         return found
+
+
+def _is_booting(vm: Vm) -> bool:
+    """Whether a guest is not up yet, after a look; how it failed, if it has, is said by whoever waits for it."""
+    try:
+        return vm.running and vm.wait_booted_for(_LOOK) is None
+    except HdvError:
+        return False

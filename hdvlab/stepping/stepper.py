@@ -5,59 +5,25 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-import traceback
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from hdvlab._core import lib
 from hdvlab.errors import HdvError, StateError, UsageError
+from hdvlab.stepping.answers import Answers
+from hdvlab.stepping.armed import Armed, find_asked, rules_of
+from hdvlab.stepping.bench import Bench
 from hdvlab.stepping.breakpoint import Breakpoint, Request
-from hdvlab.stepping.condition import Expression, Message, known_names, make_condition
+from hdvlab.stepping.condition import Message, known_names, make_condition
 from hdvlab.stepping.control import ACTIONS, Action, Control
-from hdvlab.stepping.gate import Gate, Rule
-from hdvlab.stepping.hit import AFTER, Access, Hit
-from hdvlab.stepping.place import READS, Place, Slot, find_place
+from hdvlab.stepping.describing import describe_stop
+from hdvlab.stepping.gate import Gate
+from hdvlab.stepping.hit import Access, Hit
+from hdvlab.stepping.place import Slot
 from hdvlab.stepping.printing import Printer
 from hdvlab.stepping.stop import Stop
-from hdvlab.trace.recorder import Recorder
-from hdvlab.trace.schema import Kind, Origin
-
-#: Values that a breakpoint remembers of places, so that it knows what changed.
-_MOST_VALUES = 4096
-#: Seconds of one wait for the gate: when the watching thread sees that its lab is gone.
-_LOOK = 1.0
-
-
-class Bench(Protocol):
-    """A lab, as far as stepping needs one."""
-
-    trace: Recorder
-
-    def slots(self) -> list[Any]:
-        """What is plugged in: :class:`~hdvlab.stepping.place.Slot` each."""
-
-    def keep_rows(self, name: str, start: int, stop: int) -> None:
-        """Rows ``start`` up to ``stop``, which may not all be there yet, are a named run from now on."""
-
-    def is_posted(self, kind: Kind) -> bool:
-        """Whether the guest does not wait for accesses of a kind."""
-
-
-@dataclass
-class _Armed:
-    """A breakpoint, and what stands for it in the gate."""
-
-    shown: Breakpoint
-    place: Place
-    condition: Callable[[Hit], Any] | None
-    message: Message | None
-    natives: dict[int, Rule] = field(default_factory=dict)
-    last: dict[tuple[int, int, int], int] = field(default_factory=dict)
-    counted: tuple[int, int] = (0, 0)
-    """Hits and stops of entries that are gone."""
-    kept_to: int = -1
+from hdvlab.stepping.watching import LOOK, watch_gate
 
 
 class Stepper(Control):
@@ -70,16 +36,17 @@ class Stepper(Control):
         super().__init__()
         self._bench = weakref.ref(bench)
         self._guard = threading.RLock()
-        self._armed: dict[int, _Armed] = {}
-        self._by_native: dict[int, _Armed] = {}
+        self._armed: dict[int, Armed] = {}
+        self._by_native: dict[int, Armed] = {}
         self._next_number = 1
         self._gate: Gate | None = None
         self._thread: threading.Thread | None = None
         self._shown: dict[int, Stop] = {}
-        self._errors: dict[tuple[int, int], str] = {}
         self._limit: float | None = 1200.0
+        self._overdue = 0
         self._step = 0
         self._printer = Printer()
+        self._answers = Answers(self._printer)
         self._changes: list[Callable[[], None]] = []
         self.cells_run_here = True
         """Whether the main thread runs the person's cells: it is never held, for nobody could let it go."""
@@ -98,6 +65,7 @@ class Stepper(Control):
         with self._guard:
             gate = self._gate = Gate(system, self)
             gate.set_limit(self._limit)
+            self._overdue = 0
             self._shown.clear()
             for one in self._armed.values():
                 one.natives.clear()
@@ -119,7 +87,7 @@ class Stepper(Control):
             self._gate = None
             thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
-            thread.join(5 * _LOOK)
+            thread.join(5 * LOOK)
         self.pending.clear()
         self._printer.flush()
         self.tell([])
@@ -133,6 +101,7 @@ class Stepper(Control):
         if device is not None:
             self._skip(gate, {stop.ticket for stop in self.read_stops() if stop.device == device})
             return
+        self._tell_overdue(gate)  # the watching thread may not have come to it
         with self._guard:
             with contextlib.suppress(HdvError):
                 gate.step(0)
@@ -152,7 +121,7 @@ class Stepper(Control):
                     gate.release(ticket, ACTIONS[action], 0)
                     break
 
-    def _count(self, one: _Armed) -> None:
+    def _count(self, one: Armed) -> None:
         if self._gate is None:
             return
         for native in one.natives:
@@ -171,7 +140,7 @@ class Stepper(Control):
         """
         bench = self._lab()
         slots: list[Slot] = bench.slots()
-        place = _found(request, slots)
+        place = find_asked(request, slots)
         condition = make_condition(request.when, place, slots)
         message = None if request.log is None else Message(request.log, known_names(place, slots))
         with self._guard:
@@ -180,7 +149,7 @@ class Stepper(Control):
                 number -= 1  # of their own, so that what people see counts from 1 without gaps
             self._next_number += not request.hidden
             shown = Breakpoint(number, request, _owner=self)
-            one = self._armed[number] = _Armed(shown, place, condition, message)
+            one = self._armed[number] = Armed(shown, place, condition, message)
             try:
                 self._arm(one, slots)
             except BaseException:
@@ -194,6 +163,7 @@ class Stepper(Control):
 
     def remove(self, number: int) -> None:
         """See :meth:`Control.remove`."""
+        self.read_stops()  # what it holds is described while it is known
         with self._guard:
             one = self._armed.pop(number, None)
             if one is None:
@@ -222,7 +192,7 @@ class Stepper(Control):
                 self._refresh(one)
             return [one.shown for one in chosen]
 
-    def _refresh(self, one: _Armed) -> None:
+    def _refresh(self, one: Armed) -> None:
         hits, stops = one.counted
         if self._gate is not None:
             for native in one.natives:
@@ -241,7 +211,7 @@ class Stepper(Control):
                 before = one.shown.note
                 request = one.shown.request
                 try:
-                    one.place = _found(request, slots)
+                    one.place = find_asked(request, slots)
                     one.condition = make_condition(request.when, one.place, slots)
                     if request.log is not None:
                         one.message = Message(request.log, known_names(one.place, slots))
@@ -257,11 +227,11 @@ class Stepper(Control):
                         self._printer.say(f"{one.shown.kind} {one.shown.number} ({one.shown.text}) is {one.shown.note}")
         self._told()
 
-    def _arm(self, one: _Armed, slots: list[Slot]) -> None:
+    def _arm(self, one: Armed, slots: list[Slot]) -> None:
         if self._gate is None:
             return
         device = next((slot.index for slot in slots if slot.name == one.place.device), -1)
-        wanted = list(_rules(one, device, self.cells_run_here))
+        wanted = list(rules_of(one, device, self.cells_run_here))
         if list(one.natives.values()) == wanted:
             return
         self._count(one)
@@ -274,7 +244,7 @@ class Stepper(Control):
             if off:
                 self._gate.set_flags(native, rule.flags | off)
 
-    def _disarm(self, one: _Armed) -> None:
+    def _disarm(self, one: Armed) -> None:
         for native in one.natives:
             self._by_native.pop(native, None)
             if self._gate is not None:
@@ -289,68 +259,25 @@ class Stepper(Control):
         bench = self._bench()
         if one is None or bench is None:
             return False
+        is_hit, hit = self._answers.answer(one, access, bench)
         request = one.shown.request
-        slot = next((slot for slot in bench.slots() if slot.index == access.device), None)
-        key = (access.device, access.bar, access.address)
-        hit = Hit(access, slot, one.last.get(key))
-        try:
-            if not self._matches(one, hit, key):
-                return False
-            if one.message is not None:
-                text = one.message(hit)
-                bench.trace.mark(f"log {one.shown.number}: {text}", access.row)
-                self._printer.say(text)
-        except Exception as error:  # a person's expression: whatever it raises is shown
-            said = f"{type(error).__name__}: {error}"
-            one.shown.note = f"failed: {said}"
-            if not request.stops:
-                self._printer.say(f"{one.shown.kind} {one.shown.number} ({one.shown.text}) failed: {said}")
-                return False
-            self._errors[access.row, access.phase] = said
-        if request.is_trigger:
-            self._trigger(one, access, bench)
-        if request.once and not request.stops:
+        if is_hit and request.once and not request.stops:
             self._over(one)
-        if request.stops and self._is_own_thread():
+        if is_hit and request.stops and self._is_own_thread():
             self._tell_own_thread(one, hit)
             return False
-        return True
+        return is_hit
 
-    @staticmethod
-    def _matches(one: _Armed, hit: Hit, key: tuple[int, int, int]) -> bool:
-        wanted = one.condition is None or bool(one.condition(hit))
-        if one.shown.request.changed and one.place.field and hit.register is not None:
-            now = hit.field(one.place.field)
-            register = hit.register
-            before = one.last.get(key)
-            wanted = wanted and before is not None and now != register.fields[one.place.field].extract(before)
-        if len(one.last) < _MOST_VALUES or key in one.last:
-            one.last[key] = hit.value
-        return wanted
-
-    def _trigger(self, one: _Armed, access: Access, bench: Bench) -> None:
-        request = one.shown.request
-        row = access.row if access.row >= 0 else len(bench.trace)
-        if request.record is not None:
-            bench.trace.suspend(request.record == "stop")
-            word = "on" if request.record == "start" else "paused"
-            self._printer.say(f"trigger {one.shown.number} ({one.shown.text}): recording is {word}, from row {row:,}")
-        if request.keep is not None and row > one.kept_to:
-            before, after = request.keep
-            one.kept_to = row + after
-            name = f"trigger{one.shown.number}-{row}"
-            bench.keep_rows(name, max(0, row - before), row + after + 1)
-            self._printer.say(f"trigger {one.shown.number} ({one.shown.text}): rows are kept as {name}")
-
-    def _over(self, one: _Armed) -> None:
+    def _over(self, one: Armed) -> None:
         with self._guard:
-            self._armed.pop(one.shown.number, None)
+            if self._armed.get(one.shown.number) is one:
+                del self._armed[one.shown.number]
             self._disarm(one)
 
     def _is_own_thread(self) -> bool:
         return self.cells_run_here and threading.current_thread() is threading.main_thread()
 
-    def _tell_own_thread(self, one: _Armed, hit: Hit) -> None:
+    def _tell_own_thread(self, one: Armed, hit: Hit) -> None:
         if one.shown.number in self._told_own_thread:
             return
         self._told_own_thread.add(one.shown.number)
@@ -376,58 +303,12 @@ class Stepper(Control):
         held = gate.stops()
         for access in held:
             if access.ticket not in self._shown:
-                self._shown.setdefault(access.ticket, self._described(access))
+                one = self._by_native.get(access.breakpoint)
+                error = self._answers.errors.pop((access.row, access.phase), "")
+                self._shown.setdefault(access.ticket, describe_stop(access, one, error, self._lab()))
+                if one is not None and one.shown.request.once:
+                    self._over(one)
         return [self._shown[access.ticket] for access in held]
-
-    def _described(self, access: Access) -> Stop:
-        bench = self._lab()
-        one = self._by_native.get(access.breakpoint)
-        slot = next((slot for slot in bench.slots() if slot.index == access.device), None)
-        hit = Hit(access, slot)
-        stored = hit.stored
-        file_line = self._source(access, bench)
-        is_after = access.phase == AFTER
-        return Stop(
-            ticket=access.ticket,
-            breakpoint=0 if one is None else max(0, one.shown.number),
-            reason="step" if one is None else one.shown.text,
-            phase="after" if is_after else "before",
-            row=access.row,
-            kind=access.kind.name,
-            origin=access.origin.name,
-            device=hit.device,
-            place=hit.place,
-            action=hit.action,
-            bar=access.bar,
-            address=access.address,
-            size=access.size,
-            register="" if hit.register is None else hit.register.name,
-            value=hit.value,
-            fields=hit.describe(hit.value),
-            stored=stored,
-            stored_fields="" if stored is None else hit.describe(stored),
-            status=access.status if is_after else 0,
-            source=file_line[0],
-            file=file_line[1],
-            line=file_line[2],
-            posted=access.origin is Origin.guest and bench.is_posted(access.kind),
-            is_inside=access.is_inside,
-            error=self._errors.pop((access.row, access.phase), ""),
-            trace=bench.trace,
-        )
-
-    @staticmethod
-    def _source(access: Access, bench: Bench) -> tuple[str, str, int]:
-        """The driver's line: of the access, or of the one in whose callback it is."""
-        sources = bench.trace.tables.sources
-        pc = access.pc
-        if not pc and access.row >= 0:
-            view = bench.trace.view()
-            with contextlib.suppress(HdvError):
-                cause = int(view.columns["cause"][view.position(access.row)])
-                pc = int(view.columns["pc"][view.position(cause)]) if cause >= 0 else 0
-        line = sources.get(pc)
-        return ("", "", 0) if line is None else (str(line), line.file, line.line)
 
     def release(self, ticket: int, action: Action, value: int = 0) -> None:
         """See :meth:`Control.release`."""
@@ -470,76 +351,27 @@ class Stepper(Control):
     def _watch(self) -> None:
         if self._thread is None or not self._thread.is_alive():
             given = (self._gate, weakref.ref(self))
-            self._thread = threading.Thread(target=_watch_gate, args=given, name="hdvlab-stops", daemon=True)
+            self._thread = threading.Thread(target=watch_gate, args=given, name="hdvlab-stops", daemon=True)
             self._thread.start()
 
-    def look(self, known: set[int], overdue: int) -> int:
+    def look(self, known: set[int]) -> None:
         """Something changed: tell of new stops, and of holds that the limit ended."""
         gate = self._gate
         if gate is None:
-            return overdue
-        stops = self.read_stops()
-        new = [stop for stop in stops if stop.ticket not in known]
+            return
+        new = [stop for stop in self.read_stops() if stop.ticket not in known]
         for stop in new:
             known.add(stop.ticket)
-            one = self._armed.get(stop.breakpoint)
-            if one is not None and one.shown.request.once:
-                one.counted = (one.counted[0] + 1, one.counted[1] + 1)
-                self._over(one)
         self.tell(new)
         self._told()
-        count = gate.overdue()
-        if count > overdue:
-            minutes = "" if self._limit is None else f" for {self._limit:,.0f} s"
-            print(
-                f"nobody let the guest go on{minutes}, so it goes on by itself; the marks in the trace say where",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
-        return count
+        self._tell_overdue(gate)
 
-
-def _watch_gate(gate: Gate, owner: weakref.ref[Stepper]) -> None:
-    """Until the machine is off, or the lab forgotten."""
-    known: set[int] = set()
-    overdue = 0
-    while not gate.ended:
-        changed = gate.wait(_LOOK)
-        stepper = owner()
-        if stepper is None:
-            return
-        if changed:
-            try:
-                overdue = stepper.look(known, overdue)
-            except Exception:
-                traceback.print_exc(file=sys.stderr)
-        del stepper
-
-
-def _found(request: Request, slots: list[Slot]) -> Place:
-    return find_place(request.where, slots, access=request.access, device=request.device, kind=request.kind)
-
-
-def _rules(one: _Armed, device: int, cells_run_here: bool) -> list[Rule]:
-    """What stands for a breakpoint in the gate. A read has a value only when it is answered."""
-    request, place = one.shown.request, one.place
-    changed_field = request.changed and bool(place.field)
-    flags = lib.HDVLAB_BREAK_ONCE if request.once else 0
-    if request.changed and not changed_field:
-        flags |= lib.HDVLAB_BREAK_CHANGED
-    if one.condition is not None or one.message is not None or request.is_trigger or changed_field:
-        flags |= lib.HDVLAB_BREAK_ASK
-    if not request.stops:
-        flags |= lib.HDVLAB_BREAK_PASS
-    elif cells_run_here:
-        flags |= lib.HDVLAB_BREAK_ASK  # which thread it is
-    reads, others = place.kinds & READS, place.kinds - READS
-    speaks_of_it = isinstance(one.condition, Expression) and one.condition.needs_value
-    needs_value = bool(place.mask) or request.changed or one.message is not None or speaks_of_it
-    parts = [(place.kinds, request.after)]
-    if needs_value and not request.after:
-        parts = [(kinds, after) for kinds, after in ((reads, True), (others, False)) if kinds]
-    return [
-        Rule(kinds, flags | (lib.HDVLAB_BREAK_AFTER if after else 0), device, place.bar, place.first, place.last,
-             place.value, place.mask)
-        for kinds, after in parts
-    ]  # fmt: skip
+    def _tell_overdue(self, gate: Gate) -> None:
+        with self._guard:
+            count = gate.overdue()
+            is_news, self._overdue = count > self._overdue, max(count, self._overdue)
+        if is_news:
+            how_long = "" if self._limit is None else f" for {self._limit:,g} s"
+            text = f"nobody let the guest go on{how_long}, so it goes on by itself; marks in the trace say where"
+            with contextlib.suppress(OSError, ValueError):  # nobody may be looking
+                print(text, file=sys.stderr, flush=True)

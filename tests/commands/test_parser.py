@@ -77,7 +77,7 @@ def test_a_mistake_is_answered_in_one_line(words: list[str], said: str) -> None:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("tr", {"trace"}),
+        ("tr", {"trace", "trigger"}),
         ("trace --ki", {"--kind"}),
         ("trace --kind mmio_", {"mmio_read", "mmio_write"}),
         ("trace --origin ", {"guest", "user", "device", "replay", "injected", "machine"}),
