@@ -5,7 +5,8 @@ import { buildSync, transformSync } from "esbuild";
 
 const PANELS = ["registers", "config", "memory", "table", "timeline", "heatmap", "stepper", "status", "dashboard"];
 const LIMIT = 50_000; // bytes: the module's text travels with every widget
-const out = new URL("../hdvlab/widgets/static/", import.meta.url).pathname;
+// HDVLAB_STATIC names another place: the check compares it with what is committed.
+const out = process.env.HDVLAB_STATIC ? `${process.env.HDVLAB_STATIC}/` : new URL("../hdvlab/widgets/static/", import.meta.url).pathname;
 
 process.chdir(new URL(".", import.meta.url).pathname);
 mkdirSync(out, { recursive: true });

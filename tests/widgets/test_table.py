@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,16 @@ def test_a_row_that_waits_says_so_and_is_not_sent_ten_times_a_second() -> None:
     table.close()
 
 
+def test_a_panel_that_is_closed_is_given_back(lab: Lab) -> None:
+    panel = hdvlab.widgets.table(lab)
+    FrontEnd(panel).says("hello", view="a")
+    gone = weakref.ref(panel)
+    panel.close()
+    del panel
+    gc.collect()
+    assert gone() is None
+
+
 def test_the_text_form_has_the_last_rows_and_says_of_how_many(lab: Lab, table: TraceTable) -> None:
     for value in range(30):
         lab["blink"].bar0.CTRL.write(value)
@@ -191,7 +203,7 @@ def test_the_front_end_has_the_names_and_offsets_of_the_kernel() -> None:
     source = Path(__file__).parents[2] / "widgets/src"
     kinds = (source / "kinds.ts").read_text()
     names = kinds[kinds.index("KINDS = [") : kinds.index("];")]
-    assert [part for part in names.split('"')[1::2]] == [kind.name for kind in Kind]
+    assert list(names.split('"')[1::2]) == [kind.name for kind in Kind]
     assert f"RECORD_SIZE = {RECORD.itemsize};" in (source / "records.ts").read_text()
 
 
