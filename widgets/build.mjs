@@ -7,7 +7,8 @@ const PANELS = ["registers", "config", "memory", "table", "timeline", "heatmap",
 /** Panels with bytes in them share that part's style. */
 const SHARED = { config: ["src/hex_grid.css"], memory: ["src/hex_grid.css"] };
 const LIMIT = 50_000; // bytes: the module's text travels with every widget
-const out = new URL("../hdvlab/widgets/static/", import.meta.url).pathname;
+// HDVLAB_STATIC names another place: the check compares it with what is committed.
+const out = process.env.HDVLAB_STATIC ? `${process.env.HDVLAB_STATIC}/` : new URL("../hdvlab/widgets/static/", import.meta.url).pathname;
 
 process.chdir(new URL(".", import.meta.url).pathname);
 mkdirSync(out, { recursive: true });

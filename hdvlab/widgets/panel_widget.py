@@ -31,7 +31,7 @@ _LEASE = 600.0
 
 
 class PanelWidget(anywidget.AnyWidget):
-    """Base of the panels. A subclass gives ``_esm`` and ``_css`` and overrides what it needs.
+    """Base of the panels. A subclass gives ``_esm`` and ``_css`` as paths and overrides what it needs.
 
     Threads: :meth:`on_request`, :meth:`is_stale` and :meth:`refresh` are called on the pump's thread only, so they need
     no locks between them; they must be short. What may take long or wait for a device goes through :meth:`run_aside`.
@@ -55,6 +55,13 @@ class PanelWidget(anywidget.AnyWidget):
         self._closed = False
         make_live(self)
         self.on_msg(self._arrived)
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        # Their texts: with paths, anywidget keeps every widget for ever, to tell it when the file changes.
+        for name in ("_esm", "_css"):
+            if isinstance(file := cls.__dict__.get(name), Path):
+                setattr(cls, name, file.read_text(encoding="utf-8"))
+        super().__init_subclass__(**given)
 
     # ---- for subclasses ----------------------------------------------------------------------------------------
 

@@ -291,11 +291,11 @@ class TraceTable(PanelWidget):
 
     def _tell_names(self) -> None:
         devices = self.trace.tables.devices
-        registers = {
-            register.name: None for one in devices for bar in one.bars.values() for register in bar.registers or ()
-        }
-        names = list(dict.fromkeys(one.name for one in devices))
-        self.send_data({"kind": "names", "devices": names, "registers": list(registers)})
+        self._named = len(devices)
+        maps = [bar.registers for one in devices for bar in one.bars.values()]
+        names = [register.name for registers in maps for register in registers or ()]
+        told = {"devices": list(dict.fromkeys(one.name for one in devices)), "registers": list(dict.fromkeys(names))}
+        self.send_data({"kind": "names", **told})
 
     def _selection_changed(self, selection: Selection, what: str, by: object) -> None:
         if what == "rows":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -49,14 +50,27 @@ def browser(server: Server) -> Iterator[Browser]:
         made.close()
 
 
-@pytest.fixture
-def lab_page(server: Server, browser: Browser, tmp_path: Path) -> Iterator[LabPage]:
-    """A page for one notebook. It must ask for nothing elsewhere and put no error on the console."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    made = LabPage(server, context.new_page(), tmp_path)
+@contextlib.contextmanager
+def _page(server: Server, browser: Browser, shots: Path) -> Iterator[LabPage]:
+    context = browser.new_context(viewport={"width": 1600, "height": 1000}, reduced_motion="reduce")
+    made = LabPage(server, context.new_page(), shots)
     try:
         yield made
         assert made.errors == []
     finally:
         context.close()
         server.end_kernels()
+
+
+@pytest.fixture
+def lab_page(server: Server, browser: Browser, tmp_path: Path) -> Iterator[LabPage]:
+    """A page for one notebook. It must ask for nothing elsewhere and put no error on the console."""
+    with _page(server, browser, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def module_page(server: Server, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabPage]:
+    """A page for all tests of a file, where one notebook serves them all: opening one takes seconds."""
+    with _page(server, browser, tmp_path_factory.mktemp("shots")) as made:
+        yield made

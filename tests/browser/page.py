@@ -97,6 +97,7 @@ class LabPage:
         theme = "JupyterLab Dark" if on else "JupyterLab Light"
         self.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
         self.page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str(not on).lower())
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
     # ---- the panels --------------------------------------------------------------------------------------------
 

@@ -80,7 +80,8 @@ function openPanel(
     class: `hdv-panel hdv-${options.name}`,
     "aria-label": options.label,
     "data-testid": `hdv-${options.name}`,
-    // Without it, letters typed into the panel are JupyterLab's shortcuts, and cut cells.
+    // Without it, letters typed into the panel are JupyterLab's shortcuts, and cut cells. It keeps shortcuts from being
+    // found from here up; those for whatever has the focus are found below, at it: therefore `keepKeys`.
     "data-lm-suppress-shortcuts": "true",
   });
   const live = element("div", { class: "hdv-announce", "aria-live": "polite", role: "status" });
@@ -159,6 +160,7 @@ function openPanel(
     intersects = false;
     look();
   });
+  frame.on(root, "keydown", keepKeys);
   const renew = setInterval(() => visible && tell(), RENEW_MS);
 
   return () => {
@@ -174,6 +176,11 @@ function openPanel(
     sync.close();
     root.remove();
   };
+}
+
+/** Keys without Ctrl are the panel's, and no shortcut of the notebook's; Ctrl+S still saves. */
+function keepKeys(event: KeyboardEvent): void {
+  if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
 }
 
 type Child = Node | string;

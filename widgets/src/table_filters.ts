@@ -3,6 +3,7 @@ import { element, type Frame } from "./panel";
 import { glyphOf, GROUPS } from "./kinds";
 import { parseNumber } from "./hex";
 import { roving } from "./roving";
+import { WAITING } from "./table_rows";
 
 export type Filter = Record<string, string>;
 
@@ -31,7 +32,7 @@ export function filterBar(frame: Frame, actions: FilterActions): FilterBar {
 
   const kinds = WORDS.map((word) =>
     element("button", { type: "button", "data-kind": word, "aria-pressed": "false", title: `Only rows of kind ${word}` },
-      `${word === "failed" ? "!" : word === "pending" ? "⧗" : glyphOf(word)} ${word}`),
+      `${word === "failed" ? "!" : word === "pending" ? WAITING : glyphOf(word)} ${word}`),
   );
   const kindBar = element("div", { class: "hdv-kinds", role: "toolbar", "aria-label": "Kinds of rows" }, ...kinds);
   const device = element("select", { "aria-label": "Device", name: "device" }, element("option", { value: "" }, "all devices"));

@@ -16,14 +16,14 @@ export interface Column {
 
 export const COLUMNS: Column[] = [
   { name: "row", title: "row", width: 92 },
-  { name: "time", title: "time in s", width: 150 },
-  { name: "kind", title: "kind", width: 170 },
-  { name: "device", title: "device", width: 90 },
-  { name: "register", title: "register", width: 130 },
-  { name: "place", title: "address", width: 170 },
+  { name: "time", title: "time in s", width: 138 },
+  { name: "kind", title: "kind", width: 150 },
+  { name: "device", title: "device", width: 76 },
+  { name: "register", title: "register", width: 110 },
+  { name: "value", title: "value", width: 154 },
+  { name: "fields", title: "fields, text", width: 160, share: 2 },
+  { name: "place", title: "address", width: 154 },
   { name: "size", title: "size", width: 54 },
-  { name: "value", title: "value", width: 164 },
-  { name: "fields", title: "fields, text", width: 180, share: 2 },
   { name: "duration", title: "took", width: 80 },
   { name: "status", title: "status", width: 120 },
   { name: "cause", title: "cause", width: 92 },
@@ -51,16 +51,19 @@ export function cellsOf(row: Row): string[] {
     row.kind.replaceAll("_", " ") + who,
     row.device,
     row.register,
-    placeOf(row),
-    row.size ? String(row.size) : "",
     valueOf(row),
     row.fields,
+    placeOf(row),
+    row.size ? String(row.size) : "",
     row.pending ? "…" : row.duration ? durationOf(row.duration) : "",
     row.status,
     row.cause >= 0 ? counted(row.cause) : "",
     row.source,
   ];
 }
+
+/** Instead of a kind's glyph, where the access is still being served. */
+export const WAITING = "◔";
 
 export class Pool {
   readonly layer = element("div", { class: "hdv-rows", role: "rowgroup" });
@@ -113,7 +116,7 @@ export class Pool {
     for (let index = 0; index < COLUMNS.length; index++) {
       const cell = element.children[index] as HTMLElement;
       const text = texts[index] ?? "";
-      const shown = index === 2 && row ? `${row.pending ? "⧗" : glyph} ${text}` : text;
+      const shown = index === 2 && row ? `${row.pending ? WAITING : glyph} ${text}` : text;
       if (cell.textContent !== shown) {
         cell.textContent = shown;
         cell.title = text.length > 14 ? text : "";

@@ -35,9 +35,15 @@ test("a view that ends leaves nothing on the model, on the page or on the elemen
   expect([model.listening, el.childElementCount, clicks, model.sent.length]).toEqual([0, 0, 1, 0]);
 });
 
-test("letters typed into a panel are not the notebook's shortcuts", () => {
+test("letters typed into a panel are not the notebook's shortcuts, and Ctrl+S is", () => {
   new Screen();
-  const el = document.createElement("div");
-  definePanel({ name: "test", label: "Test" }, () => {}).render({ model: new KernelModel(), el });
+  const el = document.body.appendChild(document.createElement("div"));
+  const inner = document.createElement("div");
+  definePanel({ name: "test", label: "Test" }, (frame) => frame.root.append(inner)).render({ model: new KernelModel(), el });
+  const keys: string[] = [];
+  document.addEventListener("keydown", (event) => keys.push(event.key));
+  inner.dispatchEvent(new KeyboardEvent("keydown", { key: "x", bubbles: true }));
+  inner.dispatchEvent(new KeyboardEvent("keydown", { key: "s", ctrlKey: true, bubbles: true }));
+  expect(keys).toEqual(["s"]);
   expect(el.querySelector("section")!.dataset["lmSuppressShortcuts"]).toBe("true");
 });
