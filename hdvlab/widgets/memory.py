@@ -108,6 +108,8 @@ class MemoryPanel(LookingWidget):
     def on_request(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
         """See :meth:`PanelWidget.on_request`."""
         kind = content.get("kind")
+        if kind != "look":
+            self.forget_failure()
         if kind == "look":
             self._send_choices()
             if self._has_looked:

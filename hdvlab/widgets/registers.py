@@ -77,6 +77,8 @@ class RegisterPanel(LookingWidget):
     def on_request(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
         """See :meth:`PanelWidget.on_request`."""
         kind = content.get("kind")
+        if kind != "look":
+            self.forget_failure()
         if kind == "look":
             if self._view.generation:
                 self._send_layout()

@@ -24,7 +24,7 @@ function build(frame: Frame): void {
   const tree = element("div", { class: "hdv-cfg-tree", role: "tree", "aria-label": "Configuration space" });
   const grid = new HexGrid(
     frame,
-    { label: "Configuration space in hexadecimal", digits: 3, onChoose: (at, enter) => chooseByte(at, enter), onMove: (at) => show(itemAt(items, at), at) },
+    { label: "Configuration space in hexadecimal", digits: 3, letters: false, onChoose: (at, enter) => chooseByte(at, enter), onMove: (at) => show(itemAt(items, at), at) },
   );
   const side = element("div", { class: "hdv-cfg-hex" }, grid.root);
   const main = element("div", { class: "hdv-cfg-main" }, tree, side);
@@ -114,9 +114,9 @@ function build(frame: Frame): void {
 
   function buildTree(): void {
     lines = items.map((one) =>
-      element("div", { class: `hdv-cfg-item${one.isGroup ? " hdv-cfg-group" : ""}`, role: "treeitem", "aria-level": one.level, "aria-selected": "false", tabindex: -1, style: `padding-left: ${8 + 14 * (one.level - 1)}px` },
+      element("div", { class: `hdv-cfg-item${one.isGroup ? " hdv-cfg-group" : ""}`, role: "treeitem", "aria-level": one.level, "aria-selected": "false", tabindex: -1, title: `${one.label} ${one.text}`.trim(), style: `padding-left: ${8 + 14 * (one.level - 1)}px` },
         element("span", { class: "hdv-cfg-label" }, one.label),
-        element("span", { class: "hdv-code" }, one.text),
+        element("span", { class: "hdv-cfg-text hdv-code" }, one.text),
         ...(one.access && one.access !== "ro" ? [element("span", { class: "hdv-cfg-access hdv-dim" }, one.access)] : [])),
     );
     tree.replaceChildren(...lines);
@@ -166,7 +166,7 @@ function build(frame: Frame): void {
         buildTree();
         if (were && held >= 0) show(held, null);
       } else {
-        items.forEach((one, at) => (lines[at]!.children[1]!.textContent = one.text));
+        items.forEach((one, at) => (lines[at]!.children[1]!.textContent = one.text, lines[at]!.title = `${one.label} ${one.text}`.trim()));
         if (held >= 0) item = items[held];
       }
     }
@@ -183,13 +183,10 @@ function build(frame: Frame): void {
     status.classList.toggle("hdv-error", !content.ok);
     frame.announce(content.text);
   });
-  const say = (content: any, isFailure: boolean) => {
+  sync.onData("waiting", (content) => {
     status.textContent = content.text;
     status.classList.toggle("hdv-error", content.text !== "");
-    if (isFailure) sync.send({ kind: "dismiss" });
-  };
-  sync.onData("waiting", (content) => say(content, false));
-  sync.onData("failed", (content) => say(content, true));
+  });
   frame.onShow(() => sync.send({ kind: "look" }));
 }
 
