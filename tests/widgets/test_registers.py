@@ -121,8 +121,9 @@ def test_changed_bits_are_marked_for_a_while_and_since_the_mark_until_the_next(l
     assert not view.look(), "nothing has changed, so there is nothing to send"
     lab["blink"].poke(0, 0, 4, 0x121)
     assert view.look()
-    assert (view.changed[0], view.since_mark[0], view.changed[2]) == (0x131 ^ 0x21 ^ 0x21, 0, 1) or view.changed[0]
-    assert view.changed[0] == 0x110 ^ lab["blink"].peek(0, 0, 4) == view.since_mark[0]
+    assert lab["blink"].peek(0, 0, 4) == 0x21
+    assert view.changed[0] == view.since_mark[0] == 0x110 ^ 0x21
+    assert view.changed[2] == 1, "its handler counts"
     clock.now += MARKED_FOR
     assert view.look()
     assert view.changed[0] == 0 != view.since_mark[0]
@@ -174,8 +175,13 @@ def test_what_cannot_be_undone_says_why(lab: Lab) -> None:
     blink.poke(0, 0, 4, 0x20)
     assert pokes.why_no_undo() == "CTRL has changed since"
     pokes.poke("blink", bar, ctrl, ctrl.fields["EN"], 1)
-    lab.plug(Blink)
-    assert "plugged in or reloaded since" in pokes.why_no_undo()
+
+    class Other(Blink):
+        class bar0(Blink.bar0):
+            MORE = Register(0x20)
+
+    lab.plug(Other, name="blink")
+    assert pokes.why_no_undo() == "blink was plugged in or reloaded since"
     lab.unplug("blink")
     with pytest.raises(HdvError, match="cannot be undone: blink is not running any more"):
         pokes.undo()
@@ -235,9 +241,7 @@ def test_what_is_not_there_any_more_is_refused_and_shown(lab: Lab, panel: Regist
 def test_a_place_that_cannot_be_looked_at_says_why(lab: Lab) -> None:
     lab.plug(Blink)
     answers = lab.peek_many([("blink", 0, 0x800, 4), ("blink", 0, 0, 4), ("blink", 3, 0, 4)])
-    assert (answers[0], answers[1]) == ("no register there (ERROR_NOT_FOUND)", 0x110) or isinstance(answers[0], str)
-    assert answers[1] == 0x110
-    assert isinstance(answers[2], str)
+    assert answers == ["no register there (ERROR_NOT_FOUND)", 0x110, "outside the BAR (E_INVALIDARG)"]
 
 
 def test_a_panel_shows_a_lab_and_says_so(lab: Lab) -> None:
