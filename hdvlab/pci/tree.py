@@ -182,7 +182,8 @@ def _capability(header: ConfigHeader, entry: CapabilityEntry) -> ConfigItem:
     first, *details = capability_lines(config, entry, 2)
     told = first.partition("] ")[2] or first
     if isinstance(entry.capability, ChainFault):
-        return ConfigItem("Capability", told, start, max(0, min(4, len(config) - start)))
+        start = min(start, len(config))
+        return ConfigItem("Capability", told, start, min(4, len(config) - start))
     items = [
         _plain(config, "Capability ID", start, 1),
         _plain(config, "Next pointer", start + 1, 1),
