@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from hdvlab import Bar, Device, Field, Lab, Register
+from hdvlab.device import CompiledDevice
 from hdvlab.errors import HdvError, UsageError
 from hdvlab.widgets import registers
 from hdvlab.widgets.register_poke import Pokes
 from hdvlab.widgets.register_view import MARKED_FOR, RegisterView
 from hdvlab.widgets.registers import RegisterPanel
 
+from ..c_devices import blink
 from ..labs import PATIENCE
 from .front_end import FrontEnd
 
@@ -236,6 +238,20 @@ def test_what_is_not_there_any_more_is_refused_and_shown(lab: Lab, panel: Regist
     browser = FrontEnd(panel)
     browser.says("poke", device="gone", bar=0, offset=0, field=None, value="1")
     assert "gone has no register at bar0+0x0 any more" in browser.take("failed")[0][0]["text"]
+
+
+def test_a_device_that_cannot_be_looked_at_says_so_and_is_asked_once(lab: Lab, panel: RegisterPanel) -> None:
+    lab.plug(CompiledDevice(blink("-DNO_PEEK")))
+    view, pokes = RegisterView(lab), Pokes(lab)
+    view.look()
+    [(first, last, why)] = view.reasons()
+    assert (first, last) == (0, len(view.cells) - 1)
+    assert "cannot be looked at without touching it" in why
+    assert set(view.packed()[-len(view.cells) :]) == {0}
+    name, bar, register = view.cells[0]
+    assert pokes.poke(name, bar, register, None, 1).old is None
+    assert "what was there before is not known" in pokes.why_no_undo()
+    assert " ? " in panel.text()
 
 
 def test_a_place_that_cannot_be_looked_at_says_why(lab: Lab) -> None:
