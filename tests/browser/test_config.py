@@ -68,6 +68,7 @@ def test_machine_off_and_a_device_that_is_gone_are_said(lab_page: LabPage) -> No
 
 def test_it_is_accessible_in_both_themes(lab_page: LabPage) -> None:
     _open(lab_page)
+    lab_page.dark(False)  # JupyterLab keeps what the test before chose
     lab_page.panel("config").get_by_role("treeitem", name="Command").click()
     lab_page.panel("config").get_by_label("New value").fill("7")
     assert lab_page.violations("config") == []

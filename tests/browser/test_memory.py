@@ -74,6 +74,7 @@ def test_keys_move_the_window_and_the_end_of_ram_is_said(lab_page: LabPage) -> N
 
 def test_it_is_accessible_in_both_themes(lab_page: LabPage) -> None:
     _open(lab_page)
+    lab_page.dark(False)  # JupyterLab keeps what the test before chose
     panel = lab_page.panel("memory")
     panel.get_by_role("button", name="Mark").click()
     lab_page.ev("lab.machine.ram_write(0x2030, b'hello, device')")

@@ -115,6 +115,7 @@ def test_it_follows_the_device_out_and_in_again_in_two_views(lab_page: LabPage) 
 
 def test_it_is_accessible_in_both_themes(lab_page: LabPage) -> None:
     _open(lab_page)
+    lab_page.dark(False)  # JupyterLab keeps what the test before chose
     panel = lab_page.panel("registers")
     panel.get_by_role("button", name="Mark").click()
     panel.get_by_role("gridcell", name="CTRL.RATE").click()

@@ -36,7 +36,7 @@ def test_a_64_bit_bar_is_one_thing_of_two_dwords() -> None:
     config = _image()
     config[0x10:0x18] = (0x1_E000_000C).to_bytes(8, "little")
     bars = config_tree(bytes(config), [BarDescription(0, 1 << 20, 64, True)])[1]
-    assert bars.items[0].text == "0x1e0000000, 64-bit, 0x100000 bytes, prefetchable, decoding is off"
+    assert bars.items[0].text == "0x1e0000000, 1M, 64-bit, prefetchable, decoding is off"
     assert [(item.start, item.size, item.access) for item in bars.items[0].items] == [(0x10, 4, "rw"), (0x14, 4, "rw")]
     assert [item.label for item in bars.items] == ["BAR0", "BAR2", "BAR3", "BAR4", "BAR5"]
 

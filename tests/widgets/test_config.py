@@ -37,7 +37,7 @@ def test_the_tree_has_header_bars_and_capabilities_with_their_bytes(lab: Lab, vi
     header, bars, msi = told["tree"]
     assert (header["start"], header["size"]) == (0, 64)
     assert {"Command", "Status", "Class code"} <= {item["label"] for item in header["items"]}
-    assert "0xe0000000, 32-bit, 0x100000 bytes" in bars["items"][0]["text"]
+    assert "0xe0000000, 1M, 32-bit" in bars["items"][0]["text"]
     assert msi["text"].startswith("MSI: Enable-")
     assert (msi["start"], msi["size"]) == (0x40, 14)
     assert len(view.config) == 256, "no more can be read where PCI Express is not"

@@ -87,7 +87,8 @@ function build(frame: Frame): void {
     const name = item && size === item.size ? item.label : item ? `${item.label}, byte ${offset - item.start}` : "byte";
     const value = why ? "" : ` = ${hex(numberAt(data, offset, size), size)}`;
     const now = element("span", { class: "hdv-code" }, `config+${hex(offset)}/${size}${value}`);
-    about.replaceChildren(element("strong", {}, name), " ", now);
+    const text = item && size === item.size ? item.text.replace(/^0x[0-9a-f]+\s*/, "") : "";
+    about.replaceChildren(element("strong", {}, name), " ", now, " ", element("span", { class: "hdv-dim" }, text));
     input.disabled = write.disabled = why !== "";
     if (why || !input.value.trim()) {
       effect.textContent = why || "Type a value to see what it does; Enter writes it, Escape leaves.";
