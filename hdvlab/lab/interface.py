@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hdvlab.device import Device, Fault, Pluggable
 from hdvlab.lab.looking import Piece, Place
 from hdvlab.lab.run import Run
+from hdvlab.stepping import Breakpoint, Breakpoints, Control, Stop
 from hdvlab.trace.mapped import MappedTrace
 from hdvlab.trace.tables import SourceLine
 from hdvlab.trace.trace import Trace
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from hdvlab.hdv import Broker
     from hdvlab.lab.plugged import Plugged
     from hdvlab.lab.shell import ShellRun
+    from hdvlab.stepping.hit import Hit
     from hdvlab.systems.qemu.agent import Completed
     from hdvlab.systems.qemu.command_line import VmOptions
     from hdvlab.systems.qemu.setup import Progress
@@ -33,6 +35,9 @@ class Machine(Protocol):
 
     def config_peek(self, slot: int) -> bytes:
         """A slot's config space as the machine would answer it, 4096 bytes; looking leaves no row."""
+
+    def ram_read(self, address: int, size: int) -> bytes:
+        """Copy from guest RAM; no row."""
 
     def device_access(
         self, device: Any, write: bool, bar: int, offset: int, size: int, value: int, origin: Any, pc: int = 0
@@ -128,6 +133,37 @@ class AnyLab(Protocol):
     def ram_peek(self, address: int, size: int) -> list[Piece]: ...
     def record(self, name: str = "") -> AbstractContextManager[Run]: ...
     def warn_of_loss(self) -> None: ...
+
+    @property
+    def stepper(self) -> Control: ...
+    @property
+    def breakpoints(self) -> Breakpoints: ...
+    @property
+    def stops(self) -> list[Stop]: ...
+    def held(self) -> str: ...
+    def break_at(
+        self,
+        where: str = "",
+        access: str | None = None,
+        when: str | Callable[[Hit], Any] | None = None,
+        device: str | None = None,
+        kind: str | None = None,
+        changed: bool = False,
+        ignore: int = 0,
+        once: bool = False,
+        after: bool = False,
+        log: str | None = None,
+        record: str | None = None,
+        keep: tuple[int, int] | None = None,
+    ) -> Breakpoint: ...
+    def resume(self, stop: Stop | None = None) -> Any: ...
+    def step(self, count: int = 1) -> Any: ...
+    def next(self, where: str, **given: Any) -> Any: ...
+    def override(self, value: int, stop: Stop | None = None) -> Any: ...
+    def skip(self, stop: Stop | None = None) -> Any: ...
+    def retry(self, stop: Stop | None = None) -> Any: ...
+    def wait_stop(self, timeout: float | None = None) -> Stop | None: ...
+    def on_stop(self, callback: Callable[[Stop], None]) -> Callable[[], None]: ...
     def __getitem__(self, name: str) -> Plugged: ...
     def __contains__(self, name: object) -> bool: ...
     def __iter__(self) -> Iterator[Plugged]: ...
