@@ -71,7 +71,7 @@ export class RegisterGrid {
         continue;
       }
       const shown = element("span", { class: "hdv-seg-value hdv-code" });
-      const badge = field.access === "rw" ? [] : [element("span", { class: "hdv-seg-access" }, field.access)];
+      const badge = field.access === register.access ? [] : [element("span", { class: "hdv-seg-access" }, field.access)];
       const title = `${field.name}, bits ${rangeOf(field.lsb, field.width)}, ${accessText(field.access)}${field.doc ? `\n${field.doc}` : ""}`;
       const cell = element("span", { role: "gridcell", class: "hdv-seg", tabindex: -1, title, "data-name": `${register.name}.${field.name}` },
         element("span", { class: "hdv-seg-top" }, range, ...badge),
