@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from hdvlab.analysis.selection import Array
 from hdvlab.errors import HdvError, UsageError
 from hdvlab.registers import RegisterMap
 from hdvlab.widgets.looking_widget import LookingWidget
@@ -91,14 +92,16 @@ class MemoryPanel(LookingWidget):
         view = self._view
         self.send_data({"kind": "memory", **view.layout()}, [view.changes.data, view.flags()])
 
-    def _send_choices(self) -> None:
+    def _tell_choices(self) -> None:
+        """Soon, for finding the regions of a long trace takes a while."""
+        self.run_aside(self._view.regions, self._send_choices)
+
+    def _send_choices(self, regions: list[tuple[str, int, int, int]]) -> None:
         """What there is to choose from, and what is chosen."""
         self.send_data(
             {
                 "kind": "choices",
-                "regions": [
-                    [name, f"{first:x}", f"{last:x}", rows] for name, first, last, rows in self._view.regions()
-                ],
+                "regions": [[name, f"{first:x}", f"{last:x}", rows] for name, first, last, rows in regions],
                 "overlays": [one.to_dict() for one in self._view.overlays.values()],
                 "overlay": self._overlay,
                 "at": f"{self._overlay_at:x}",
@@ -111,31 +114,33 @@ class MemoryPanel(LookingWidget):
         if kind != "look":
             self.forget_failure()
         if kind == "look":
-            self._send_choices()
+            self._tell_choices()
             if self._has_looked:
                 self._tell()
         elif kind == "go":
-            self._go(self._view.find(str(content["text"])))
+            self.run_aside(lambda: self._view.find(str(content["text"])), self._go)
         elif kind == "mark":
             self.mark()
         elif kind == "overlay":
             name = str(content["name"])
             self._check_overlay(name)
             self._overlay, self._overlay_at = name, int(str(content["at"]), 16)
-            self._send_choices()
+            self._tell_choices()
         elif kind == "rows":
             first, last = int(str(content["first"]), 16), int(str(content["last"]), 16)
-            rows = self._view.rows_of(first, last)
-            self.selection.set_address(first, by=self)
-            self.selection.set_rows(rows, by=self)
-            self.send_data({"kind": "rows", "first": f"{first:x}", "last": f"{last:x}", "count": len(rows)})
+            self.run_aside(lambda: self._view.rows_of(first, last), lambda rows: self._choose(first, last, rows))
         else:
             raise UsageError(f"the memory panel knows no request {kind!r:.40}")
+
+    def _choose(self, first: int, last: int, rows: Array) -> None:
+        self.selection.set_address(first, by=self)
+        self.selection.set_rows(rows, by=self)
+        self.send_data({"kind": "rows", "first": f"{first:x}", "last": f"{last:x}", "count": len(rows)})
 
     def _go(self, address: int) -> None:
         self._view.go(address)
         self.send_data({"kind": "cursor", "address": f"{address:x}"})
-        self._send_choices()
+        self._tell_choices()
         self.refresh()
 
     def _chosen(self, selection: Selection, what: str, by: object) -> None:

@@ -76,10 +76,11 @@ def test_choosing_bytes_chooses_the_rows_that_touched_them(lab: Lab, panel: Conf
     edu.on().config_write(0x3C, 5, 1)
     browser = FrontEnd(panel)
     browser.says("rows", first=0x3C, last=0x3C)
+    browser.wait("rows")
     assert panel.selection.frame()["kind"].tolist()[-1] == "config_write"
     assert all(panel.selection.frame()["address"] <= 0x3C)
     browser.says("rows", first=0xF0, last=0xF3)
-    assert len(panel.selection.rows) == browser.take("rows")[-1][0]["count"]
+    assert browser.wait("rows")[0]["count"] == len(panel.selection.rows)
 
 
 def test_power_off_and_a_device_that_is_gone_are_said(lab: Lab, view: ConfigView) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -70,18 +70,6 @@ def panel(lab: Lab) -> Iterator[RegisterPanel]:
     made.close()
 
 
-def _until(
-    browser: FrontEnd, kind: str, enough: Callable[[dict[str, Any]], object] = bool
-) -> tuple[dict[str, Any], list[bytes]]:
-    """The first message of a kind that is as wanted; the pump sends it when it has looked."""
-    for _ in range(int(PATIENCE / 0.02)):
-        for content, buffers in browser.take(kind):
-            if enough(content):
-                return content, buffers
-        threading.Event().wait(0.02)
-    raise AssertionError(f"no {kind}")
-
-
 def test_looking_for_a_second_leaves_no_row_and_calls_no_handler(lab: Lab, panel: RegisterPanel) -> None:
     blink = lab.plug(Blink)
     device: Any = blink.device
@@ -107,13 +95,13 @@ def test_values_are_exact_and_come_in_one_buffer(lab: Lab, panel: RegisterPanel)
     lab.plug(Blink)
     browser = FrontEnd(panel)
     browser.show()
-    layout, _ = _until(browser, "layout")
+    layout, _ = browser.wait("layout")
     [device] = layout["devices"]
     assert (device["name"], device["bars"][0]["bar"]) == ("blink", 0)
     ctrl = device["bars"][0]["registers"][0]
     assert [field["name"] for field in ctrl["fields"]] == ["DONE", "RATE", "EN"]
     assert (ctrl["write"], ctrl["w1c"], ctrl["reserved"]) == ("f1", "100", "fffffe0e")
-    _, [data] = _until(browser, "values")
+    _, [data] = browser.wait("values")
     assert np.frombuffer(data[: 5 * 8], "<u8").tolist() == [0x110, 0x99, 0, _WIDE, 0]
     assert data[-5:] == b"\1" * 5
 
@@ -137,16 +125,16 @@ def test_a_poke_is_a_row_of_the_user_and_is_told_with_its_hresult(lab: Lab, pane
     lab.plug(Blink)
     browser = FrontEnd(panel)
     browser.show()
-    _until(browser, "values")
+    browser.wait("values")
     browser.says("poke", device="blink", bar=0, offset=0, field="EN", value="1")
-    told, _ = _until(browser, "poked")
+    told, _ = browser.wait("poked")
     assert (told["name"], told["old"], told["new"], told["ok"], told["outcome"]) == (
         "blink.CTRL.EN", "110", "111", True, "S_OK",
     )  # fmt: skip
     row = lab.trace.frame().loc[told["row"]]
     assert (row["kind"], row["origin"], row["value"]) == ("mmio_write", "user", 0x11)
     browser.says("poke", device="blink", bar=0, offset=8, field=None, value="7")
-    told, _ = _until(browser, "poked")
+    told, _ = browser.wait("poked")
     assert not told["ok"]
     assert told["outcome"] == "E_ACCESSDENIED: read-only: the write was dropped"
 
@@ -193,17 +181,18 @@ def test_choosing_a_field_chooses_the_rows_that_touched_its_bytes(lab: Lab, pane
     blink = lab.plug(Blink)
     browser = FrontEnd(panel)
     browser.show()
-    _until(browser, "values")
+    browser.wait("values")
     blink.bar0.CTRL.write(1)
     blink.bar0.COUNT.read()
     blink.bar0.read(1, 1)
     browser.says("rows", device="blink", bar=0, offset=0, field="EN")
+    assert browser.wait("rows")[0]["count"] == 1
     chosen = panel.selection.frame()
     assert list(zip(chosen["kind"], chosen["address"], strict=True)) == [("mmio_write", 0)], "byte 1 has no bit of EN"
     assert panel.selection.register == (blink.index, 0, 0)
     browser.says("rows", device="blink", bar=0, offset=0, field=None)
+    assert browser.wait("rows")[0]["count"] == 2
     assert len(panel.selection.rows) == 2
-    assert browser.take("rows")[-1][0]["count"] == 2
 
 
 def test_rows_of_a_device_that_was_plugged_in_again_are_its_rows_too(lab: Lab, view: RegisterView) -> None:
