@@ -52,6 +52,7 @@ class MemoryPanel(LookingWidget):
         self._check_overlay(overlay)
         self._overlay, self._overlay_at = overlay, 0
         self._has_looked = False
+        self._regions: list[tuple[str, int, int, int]] = []
         super().__init__(lab, **state)
         self._view.go(self._find(address))
         self._overlay_at = self._find(address)
@@ -93,15 +94,20 @@ class MemoryPanel(LookingWidget):
         self.send_data({"kind": "memory", **view.layout()}, [view.changes.data, view.flags()])
 
     def _tell_choices(self) -> None:
-        """Soon, for finding the regions of a long trace takes a while."""
-        self.run_aside(self._view.regions, self._send_choices)
+        """What there is to choose from, and what is chosen; new regions follow: finding them may take seconds."""
+        self._send_choices()
+        self.run_aside(self._view.regions, self._found)
 
-    def _send_choices(self, regions: list[tuple[str, int, int, int]]) -> None:
-        """What there is to choose from, and what is chosen."""
+    def _found(self, regions: list[tuple[str, int, int, int]]) -> None:
+        if regions != self._regions:
+            self._regions = regions
+            self._send_choices()
+
+    def _send_choices(self) -> None:
         self.send_data(
             {
                 "kind": "choices",
-                "regions": [[name, f"{first:x}", f"{last:x}", rows] for name, first, last, rows in regions],
+                "regions": [[name, f"{first:x}", f"{last:x}", rows] for name, first, last, rows in self._regions],
                 "overlays": [one.to_dict() for one in self._view.overlays.values()],
                 "overlay": self._overlay,
                 "at": f"{self._overlay_at:x}",
