@@ -28,21 +28,20 @@ def rows_of_register(view: View, devices: Collection[int], bar: int, first: int,
     first, last : int
         Bytes from the BAR's start.
     """
-    at = np.flatnonzero(of_kinds(view.columns["kind"], ACCESS_KINDS))
-    at = at[_is_one_of(view.columns["device"][at], devices)]
+    at = _touching(view, ACCESS_KINDS, first, last)
     at = at[view.columns["bar"][at] == bar]
-    return _touching(view, at, first, last)
+    return _numbers(view, at[_is_one_of(view.columns["device"][at], devices)])
 
 
 def rows_of_config(view: View, devices: Collection[int], first: int, last: int) -> Array:
     """Numbers of the rows that touched bytes ``first`` to ``last`` (inclusive) of config space."""
-    at = np.flatnonzero(of_kinds(view.columns["kind"], _CONFIG))
-    return _touching(view, at[_is_one_of(view.columns["device"][at], devices)], first, last)
+    at = _touching(view, _CONFIG, first, last)
+    return _numbers(view, at[_is_one_of(view.columns["device"][at], devices)])
 
 
 def rows_of_memory(view: View, first: int, last: int) -> Array:
     """Numbers of the DMA and aperture rows that touched bytes ``first`` to ``last`` (inclusive) of guest memory."""
-    return _touching(view, np.flatnonzero(of_kinds(view.columns["kind"], _MEMORY)), first, last)
+    return _numbers(view, _touching(view, _MEMORY, first, last))
 
 
 def _is_one_of(column: Array, numbers: Collection[int]) -> Array:
@@ -50,11 +49,21 @@ def _is_one_of(column: Array, numbers: Collection[int]) -> Array:
     return found
 
 
-def _touching(view: View, at: Array, first: int, last: int) -> Array:
-    address = view.columns["address"][at]
-    size = np.maximum(view.columns["size"][at], 1).astype(np.uint64)
+def _touching(view: View, kinds: Collection[Kind], first: int, last: int) -> Array:
+    """Positions of the rows of some kinds that touched bytes."""
+    size = view.columns["size"]
+    longest = max(1, int(size.max(initial=1)))
+    address = view.columns["address"]
+    # Two comparisons leave few rows to be looked at closely, of ten million, too.
+    near = (address <= np.uint64(last)) & (address >= np.uint64(max(0, first - longest + 1)))
+    near &= of_kinds(view.columns["kind"], kinds)
+    at: Array = np.flatnonzero(near)
+    begins = address[at]
+    lengths = np.maximum(size[at], 1).astype(np.uint64)
     # Without address + size, which wraps at the end of memory.
-    before = (address <= np.uint64(last)) & (address >= np.uint64(first))
-    reaches = (address < np.uint64(first)) & (np.uint64(first) - np.minimum(address, np.uint64(first)) < size)
-    rows = at[before | reaches]
-    return rows.astype(np.int64) + view.rows.start if isinstance(view.rows, range) else view.rows[rows]
+    before = np.uint64(first) - np.minimum(begins, np.uint64(first))
+    return at[before < lengths]
+
+
+def _numbers(view: View, at: Array) -> Array:
+    return at.astype(np.int64) + view.rows.start if isinstance(view.rows, range) else view.rows[at]

@@ -220,12 +220,12 @@ def _region_lines(header: ConfigHeader, verbose: int, bars: dict[int, BarDescrip
             prefetchable = "" if low & spec.BAR_MEMORY_PREFETCHABLE else "non-"
             text = f"Memory at {place} ({memory_type}, {prefetchable}prefetchable)"
             enabled = header.command & Command.MEMORY_SPACE
-        text += ("" if enabled else " [disabled]") + (f" [size={_size(known.size)}]" if known else "")
+        text += ("" if enabled else " [disabled]") + (f" [size={size_text(known.size)}]" if known else "")
         lines.append(f"Region {start}: {text}" if verbose > 1 else text)
     return lines
 
 
-def _size(size: int) -> str:
+def size_text(size: int) -> str:
     """Bytes with the largest of K, M, G, T that divides them."""
     for suffix in ("", "K", "M", "G"):
         if size % 1024:

@@ -15,6 +15,7 @@ from hdvlab.pci.capability import CapabilityEntry, ChainFault, MsiCapability
 from hdvlab.pci.capability.listing import capability_lines
 from hdvlab.pci.class_code import prog_if_name
 from hdvlab.pci.config_header import ConfigHeader
+from hdvlab.pci.lspci import size_text
 
 _EXTENDED_START: Final = 0x100
 _EXTENDED_NAMES: Final = {
@@ -164,8 +165,9 @@ def _bar(header: ConfigHeader, index: int, bar: BarDescription | None, wide: boo
     if wide:
         address |= header.bars[index + 1] << 32
     prefetchable = bar.prefetchable if bar is not None else not is_io and low & spec.BAR_MEMORY_PREFETCHABLE
-    words = [f"{address:#x}" if address else "not placed", "I/O" if is_io else "64-bit" if wide else "32-bit"]
-    words += [f"{bar.size:#x} bytes"] if bar is not None else []
+    words = [f"{address:#x}" if address else "not placed"]
+    words += [f"{size_text(bar.size)}"] if bar is not None else []
+    words += ["I/O" if is_io else "64-bit" if wide else "32-bit"]
     words += ["prefetchable"] if prefetchable else []
     words += ["decoding is off"] if not decodes and not is_io else []
     halves: tuple[ConfigItem, ...] = ()
@@ -182,7 +184,8 @@ def _capability(header: ConfigHeader, entry: CapabilityEntry) -> ConfigItem:
     first, *details = capability_lines(config, entry, 2)
     told = first.partition("] ")[2] or first
     if isinstance(entry.capability, ChainFault):
-        return ConfigItem("Capability", told, start, max(0, min(4, len(config) - start)))
+        start = min(start, len(config))
+        return ConfigItem("Capability", told, start, min(4, len(config) - start))
     items = [
         _plain(config, "Capability ID", start, 1),
         _plain(config, "Next pointer", start + 1, 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hdvlab.analysis.selection import Array
 from hdvlab.errors import HdvError, UsageError
 from hdvlab.widgets.config_view import ConfigView, Seen
 from hdvlab.widgets.looking_widget import LookingWidget
@@ -59,6 +60,8 @@ class ConfigPanel(LookingWidget):
     def on_request(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
         """See :meth:`PanelWidget.on_request`."""
         kind = content.get("kind")
+        if kind != "look":
+            self.forget_failure()
         if kind == "look":
             if self._has_looked:
                 self._tell()
@@ -69,9 +72,7 @@ class ConfigPanel(LookingWidget):
             self.refresh()
         elif kind == "rows":
             first, last = int(content["first"]), int(content["last"])
-            rows = self._view.rows_of(first, last)
-            self.selection.set_rows(rows, by=self)
-            self.send_data({"kind": "rows", "first": first, "last": last, "count": len(rows)})
+            self.run_aside(lambda: self._view.rows_of(first, last), lambda rows: self._choose(first, last, rows))
         elif kind == "write":
             device, offset, size = str(content["device"]), int(content["offset"]), int(content["size"])
             value = int(str(content["value"]), 16)
@@ -81,6 +82,10 @@ class ConfigPanel(LookingWidget):
             )
         else:
             raise UsageError(f"the config panel knows no request {kind!r:.40}")
+
+    def _choose(self, first: int, last: int, rows: Array) -> None:
+        self.selection.set_rows(rows, by=self)
+        self.send_data({"kind": "rows", "first": first, "last": last, "count": len(rows)})
 
     def _written(self, offset: int, size: int, value: int, hresult: int) -> None:
         told = f"config+{offset:#x}/{size} = {value:#0{2 * size + 2}x}: {outcome(hresult)}"

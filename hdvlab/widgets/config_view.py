@@ -18,10 +18,20 @@ from hdvlab.widgets.changes import ByteChanges
 from hdvlab.widgets.target import OfLab, Targets, numbers_of
 
 
+class Shown(NamedTuple):
+    """The device that is shown. Not the plugged-in one: that keeps its lab alive."""
+
+    name: str
+    slot: int
+    number: int
+    address: str
+    bars: list[BarDescription]
+
+
 class Seen(NamedTuple):
     """One look: the device, its configuration space or why there is none, and the names of all devices."""
 
-    target: BenchDevice | None
+    target: Shown | None
     config: bytes
     why: str
     names: list[str]
@@ -69,10 +79,15 @@ class ConfigView(OfLab):
 
     def fetch(self) -> Seen:
         """Look, on any thread; it may wait for a device host."""
-        names, one = self.names(), self.target()
-        if one is None:
+        names, plugged = self.names(), self.target()
+        if plugged is None:
             why = f"no device {self.device!r} is plugged in" if self.device else "no device is plugged in"
             return Seen(None, b"", why, names)
+        bars = [
+            BarDescription(index, bar.bar_size, bar.bits, bar.prefetchable)
+            for index, bar in sorted(plugged.bars.items())
+        ]
+        one = Shown(plugged.name, plugged.slot, plugged.index, plugged.address, bars)
         try:
             return Seen(one, self._lab.machine.config_peek(one.slot), "", names)
         except HdvError as error:
@@ -83,18 +98,12 @@ class ConfigView(OfLab):
         self._seen = seen
         one, config, self.why, names = seen
         config = _readable(config)
-        now = (one and (one.name, one.slot, one.index), self.why, names)
+        now = (one and (one.name, one.slot, one.number), self.why, names)
         is_other, self._shown = now != self._shown, now
         differs = self.changes.take(config, is_other)
         if one is not None and (is_other or differs):
-            self._tree = config_tree(config, self._bars(one)) if config else []
+            self._tree = config_tree(config, one.bars) if config else []
         return differs or is_other
-
-    @staticmethod
-    def _bars(one: BenchDevice) -> list[BarDescription]:
-        return [
-            BarDescription(index, bar.bar_size, bar.bits, bar.prefetchable) for index, bar in sorted(one.bars.items())
-        ]
 
     def layout(self) -> dict[str, Any]:
         """For the browser; the bytes go beside it."""
@@ -138,11 +147,7 @@ class ConfigView(OfLab):
         one, config = seen.target, _readable(seen.config)
         if one is None or not config:
             return seen.why
-        placed = [
-            BarDescription(bar.index, bar.size, bar.bits, bar.prefetchable, self._lab[one.name].place(bar.index) or 0)
-            for bar in self._bars(one)
-        ]
-        return lspci(config, one.address, verbose=2, hex_level=3, bars=placed).rstrip()
+        return lspci(config, one.address, verbose=2, hex_level=3, bars=one.bars).rstrip()
 
 
 def _readable(config: bytes) -> bytes:

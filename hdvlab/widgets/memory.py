@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from hdvlab.analysis.selection import Array
 from hdvlab.errors import HdvError, UsageError
 from hdvlab.registers import RegisterMap
 from hdvlab.widgets.looking_widget import LookingWidget
@@ -51,6 +52,7 @@ class MemoryPanel(LookingWidget):
         self._check_overlay(overlay)
         self._overlay, self._overlay_at = overlay, 0
         self._has_looked = False
+        self._regions: list[tuple[str, int, int, int]] = []
         super().__init__(lab, **state)
         self._view.go(self._find(address))
         self._overlay_at = self._find(address)
@@ -91,14 +93,21 @@ class MemoryPanel(LookingWidget):
         view = self._view
         self.send_data({"kind": "memory", **view.layout()}, [view.changes.data, view.flags()])
 
+    def _tell_choices(self) -> None:
+        """What there is to choose from, and what is chosen; new regions follow: finding them may take seconds."""
+        self._send_choices()
+        self.run_aside(self._view.regions, self._found)
+
+    def _found(self, regions: list[tuple[str, int, int, int]]) -> None:
+        if regions != self._regions:
+            self._regions = regions
+            self._send_choices()
+
     def _send_choices(self) -> None:
-        """What there is to choose from, and what is chosen."""
         self.send_data(
             {
                 "kind": "choices",
-                "regions": [
-                    [name, f"{first:x}", f"{last:x}", rows] for name, first, last, rows in self._view.regions()
-                ],
+                "regions": [[name, f"{first:x}", f"{last:x}", rows] for name, first, last, rows in self._regions],
                 "overlays": [one.to_dict() for one in self._view.overlays.values()],
                 "overlay": self._overlay,
                 "at": f"{self._overlay_at:x}",
@@ -108,32 +117,36 @@ class MemoryPanel(LookingWidget):
     def on_request(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
         """See :meth:`PanelWidget.on_request`."""
         kind = content.get("kind")
+        if kind != "look":
+            self.forget_failure()
         if kind == "look":
-            self._send_choices()
+            self._tell_choices()
             if self._has_looked:
                 self._tell()
         elif kind == "go":
-            self._go(self._view.find(str(content["text"])))
+            self.run_aside(lambda: self._view.find(str(content["text"])), self._go)
         elif kind == "mark":
             self.mark()
         elif kind == "overlay":
             name = str(content["name"])
             self._check_overlay(name)
             self._overlay, self._overlay_at = name, int(str(content["at"]), 16)
-            self._send_choices()
+            self._tell_choices()
         elif kind == "rows":
             first, last = int(str(content["first"]), 16), int(str(content["last"]), 16)
-            rows = self._view.rows_of(first, last)
-            self.selection.set_address(first, by=self)
-            self.selection.set_rows(rows, by=self)
-            self.send_data({"kind": "rows", "first": f"{first:x}", "last": f"{last:x}", "count": len(rows)})
+            self.run_aside(lambda: self._view.rows_of(first, last), lambda rows: self._choose(first, last, rows))
         else:
             raise UsageError(f"the memory panel knows no request {kind!r:.40}")
+
+    def _choose(self, first: int, last: int, rows: Array) -> None:
+        self.selection.set_address(first, by=self)
+        self.selection.set_rows(rows, by=self)
+        self.send_data({"kind": "rows", "first": f"{first:x}", "last": f"{last:x}", "count": len(rows)})
 
     def _go(self, address: int) -> None:
         self._view.go(address)
         self.send_data({"kind": "cursor", "address": f"{address:x}"})
-        self._send_choices()
+        self._tell_choices()
         self.refresh()
 
     def _chosen(self, selection: Selection, what: str, by: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -64,6 +65,7 @@ class MemoryView(OfLab):
         """First byte, bytes, and why they cannot be looked at."""
         self.changes = ByteChanges(clock)
         self._regions = DmaRegions()
+        self._guard = threading.Lock()
         self._shown: object = None
 
     # ---- where -------------------------------------------------------------------------------------------------
@@ -96,9 +98,11 @@ class MemoryView(OfLab):
     def regions(self) -> list[tuple[str, int, int, int]]:
         """Name, first and last byte, and rows of each stretch that a device's DMA touched: ``nvme.dma0``."""
         trace = self._lab.trace
-        self._regions.look(trace.view())
+        with self._guard:
+            self._regions.look(trace.view())
+            regions = self._regions.regions
         found, counts = [], dict[str, int]()
-        for region in self._regions.regions:
+        for region in regions:
             name = device_name(trace.tables, region.device) or f"device{region.device}"
             number = counts[name] = counts.get(name, -1) + 1
             found.append((f"{name}.dma{number}", region.first, region.last, region.rows))

@@ -43,6 +43,13 @@ class PanelWidget(anywidget.AnyWidget):
         What is shown. A lab is not kept alive by its panels.
     """
 
+    def __init_subclass__(cls, **given: Any) -> None:
+        # anywidget watches what is given as a file, by a function that keeps every widget of the class for ever.
+        for name in ("_esm", "_css"):
+            if isinstance(path := vars(cls).get(name), Path):
+                setattr(cls, name, path.read_text(encoding="utf-8"))
+        super().__init_subclass__(**given)
+
     _closed = True  # until it is made: also what could not be made is deleted, and closed by that
 
     def __init__(self, source: Any, **state: Any) -> None:

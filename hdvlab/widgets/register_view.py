@@ -11,7 +11,7 @@ import numpy as np
 from hdvlab.analysis.selection import Array
 from hdvlab.analysis.touching import rows_of_register
 from hdvlab.errors import UsageError
-from hdvlab.registers import Access, Field, Register
+from hdvlab.registers import Access, Field, Register, RegisterMap
 from hdvlab.widgets.bench import BenchDevice
 from hdvlab.widgets.target import OfLab, Targets, numbers_of
 
@@ -27,11 +27,19 @@ class Cell(NamedTuple):
     register: Register
 
 
+class Shown(NamedTuple):
+    """A device, as it is shown. Not the plugged-in one: that keeps its lab alive."""
+
+    name: str
+    address: str
+    maps: dict[int, RegisterMap]
+
+
 class Seen(NamedTuple):
     """One look: which registers there are, and the value of each, or why it cannot be looked at."""
 
     signature: object
-    targets: list[BenchDevice]
+    targets: list[Shown]
     cells: list[Cell]
     answers: list[int | str]
     running: bool
@@ -55,7 +63,7 @@ class RegisterView(OfLab):
         self.device = device
         self._clock = clock
         self._signature: object = None
-        self._targets: list[BenchDevice] = []
+        self._targets: list[Shown] = []
         self.running = False
         self.cells: list[Cell] = []
         self.generation = 0
@@ -87,7 +95,8 @@ class RegisterView(OfLab):
             for register in registers
         ]
         answers = self._lab.peek_many([(name, bar, one.offset, one.size) for name, bar, one in cells])
-        return Seen(signature, targets, cells, answers, running)
+        shown = [Shown(one.name, one.address, dict(one.maps)) for one in targets]
+        return Seen(signature, shown, cells, answers, running)
 
     def take(self, seen: Seen) -> bool:
         """Keep what was seen; whether there is anything else to show than before."""

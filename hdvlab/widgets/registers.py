@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hdvlab.analysis.selection import Array
 from hdvlab.errors import HdvError, UsageError
 from hdvlab.registers import Field
 from hdvlab.widgets.looking_widget import LookingWidget
@@ -77,6 +78,8 @@ class RegisterPanel(LookingWidget):
     def on_request(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
         """See :meth:`PanelWidget.on_request`."""
         kind = content.get("kind")
+        if kind != "look":
+            self.forget_failure()
         if kind == "look":
             if self._view.generation:
                 self._send_layout()
@@ -88,7 +91,7 @@ class RegisterPanel(LookingWidget):
         elif kind in ("poke", "rows"):
             cell, field = self._place(content)
             if kind == "rows":
-                self._choose(cell, field)
+                self.run_aside(lambda: self._view.rows_of(cell, field), lambda rows: self._choose(cell, field, rows))
             else:
                 value = int(str(content["value"]), 16)
                 self.run_aside(lambda: self.pokes.poke(cell.device, cell.bar, cell.register, field, value), self._poked)
@@ -107,8 +110,7 @@ class RegisterPanel(LookingWidget):
         self._send_values()
         self.refresh()
 
-    def _choose(self, cell: Cell, field: Field | None) -> None:
-        rows = self._view.rows_of(cell, field)
+    def _choose(self, cell: Cell, field: Field | None, rows: Array) -> None:
         self.selection.set_register(self.lab[cell.device].index, cell.bar, cell.register.offset, by=self)
         self.selection.set_rows(rows, by=self)
         name = f"{cell.device}.{cell.register.name}{f'.{field.name}' if field else ''}"

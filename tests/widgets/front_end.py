@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hdvlab.widgets.panel_widget import PanelWidget
@@ -44,3 +46,14 @@ class FrontEnd:
         chosen = [one for one in self.received if one[0]["kind"] == kind]
         self.received = [one for one in self.received if one[0]["kind"] != kind]
         return chosen
+
+    def wait(self, kind: str, enough: Callable[[dict[str, Any]], object] = bool) -> tuple[dict[str, Any], list[bytes]]:
+        """The first message of a kind that is as wanted, and those behind it stay; it may come from another thread."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            for at, one in enumerate(list(self.received)):
+                if one[0]["kind"] == kind and enough(one[0]):
+                    del self.received[: at + 1]
+                    return one
+            assert time.monotonic() < deadline, f"no {kind} came"
+            threading.Event().wait(0.005)

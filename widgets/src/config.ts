@@ -24,7 +24,7 @@ function build(frame: Frame): void {
   const tree = element("div", { class: "hdv-cfg-tree", role: "tree", "aria-label": "Configuration space" });
   const grid = new HexGrid(
     frame,
-    { label: "Configuration space in hexadecimal", digits: 3, onChoose: (at, enter) => chooseByte(at, enter), onMove: (at) => show(itemAt(items, at), at) },
+    { label: "Configuration space in hexadecimal", digits: 3, letters: false, onChoose: (at, enter) => chooseByte(at, enter), onMove: (at) => show(itemAt(items, at), at) },
   );
   const side = element("div", { class: "hdv-cfg-hex" }, grid.root);
   const main = element("div", { class: "hdv-cfg-main" }, tree, side);
@@ -87,7 +87,8 @@ function build(frame: Frame): void {
     const name = item && size === item.size ? item.label : item ? `${item.label}, byte ${offset - item.start}` : "byte";
     const value = why ? "" : ` = ${hex(numberAt(data, offset, size), size)}`;
     const now = element("span", { class: "hdv-code" }, `config+${hex(offset)}/${size}${value}`);
-    about.replaceChildren(element("strong", {}, name), " ", now);
+    const text = item && size === item.size ? item.text.replace(/^0x[0-9a-f]+\s*/, "") : "";
+    about.replaceChildren(element("strong", {}, name), " ", now, " ", element("span", { class: "hdv-dim" }, text));
     input.disabled = write.disabled = why !== "";
     if (why || !input.value.trim()) {
       effect.textContent = why || "Type a value to see what it does; Enter writes it, Escape leaves.";
@@ -114,9 +115,9 @@ function build(frame: Frame): void {
 
   function buildTree(): void {
     lines = items.map((one) =>
-      element("div", { class: `hdv-cfg-item${one.isGroup ? " hdv-cfg-group" : ""}`, role: "treeitem", "aria-level": one.level, "aria-selected": "false", tabindex: -1, style: `padding-left: ${8 + 14 * (one.level - 1)}px` },
+      element("div", { class: `hdv-cfg-item${one.isGroup ? " hdv-cfg-group" : ""}`, role: "treeitem", "aria-level": one.level, "aria-selected": "false", tabindex: -1, title: `${one.label} ${one.text}`.trim(), style: `padding-left: ${8 + 14 * (one.level - 1)}px` },
         element("span", { class: "hdv-cfg-label" }, one.label),
-        element("span", { class: "hdv-code" }, one.text),
+        element("span", { class: "hdv-cfg-text hdv-code" }, one.text),
         ...(one.access && one.access !== "ro" ? [element("span", { class: "hdv-cfg-access hdv-dim" }, one.access)] : [])),
     );
     tree.replaceChildren(...lines);
@@ -166,7 +167,7 @@ function build(frame: Frame): void {
         buildTree();
         if (were && held >= 0) show(held, null);
       } else {
-        items.forEach((one, at) => (lines[at]!.children[1]!.textContent = one.text));
+        items.forEach((one, at) => (lines[at]!.children[1]!.textContent = one.text, lines[at]!.title = `${one.label} ${one.text}`.trim()));
         if (held >= 0) item = items[held];
       }
     }
@@ -183,13 +184,10 @@ function build(frame: Frame): void {
     status.classList.toggle("hdv-error", !content.ok);
     frame.announce(content.text);
   });
-  const say = (content: any, isFailure: boolean) => {
+  sync.onData("waiting", (content) => {
     status.textContent = content.text;
     status.classList.toggle("hdv-error", content.text !== "");
-    if (isFailure) sync.send({ kind: "dismiss" });
-  };
-  sync.onData("waiting", (content) => say(content, false));
-  sync.onData("failed", (content) => say(content, true));
+  });
   frame.onShow(() => sync.send({ kind: "look" }));
 }
 

@@ -17,6 +17,8 @@ export interface HexOptions {
   label: string;
   /** Hexadecimal digits of the address column. */
   digits: number;
+  /** Whether the bytes are shown as letters, too. */
+  letters: boolean;
   /** A byte was clicked; or Enter was pressed on it. */
   onChoose: (at: number, enter: boolean) => void;
   /** The cursor moved by a key. */
@@ -117,6 +119,7 @@ export class HexGrid {
     for (let start = 0; start < count; start += LINE) {
       const address = element("span", { class: "hdv-hex-at hdv-dim", role: "rowheader" });
       const letters = element("span", { class: "hdv-hex-text", "aria-hidden": "true" });
+      letters.hidden = !this.options.letters;
       const row = element("div", { class: "hdv-hex-row", role: "row" }, address);
       for (let at = start; at < Math.min(count, start + LINE); at++) {
         const cell = element("span", { class: "hdv-hex-byte", role: "gridcell", tabindex: -1, "data-at": at });

@@ -1,6 +1,6 @@
 // The memory panel: a window of guest RAM, where it is, what changed, and what an overlay makes of it.
 import { counted, hex } from "./hex";
-import { HexGrid } from "./hex_grid";
+import { ABSENT, HexGrid } from "./hex_grid";
 import { entriesIn, fieldAt, type Overlay } from "./overlay";
 import { definePanel, element, type Frame } from "./panel";
 
@@ -30,7 +30,7 @@ function build(frame: Frame): void {
   const bar = element("div", { class: "hdv-bar" }, address, regions, back, on, select, here, mark, element("span", { class: "hdv-spring" }), status);
   const grid = new HexGrid(
     frame,
-    { label: "Guest memory in hexadecimal", digits: 16, onChoose: (byte) => choose(byte), onMove: (byte) => move(byte), onScroll: (bytes) => scroll(bytes) },
+    { label: "Guest memory in hexadecimal", digits: 16, letters: true, onChoose: (byte) => choose(byte), onMove: (byte) => move(byte), onScroll: (bytes) => scroll(bytes) },
   );
   const nothing = element("div", { class: "hdv-mem-nothing", "data-testid": "nothing", hidden: true });
   const gaps = element("div", { class: "hdv-mem-gaps hdv-dim", "data-testid": "gaps" });
@@ -79,7 +79,8 @@ function build(frame: Frame): void {
     const byte = indexOf(cursor);
     const hit = overlay ? fieldAt(overlay, at, cursor) : null;
     const what = hit ? `${overlay!.name}${hit.entry < 0 ? "" : `[${hit.entry}]`}.${hit.name}` : "";
-    const value = byte < 0 ? "" : `= ${hex(data.getUint8(byte), 1)}`;
+    const isRam = byte >= 0 && !(flags.getUint8(byte) & ABSENT);
+    const value = byte < 0 ? "" : isRam ? `= ${hex(data.getUint8(byte), 1)}` : "no RAM";
     under.textContent = data.byteLength ? [hex(cursor), value, what].filter(Boolean).join("  ") : "";
   }
 
@@ -98,7 +99,7 @@ function build(frame: Frame): void {
       table.replaceChildren();
       return;
     }
-    const entries = entriesIn(overlay, at, data, base);
+    const entries = entriesIn(overlay, at, data, base, flags);
     const head = entries.filter((one) => one.number < 0);
     const rest = entries.filter((one) => one.number >= 0);
     const words: HTMLElement[] = head.map((one) => {
@@ -172,13 +173,10 @@ function build(frame: Frame): void {
     status.textContent = `${counted(told.count)} DMA ${told.count === 1 ? "row" : "rows"} touched ${what}`;
     status.classList.remove("hdv-error");
   });
-  const say = (told: any, isFailure: boolean) => {
+  sync.onData("waiting", (told) => {
     status.textContent = told.text;
     status.classList.toggle("hdv-error", told.text !== "");
-    if (isFailure) sync.send({ kind: "dismiss" });
-  };
-  sync.onData("waiting", (told) => say(told, false));
-  sync.onData("failed", (told) => say(told, true));
+  });
   frame.onShow(() => sync.send({ kind: "look" }));
   showOverlay();
 }

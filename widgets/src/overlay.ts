@@ -1,5 +1,6 @@
 // What bytes mean: an overlay is a table of equal entries, with a head before them or without. Little-endian throughout.
 import { hex } from "./hex";
+import { ABSENT } from "./hex_grid";
 
 export type Part = [offset: number, size: number, name: string];
 
@@ -39,11 +40,12 @@ export function fieldAt(overlay: Overlay, at: bigint, address: bigint): Hit | nu
   return { entry, name, first: start + BigInt(offset), size, field };
 }
 
-/** A field's value: a number of up to 8 bytes, else its bytes. Null where they are not all in the window. */
-export function valueAt(data: DataView, base: bigint, first: bigint, size: number): string | null {
+/** A field's value: a number of up to 8 bytes, else its bytes. Null where they are not all in the window, and RAM. */
+export function valueAt(data: DataView, base: bigint, first: bigint, size: number, flags?: DataView): string | null {
   const start = first - base;
   if (start < 0n || start + BigInt(size) > BigInt(data.byteLength)) return null;
   const at = Number(start);
+  for (let i = at; flags && i < Math.min(at + size, flags.byteLength); i++) if (flags.getUint8(i) & ABSENT) return null;
   if (size > 8) return Array.from({ length: size }, (_, i) => data.getUint8(at + i).toString(16).padStart(2, "0")).join(" ");
   let value = 0n;
   for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(data.getUint8(at + i));
@@ -59,11 +61,11 @@ export interface Entry {
 }
 
 /** The head and the entries that the window has any byte of. */
-export function entriesIn(overlay: Overlay, at: bigint, data: DataView, base: bigint): Entry[] {
+export function entriesIn(overlay: Overlay, at: bigint, data: DataView, base: bigint, flags?: DataView): Entry[] {
   const found: Entry[] = [];
   const end = base + BigInt(data.byteLength);
   const take = (number: number, start: bigint, parts: Part[]) =>
-    found.push({ number, first: start, values: parts.map(([offset, size]) => valueAt(data, base, start + BigInt(offset), size)) });
+    found.push({ number, first: start, values: parts.map(([offset, size]) => valueAt(data, base, start + BigInt(offset), size, flags)) });
   const first = at + BigInt(overlay.headSize);
   if (overlay.head.length && at < end && first > base) take(-1, at, overlay.head);
   if (!overlay.fields.length || overlay.stride < 1) return found;

@@ -29,11 +29,13 @@ interface Line {
 export class RegisterGrid {
   readonly root = element("div", { class: "hdv-regs", role: "grid", "aria-label": "Registers" });
   private lines: Line[] = [];
+  private heads: { why: HTMLElement; first: number; last: number }[] = [];
   private places = new Map<HTMLElement, Place>();
 
   build(devices: Device[]): void {
     const held = this.chosen;
     this.lines = [];
+    this.heads = [];
     this.places.clear();
     this.root.replaceChildren();
     let number = 0;
@@ -41,7 +43,10 @@ export class RegisterGrid {
       for (const bar of device.bars) {
         if (!bar.registers.length) continue;
         const title = element("span", { role: "columnheader" }, `${device.name} `, element("span", { class: "hdv-dim" }, `bar${bar.bar} · ${device.address}`));
+        const why = element("span", { class: "hdv-reg-why hdv-error" });
+        title.append(why);
         this.root.append(element("div", { class: "hdv-reg-head", role: "row" }, title));
+        this.heads.push({ why, first: number, last: number + bar.registers.length - 1 });
         for (const register of bar.registers) this.lines.push(this.line(number++, register));
       }
     }
@@ -66,7 +71,7 @@ export class RegisterGrid {
         continue;
       }
       const shown = element("span", { class: "hdv-seg-value hdv-code" });
-      const badge = field.access === "rw" ? [] : [element("span", { class: "hdv-seg-access" }, field.access)];
+      const badge = field.access === register.access ? [] : [element("span", { class: "hdv-seg-access" }, field.access)];
       const title = `${field.name}, bits ${rangeOf(field.lsb, field.width)}, ${accessText(field.access)}${field.doc ? `\n${field.doc}` : ""}`;
       const cell = element("span", { role: "gridcell", class: "hdv-seg", tabindex: -1, title, "data-name": `${register.name}.${field.name}` },
         element("span", { class: "hdv-seg-top" }, range, ...badge),
@@ -90,6 +95,15 @@ export class RegisterGrid {
 
   /** Shows values; `reason` says why one is not known. */
   update(values: Values, reason: (number: number) => string): void {
+    const silent = new Set<number>(); // told once, for all of the BAR
+    for (const { why, first, last } of this.heads) {
+      const told = reason(first);
+      let all = values.known.length > last;
+      for (let at = first; at <= last; at++) all &&= !values.known[at] && reason(at) === told;
+      const text = all ? ` · ${told}` : "";
+      if (why.textContent !== text) why.textContent = text;
+      for (let at = first; all && at <= last; at++) silent.add(at);
+    }
     for (const { number, register, sign, note, parts } of this.lines) {
       const known = values.known[number] ?? false;
       const value = values.value[number] ?? 0n;
@@ -107,7 +121,7 @@ export class RegisterGrid {
         const label = `${field ? `${register.name}.${field.name}` : register.name} ${said}${state}`;
         if (cell.getAttribute("aria-label") !== label) cell.setAttribute("aria-label", label);
       }
-      if (note) note.textContent = known ? register.doc : reason(number);
+      if (note) note.textContent = known || silent.has(number) ? register.doc : reason(number);
     }
   }
 

@@ -114,7 +114,6 @@ function build(frame: Frame): void {
   function doPoke(): void {
     const wanted = tellEffect();
     if (wanted === null || !grid.chosen) return;
-    status.textContent = "poking…";
     sync.send({ kind: "poke", ...where(grid.chosen), value: wanted.toString(16) });
   }
 
@@ -188,12 +187,6 @@ function build(frame: Frame): void {
   sync.onData("waiting", (told) => {
     status.textContent = told.text;
     status.classList.toggle("hdv-error", told.text !== "");
-  });
-  sync.onData("failed", (told) => {
-    status.textContent = told.text;
-    status.classList.add("hdv-error");
-    frame.announce(told.text);
-    sync.send({ kind: "dismiss" });
   });
   frame.onShow(() => sync.send({ kind: "look" }));
   tellEffect();
