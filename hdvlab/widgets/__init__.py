@@ -12,14 +12,29 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hdvlab.widgets.heatmap import HeatMap
     from hdvlab.widgets.table import TraceTable
+    from hdvlab.widgets.timeline import Timeline
 
-__all__ = ["table"]
+__all__ = ["heatmap", "table", "timeline"]
+
+
+def heatmap(source: Any, **state: Any) -> HeatMap:
+    """How often each address of a BAR or of guest memory was touched, over time; see
+    :class:`hdvlab.widgets.heatmap.HeatMap`."""
+    made: HeatMap = _home("heatmap").HeatMap(source, **state)
+    return made
 
 
 def table(source: Any, **state: Any) -> TraceTable:
     """The rows of a lab's trace, or of any trace; see :class:`hdvlab.widgets.table.TraceTable`."""
     made: TraceTable = _home("table").TraceTable(source, **state)
+    return made
+
+
+def timeline(source: Any, **state: Any) -> Timeline:
+    """Every access of a lab's trace, or of any trace, over time; see :class:`hdvlab.widgets.timeline.Timeline`."""
+    made: Timeline = _home("timeline").Timeline(source, **state)
     return made
 
 

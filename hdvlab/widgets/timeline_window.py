@@ -31,7 +31,8 @@ class Window:
         """The stretch as it is now."""
         low, high = bins.extent(by_row=self.by_row)
         if self.mode == "whole":
-            return replace(self, first=low, stop=high)
+            margin = -(-(high - low) // 100)  # what begins with the trace or ends it does not stick to the edge
+            return replace(self, first=low - margin, stop=high + margin)
         if self.mode == "follow":
             return replace(self, first=high - self.span, stop=high)
         return self

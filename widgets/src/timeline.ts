@@ -1,5 +1,5 @@
 // The timeline: lanes of accesses over time, zoomed, panned, brushed. hdvlab/widgets/timeline.py counts and decodes.
-import { AXIS_HEIGHT, sized, type Colors } from "./chart";
+import { AXIS_HEIGHT, readColors, sized, type Colors } from "./chart";
 import { LookQueue } from "./look_queue";
 import { mark } from "./markers";
 import { DARK, isDark, LIGHT, lookOf, type Look } from "./palette";
@@ -171,6 +171,7 @@ export class TimelineView {
 
   private ask(): void {
     this.tools.refresh();
+    delete this.tip.dataset.bin; // what it tells has moved
     this.frame.paint();
     if (this.width === 0) return;
     const bins = Math.round(this.plan.width / 1.5);
@@ -210,7 +211,9 @@ export class TimelineView {
   private drawLegend(linked: boolean): void {
     const picture = this.picture!;
     const looks = new Map<string, Look>();
-    for (const { kind } of [...picture.cellList, ...picture.rowList]) looks.set(lookOf(kind).name, lookOf(kind));
+    for (const { kind, lane } of [...picture.cellList, ...picture.rowList]) {
+      if (lane >= 0) looks.set(lookOf(kind).name, lookOf(kind));
+    }
     const entries: [string, (context: CanvasRenderingContext2D) => void][] = [];
     const palette = isDark(this.colors!.back) ? DARK : LIGHT;
     for (const name of [...looks.keys()].sort()) {
@@ -255,19 +258,9 @@ export class TimelineView {
   }
 }
 
-function readColors(frame: Frame): Colors {
-  const color = (name: string) => frame.color(`--hdv-${name}`);
-  return {
-    text: color("text"), dim: color("dim"), back: color("back"), raised: color("raised"), line: color("line"),
-    focus: color("focus"), chosen: color("chosen"), font: getComputedStyle(frame.root).fontFamily || "sans-serif",
-  };
-}
-
-let views: WeakMap<Frame, TimelineView> | undefined;
+const views = new WeakMap<Frame, TimelineView>();
 
 export default definePanel(
-  { name: "timeline", label: "Timeline", draw: (frame) => views?.get(frame)?.draw() },
-  (frame) => {
-    (views ??= new WeakMap()).set(frame, new TimelineView(frame));
-  },
+  { name: "timeline", label: "Timeline", draw: (frame) => views.get(frame)?.draw() },
+  (frame) => void views.set(frame, new TimelineView(frame)),
 );
