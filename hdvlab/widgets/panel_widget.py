@@ -7,8 +7,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anywidget
 
@@ -18,6 +19,8 @@ from hdvlab.widgets.bench import trace_of
 from hdvlab.widgets.live import make_live
 from hdvlab.widgets.pump import PUMP
 from hdvlab.widgets.selection import Selection, selection_of
+
+T = TypeVar("T")
 
 #: Where the bundles are: ``static/<panel>.js`` and ``.css``.
 STATIC = Path(__file__).with_name("static")
@@ -67,6 +70,9 @@ class PanelWidget(anywidget.AnyWidget):
 
     def on_shown(self) -> None:
         """The first view came on screen."""
+
+    def on_view_hidden(self, view: str) -> None:
+        """A view left the screen."""
 
     def on_hidden(self) -> None:
         """The last view left the screen."""
@@ -124,6 +130,21 @@ class PanelWidget(anywidget.AnyWidget):
         """Have a short function called on the pump's thread; what it raises is shown in the panel."""
         PUMP.post(lambda: self._guarded(job))
 
+    def on_pump(self, job: Callable[[], T], timeout: float = 60.0) -> T:
+        """The result of a short function that the pump's thread calls; waits for it."""
+        if PUMP.on_pump:
+            return job()
+        done: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(job())
+            except BaseException as error:  # it is the caller's
+                done.set_exception(error)
+
+        PUMP.post(run)
+        return done.result(timeout)
+
     def run_aside(self, work: Callable[[], Any], then: Callable[[Any], object] | None = None) -> threading.Thread:
         """Do what may take long on a thread of its own; ``then`` gets the result on the pump's thread."""
 
@@ -174,8 +195,8 @@ class PanelWidget(anywidget.AnyWidget):
         were = len(self._views)
         if on:
             self._views[view] = time.monotonic()
-        else:
-            self._views.pop(view, None)
+        elif self._views.pop(view, None) is not None:
+            self.on_view_hidden(view)
         if self._views and not were:
             PUMP.show(self)
             self.on_shown()
@@ -203,16 +224,16 @@ class PanelWidget(anywidget.AnyWidget):
         """End the panel. Where it was shown, its last state stays as a picture that needs no kernel."""
         if self._closed:
             return
-        self._closed = True
-        PUMP.hide(self)
-        self._views.clear()
-        self.ended()
         displays, self._displays = self._displays, []
-        if displays:
-            bundle = self._texts()
+        try:
             for display in displays:
-                display.update(bundle, raw=True)
-        super().close()
+                display.update(self._texts(), raw=True)
+        finally:
+            self._closed = True
+            PUMP.hide(self)
+            self._views.clear()
+            self.ended()
+            super().close()
         self.__dict__.pop("_repr_mimebundle_", None)  # ipywidgets puts None there; ours still has a text to show
 
     def ended(self) -> None:

@@ -10,6 +10,8 @@ export interface Frame {
   /** The panel's element; what the panel shows goes into it. */
   readonly root: HTMLElement;
   readonly sync: Sync;
+  /** This view's name in messages, where the kernel answers one of several views. */
+  readonly view: string;
   /** Whether this view is on screen: only then it may draw, and only then the kernel sends. */
   readonly visible: boolean;
   /** An event handler that goes with the view. */
@@ -86,6 +88,7 @@ function openPanel(
   const frame: Frame = {
     root,
     sync,
+    view,
     get visible() {
       return visible;
     },
