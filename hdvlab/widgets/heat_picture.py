@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class Look:
     """What a person looks at: a place, a window of time, addresses (all that were touched if ``high`` is 0)."""
 
     place: Place | None = None
-    window: Window = Window()
+    window: Window = field(default_factory=Window)
     low: int = 0
     high: int = 0
     reads: bool = True

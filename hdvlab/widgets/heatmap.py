@@ -48,7 +48,9 @@ class HeatMap(PanelWidget):
         if follow:
             self._picture.update(self.trace)
             low, high = self._picture.bins.extent()
-            self._picture.look = replace(self._picture.look, window=Window(high - (high - low) // 4, high, mode="follow"))
+            self._picture.look = replace(
+                self._picture.look, window=Window(high - (high - low) // 4, high, mode="follow")
+            )
         # The selection lives as long as the trace, and must not hold the panel that holds the trace.
         panel = weakref.ref(self)
         self._end_observing = self.selection.observe(lambda _, what, by: _choice_changed(panel(), what, by))

@@ -16,6 +16,7 @@ import anywidget
 from hdvlab.errors import StateError
 from hdvlab.trace.trace import Trace
 from hdvlab.widgets.bench import trace_of
+from hdvlab.widgets.bundle import Bundle
 from hdvlab.widgets.live import make_live
 from hdvlab.widgets.pump import PUMP
 from hdvlab.widgets.selection import Selection, selection_of
@@ -42,6 +43,12 @@ class PanelWidget(anywidget.AnyWidget):
     source : Lab, Run or Trace
         What is shown. A lab is not kept alive by its panels.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        for name in ("_esm", "_css"):
+            if isinstance(path := cls.__dict__.get(name), Path):
+                setattr(cls, name, Bundle(path))
+        super().__init_subclass__(**options)
 
     _closed = True  # until it is made: also what could not be made is deleted, and closed by that
 

@@ -48,9 +48,7 @@ class Window:
         base = 0 if by_row else origin
         first, stop = (_whole_number(content.get(name)) for name in ("first", "stop"))
         mode = content.get("mode")
-        return cls(
-            base + first, base + max(stop, first + 1), by_row, mode if mode in ("whole", "follow") else "fixed"
-        )
+        return cls(base + first, base + max(stop, first + 1), by_row, mode if mode in ("whole", "follow") else "fixed")
 
 
 def _whole_number(value: Any) -> int:

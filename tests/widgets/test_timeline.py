@@ -20,8 +20,10 @@ from hdvlab.widgets.selection import selection_of
 from hdvlab.widgets.timeline import Timeline
 from hdvlab.widgets.timeline_picture import CELL, CHOSEN, FAILED, MOST_ROWS, PENDING, RECORD, SHARE, TimelinePicture
 from hdvlab.widgets.timeline_window import Window
+from hdvlab.widgets.pump import PUMP
 from tests.plots.traces import busy, session, trace_of
 
+from ..labs import PATIENCE
 from .front_end import FrontEnd
 
 Array = np.ndarray[Any, Any]
@@ -187,6 +189,18 @@ def test_following_keeps_the_end_in_view_and_its_bins_in_place() -> None:
         assert header["bin_first"] % header["width"] == 0
         assert header["stop"] > last
         last = header["stop"]
+
+
+def test_a_stretch_can_be_asked_for_from_python() -> None:
+    panel = timeline(session(), first=2_000, stop=9_000)
+    assert (panel.window.first, panel.window.stop, panel.window.mode) == (2_000, 9_000, "fixed")
+    panel.look(3, 7, by_row=True)
+    assert PUMP.settle(PATIENCE)
+    assert (panel.window.first, panel.window.stop, panel.window.by_row) == (3, 7, True)
+    panel.look(follow=True)
+    assert PUMP.settle(PATIENCE)
+    assert (panel.window.mode, panel.window.stop) == ("follow", 15_501)
+    panel.close()
 
 
 def test_a_row_is_told_in_words() -> None:
