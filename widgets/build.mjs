@@ -4,6 +4,8 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "no
 import { buildSync, transformSync } from "esbuild";
 
 const PANELS = ["registers", "config", "memory", "table", "timeline", "heatmap", "stepper", "status", "dashboard"];
+/** Panels with bytes in them share that part's style. */
+const SHARED = { config: ["src/hex_grid.css"], memory: ["src/hex_grid.css"] };
 const LIMIT = 50_000; // bytes: the module's text travels with every widget
 const out = new URL("../hdvlab/widgets/static/", import.meta.url).pathname;
 
@@ -21,7 +23,7 @@ for (const name of PANELS.filter((panel) => existsSync(`src/${panel}.ts`))) {
     legalComments: "none",
     logLevel: "warning",
   });
-  const styles = ["src/panel.css", `src/${name}.css`].filter((file) => existsSync(file));
+  const styles = ["src/panel.css", ...(SHARED[name] ?? []), `src/${name}.css`].filter((file) => existsSync(file));
   const css = styles.map((file) => readFileSync(file, "utf8")).join("\n");
   writeFileSync(`${out}${name}.css`, transformSync(css, { loader: "css", minify: true }).code);
   const size = statSync(`${out}${name}.js`).size;

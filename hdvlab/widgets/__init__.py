@@ -12,23 +12,44 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hdvlab.widgets.config import ConfigPanel
     from hdvlab.widgets.heatmap import HeatMap
+    from hdvlab.widgets.memory import MemoryPanel
+    from hdvlab.widgets.registers import RegisterPanel
     from hdvlab.widgets.table import TraceTable
     from hdvlab.widgets.timeline import Timeline
 
-__all__ = ["heatmap", "table", "timeline"]
+__all__ = ["config", "heatmap", "memory", "registers", "table", "timeline"]
 
 
-def heatmap(source: Any, **state: Any) -> HeatMap:
-    """How often each address of a BAR or of guest memory was touched, over time; see
-    :class:`hdvlab.widgets.heatmap.HeatMap`."""
-    made: HeatMap = _home("heatmap").HeatMap(source, **state)
+def registers(lab: Any, device: str | None = None, **state: Any) -> RegisterPanel:
+    """The registers of a device, or of all; see :class:`hdvlab.widgets.registers.RegisterPanel`."""
+    made: RegisterPanel = _home("registers").RegisterPanel(lab, device, **state)
+    return made
+
+
+def config(lab: Any, device: str | None = None, **state: Any) -> ConfigPanel:
+    """A device's configuration space; see :class:`hdvlab.widgets.config.ConfigPanel`."""
+    made: ConfigPanel = _home("config").ConfigPanel(lab, device, **state)
+    return made
+
+
+def memory(lab: Any, address: int | str = 0, **state: Any) -> MemoryPanel:
+    """A window of guest RAM; see :class:`hdvlab.widgets.memory.MemoryPanel`."""
+    made: MemoryPanel = _home("memory").MemoryPanel(lab, address, **state)
     return made
 
 
 def table(source: Any, **state: Any) -> TraceTable:
     """The rows of a lab's trace, or of any trace; see :class:`hdvlab.widgets.table.TraceTable`."""
     made: TraceTable = _home("table").TraceTable(source, **state)
+    return made
+
+
+def heatmap(source: Any, **state: Any) -> HeatMap:
+    """How often each address of a BAR or of guest memory was touched, over time; see
+    :class:`hdvlab.widgets.heatmap.HeatMap`."""
+    made: HeatMap = _home("heatmap").HeatMap(source, **state)
     return made
 
 

@@ -15,12 +15,12 @@ from hdvlab.plots.theme import DARK, LIGHT
 from hdvlab.trace.schema import E_PENDING, Kind
 from hdvlab.trace.trace import Trace
 from hdvlab.widgets import timeline
+from hdvlab.widgets.pump import PUMP
 from hdvlab.widgets.row_text import describe_row
 from hdvlab.widgets.selection import selection_of
 from hdvlab.widgets.timeline import Timeline
 from hdvlab.widgets.timeline_picture import CELL, CHOSEN, FAILED, MOST_ROWS, PENDING, RECORD, SHARE, TimelinePicture
 from hdvlab.widgets.timeline_window import Window
-from hdvlab.widgets.pump import PUMP
 from tests.plots.traces import busy, session, trace_of
 
 from ..labs import PATIENCE
