@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hdvlab.widgets.config import ConfigPanel
+    from hdvlab.widgets.heatmap import HeatMap
     from hdvlab.widgets.memory import MemoryPanel
     from hdvlab.widgets.registers import RegisterPanel
     from hdvlab.widgets.table import TraceTable
+    from hdvlab.widgets.timeline import Timeline
 
-__all__ = ["config", "memory", "registers", "table"]
+__all__ = ["config", "heatmap", "memory", "registers", "table", "timeline"]
 
 
 def registers(lab: Any, device: str | None = None, **state: Any) -> RegisterPanel:
@@ -41,6 +43,19 @@ def memory(lab: Any, address: int | str = 0, **state: Any) -> MemoryPanel:
 def table(source: Any, **state: Any) -> TraceTable:
     """The rows of a lab's trace, or of any trace; see :class:`hdvlab.widgets.table.TraceTable`."""
     made: TraceTable = _home("table").TraceTable(source, **state)
+    return made
+
+
+def heatmap(source: Any, **state: Any) -> HeatMap:
+    """How often each address of a BAR or of guest memory was touched, over time; see
+    :class:`hdvlab.widgets.heatmap.HeatMap`."""
+    made: HeatMap = _home("heatmap").HeatMap(source, **state)
+    return made
+
+
+def timeline(source: Any, **state: Any) -> Timeline:
+    """Every access of a lab's trace, or of any trace, over time; see :class:`hdvlab.widgets.timeline.Timeline`."""
+    made: Timeline = _home("timeline").Timeline(source, **state)
     return made
 
 

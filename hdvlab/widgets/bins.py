@@ -14,7 +14,7 @@ import numpy as np
 
 from hdvlab.trace.schema import E_PENDING, KIND_GROUPS, Kind
 from hdvlab.trace.view import View
-from hdvlab.widgets.grown import Grown
+from hdvlab.widgets.blocks import Grown, Level
 
 Array = np.ndarray[Any, Any]
 
@@ -28,44 +28,6 @@ _LIFECYCLE = min(KIND_GROUPS["lifecycle"])  # kinds from here on are rare, and d
 _KIND_AT, _BAR_AT, _DEVICE_AT = 1, 6, 9
 
 
-class _Level:
-    """Blocks of one size, in the order of rows. Entries say how many rows of a group a block holds."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.low = Grown(np.int64)
-        self.high = Grown(np.int64)
-        self.end = Grown(np.int64)
-        """Last moment at which a row of the block was still being served."""
-        self.entries = Grown(np.int64)
-        """Of each block, where its entries end."""
-        self.group = Grown(np.uint32)
-        self.count = Grown(np.uint32)
-
-    def __len__(self) -> int:
-        return len(self.low)
-
-    def add(self, low: Array, high: Array, end: Array, dense: Array) -> None:
-        """Blocks with their spans; ``dense`` counts by block and group."""
-        before = len(self.group)
-        block, group = np.nonzero(dense)
-        self.low.add(low)
-        self.high.add(high)
-        self.end.add(end)
-        self.entries.add(before + np.cumsum(np.count_nonzero(dense, axis=1)))
-        self.group.add(group)
-        self.count.add(dense[block, group])
-
-    def entries_of(self, blocks: Array) -> tuple[Array, Array]:
-        """Which entries belong to ``blocks``, and for each the place in ``blocks`` of its block."""
-        ends = self.entries.values
-        stop = ends[blocks]
-        start = np.where(blocks > 0, ends[np.maximum(blocks, 1) - 1], 0)
-        lengths = stop - start
-        owner = np.repeat(np.arange(len(blocks)), lengths)
-        return np.arange(len(owner)) + (start - (np.cumsum(lengths) - lengths))[owner], owner
-
-
 class Bins:
     """The rows of a trace, summed up as they come.
 
@@ -73,7 +35,7 @@ class Bins:
     """
 
     def __init__(self) -> None:
-        self._levels = [_Level(BLOCK * FACTOR**level) for level in range(_LEVELS)]
+        self._levels = [Level(BLOCK * FACTOR**level) for level in range(_LEVELS)]
         self.groups: list[int] = []
         self._number = np.full(0, -1, dtype=np.int64)  # code -> group
         self._devices = 0
@@ -301,7 +263,7 @@ class Bins:
         inside = (blocks[:, None] * BLOCK + np.arange(BLOCK)).ravel()
         return np.concatenate([inside, np.arange(self.summed, len(self))])
 
-    def _bounds(self, level: _Level, blocks: Array, by_row: bool) -> tuple[Array, Array]:
+    def _bounds(self, level: Level, blocks: Array, by_row: bool) -> tuple[Array, Array]:
         if not by_row:
             return level.low.values[blocks], level.high.values[blocks]
         return self.x_of(blocks * level.size, True), self.x_of(blocks * level.size + level.size - 1, True)

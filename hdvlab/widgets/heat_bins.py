@@ -43,14 +43,14 @@ class Place:
         """Kinds of the rows that touch it."""
         return _DMA if self.bar < 0 else _ON_BAR
 
-    def holds(self, view: View, start: int, stop: int) -> Array:
-        """Which of the rows at positions ``start`` to ``stop`` touch this place, as booleans."""
+    def holds(self, view: View, which: slice | Array) -> Array:
+        """Which of the rows at some positions touch this place, as booleans."""
         columns = view.columns
-        kind, device = columns["kind"][start:stop], columns["device"][start:stop]
+        kind, device = columns["kind"][which], columns["device"][which]
         chosen: Array = (kind == self.kinds[0]) | (kind == self.kinds[1])
         if self.bar >= 0:
             chosen |= kind == Kind.doorbell
-            chosen &= columns["bar"][start:stop] == self.bar
+            chosen &= columns["bar"][which] == self.bar
         of_device = device == self.devices[0]
         for number in self.devices[1:]:
             of_device |= device == number
@@ -139,15 +139,20 @@ class HeatBins:
         counts: Array = np.cumsum(changes[: self.bands], axis=0)
         return counts
 
-    def find(self, view: View, start: int, stop: int) -> Array:
-        """Positions from ``start`` to ``stop`` of the rows that touch a cell of these."""
-        at, _, _ = self._touching(view, start, stop)
-        return at
+    def find(self, view: View, positions: range, *, reads: bool = True, writes: bool = True) -> Array:
+        """Of the rows at some positions, the positions of those that touch a cell of these."""
+        found = [np.zeros(0, dtype=np.int64)]
+        for start in range(positions.start, positions.stop, _AT_ONCE):
+            at, _, _ = self.touching(view, slice(start, min(start + _AT_ONCE, positions.stop)))
+            is_read = np.isin(view.columns["kind"][at], _READS)
+            found.append(at[(is_read & reads) | (~is_read & writes)])
+        return np.concatenate(found)
 
-    def _touching(self, view: View, start: int, stop: int) -> tuple[Array, Array, Array]:
-        """Positions of rows that touch a cell, and the first and last band of each."""
+    def touching(self, view: View, which: slice | Array) -> tuple[Array, Array, Array]:
+        """Of the rows at some positions, the positions of those that touch a cell; the first and last band of each."""
         columns = view.columns
-        at = np.flatnonzero(self.place.holds(view, start, stop)) + start
+        at = np.flatnonzero(self.place.holds(view, which))
+        at = at + which.start if isinstance(which, slice) else which[at]
         t_ns = columns["t_ns"][at]
         at = at[(t_ns >= self.first) & (t_ns < self.end)]
         address = columns["address"][at]
@@ -161,7 +166,7 @@ class HeatBins:
         return at, band.astype(np.int64), behind.astype(np.int64)
 
     def _add(self, view: View, start: int, stop: int) -> None:
-        at, band, last = self._touching(view, start, stop)
+        at, band, last = self.touching(view, slice(start, stop))
         if not len(at):
             return
         self.rows += len(at)
@@ -188,7 +193,7 @@ class Touched:
         until = min(len(view), self._next + most)
         while self._next < until:
             stop = min(self._next + _AT_ONCE, until)
-            chosen = self.place.holds(view, self._next, stop)
+            chosen = self.place.holds(view, slice(self._next, stop))
             address = view.columns["address"][self._next : stop][chosen]
             if len(address):
                 size = np.maximum(view.columns["size"][self._next : stop][chosen], 1).astype(np.uint64)

@@ -57,7 +57,7 @@ class Timeline(PanelWidget):
         super().__init__(source, **state)
         self._window = Window(by_row=by_row)
         if first is not None or stop is not None or follow:
-            self.look(first, stop, by_row=by_row, follow=follow)
+            self._go(first, stop, by_row, follow)
         # The selection lives as long as the trace, and must not hold the panel that holds the trace.
         panel = weakref.ref(self)
         self._end_observing = self.selection.observe(lambda _, what, by: _choice_changed(panel(), what, by))
@@ -67,6 +67,9 @@ class Timeline(PanelWidget):
     ) -> None:
         """Show a stretch: nanoseconds of the trace's time, or row numbers with ``by_row``; an end not given is the
         trace's."""
+        self.post(lambda: self._go(first, stop, by_row, follow))
+
+    def _go(self, first: int | None, stop: int | None, by_row: bool, follow: bool) -> None:
         self._picture.update(self.trace)
         low, high = self._picture.bins.extent(by_row=by_row)
         mode: Mode = "follow" if follow else "whole" if first is None and stop is None else "fixed"

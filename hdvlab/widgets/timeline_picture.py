@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hdvlab.analysis.events import df_links
 from hdvlab.analysis.lanes import df_lanes, lane_numbers
 from hdvlab.trace.schema import E_PENDING, KIND_GROUPS, Kind
 from hdvlab.trace.tables import Tables
@@ -221,11 +220,6 @@ class TimelinePicture:
         if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
             return range(int(rows[0]), int(rows[-1]) + 1)
         return rows
-
-    def count_links(self) -> int:
-        """How many rows have a cause; for tests and texts."""
-        rows = self.trace.frame()  # type: ignore[union-attr]
-        return len(df_links(rows, lane_numbers(rows, self.trace.tables, self.lanes)))  # type: ignore[union-attr]
 
     def summary(self, window: Window) -> str:
         """The picture in a sentence or two, for those who do not see it."""

@@ -31,7 +31,8 @@ class Window:
         """The stretch as it is now."""
         low, high = bins.extent(by_row=self.by_row)
         if self.mode == "whole":
-            return replace(self, first=low, stop=high)
+            margin = -(-(high - low) // 100)  # what begins with the trace or ends it does not stick to the edge
+            return replace(self, first=low - margin, stop=high + margin)
         if self.mode == "follow":
             return replace(self, first=high - self.span, stop=high)
         return self
@@ -47,9 +48,7 @@ class Window:
         base = 0 if by_row else origin
         first, stop = (_whole_number(content.get(name)) for name in ("first", "stop"))
         mode = content.get("mode")
-        return cls(
-            base + first, base + max(stop, first + 1), by_row, mode if mode in ("whole", "follow") else "fixed"
-        )
+        return cls(base + first, base + max(stop, first + 1), by_row, mode if mode in ("whole", "follow") else "fixed")
 
 
 def _whole_number(value: Any) -> int:

@@ -1,5 +1,6 @@
 // A canvas that is crisp on every screen, and what charts draw alike: axes, hatching, text.
 import type { Axis } from "./axis";
+import type { Frame } from "./panel";
 import { toPixel, type Stretch } from "./zoom";
 
 export interface Colors {
@@ -11,6 +12,18 @@ export interface Colors {
   focus: string;
   chosen: string;
   font: string;
+  code: string;
+}
+
+/** The theme's colours and fonts as they are now; to be read anew when the theme changes. */
+export function readColors(frame: Frame): Colors {
+  const color = (name: string) => frame.color(`--hdv-${name}`);
+  const font = getComputedStyle(frame.root).fontFamily || "sans-serif";
+  const code = getComputedStyle(frame.root).getPropertyValue("--jp-code-font-family").trim() || "monospace";
+  return {
+    text: color("text"), dim: color("dim"), back: color("back"), raised: color("raised"), line: color("line"),
+    focus: color("focus"), chosen: color("chosen"), font, code,
+  };
 }
 
 /** Sets a canvas to a size in CSS px, and gives its context, scaled so that one unit is one CSS px. */

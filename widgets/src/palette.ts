@@ -92,7 +92,7 @@ export function heatColors(name: HeatName, dark: boolean): Uint8Array {
   const samples = HEAT[name].map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
   const colors = new Uint8Array(256 * 3);
   for (let step = 0; step < 256; step++) {
-    const share = dark ? 0.25 + (0.75 * step) / 255 : 1 - step / 255;
+    const share = dark ? 0.32 + (0.68 * step) / 255 : 1 - step / 255;
     const place = share * (samples.length - 1);
     const below = Math.min(Math.floor(place), samples.length - 2);
     for (let part = 0; part < 3; part++) {

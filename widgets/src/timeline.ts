@@ -1,12 +1,12 @@
 // The timeline: lanes of accesses over time, zoomed, panned, brushed. hdvlab/widgets/timeline.py counts and decodes.
-import { AXIS_HEIGHT, sized, type Colors } from "./chart";
+import { AXIS_HEIGHT, readColors, sized, type Colors } from "./chart";
 import { LookQueue } from "./look_queue";
-import { mark } from "./markers";
-import { DARK, isDark, LIGHT, lookOf, type Look } from "./palette";
+import { DARK, isDark, LIGHT } from "./palette";
 import { definePanel, element, type Frame } from "./panel";
 import { decode, neighbour, rowPlace, type Header, type Picture, type Plan, type Row } from "./timeline_data";
 import { countLinks, draw, type Brush } from "./timeline_draw";
 import { operate } from "./timeline_hands";
+import { Legend } from "./timeline_legend";
 import { KEYS, statusOf } from "./timeline_words";
 import { toolbar, type Toolbar } from "./toolbar";
 import { panned, zoomed, type Stretch } from "./zoom";
@@ -31,12 +31,11 @@ export class TimelineView {
   readonly canvas = element("canvas", { "aria-hidden": "true" });
   readonly tip = element("div", { class: "hdv-tip", hidden: true, "data-testid": "tip" });
   private readonly status = element("p", { "data-testid": "status" });
-  private readonly legend = element("div", { class: "hdv-legend" });
+  private readonly legend = new Legend();
   private readonly keys = element("pre", { class: "hdv-keys", hidden: true }, KEYS);
   private readonly tools: Toolbar;
   private readonly queue: LookQueue<Record<string, unknown>>;
   private colors: Colors | null = null;
-  private legendKey = "";
   private width = 0;
 
   constructor(readonly frame: Frame) {
@@ -52,7 +51,7 @@ export class TimelineView {
       { label: "Keys", title: "Show the keys (h)", act: () => this.showKeys(), pressed: () => !this.keys.hidden },
     ]);
     this.chart.append(this.canvas, this.tip);
-    frame.root.append(this.tools.bar, this.chart, element("div", { class: "hdv-foot" }, this.legend, this.status), this.keys);
+    frame.root.append(this.tools.bar, this.chart, element("div", { class: "hdv-foot" }, this.legend.list, this.status), this.keys);
     frame.sync.onData("picture", (header: Header, [data]) => data && this.take(decode(header, data)));
     frame.sync.onData("described", ({ row, lines }) => {
       if (row !== this.focused) return;
@@ -65,10 +64,7 @@ export class TimelineView {
       this.width = width;
       this.ask();
     });
-    frame.onTheme(() => {
-      this.colors = null;
-      this.legendKey = "";
-    });
+    frame.onTheme(() => (this.colors = null));
     frame.onEnd(() => this.queue.close());
     operate(this);
   }
@@ -171,6 +167,7 @@ export class TimelineView {
 
   private ask(): void {
     this.tools.refresh();
+    delete this.tip.dataset.bin; // what it tells has moved
     this.frame.paint();
     if (this.width === 0) return;
     const bins = Math.round(this.plan.width / 1.5);
@@ -198,39 +195,13 @@ export class TimelineView {
     draw(context, { picture, plan, colors, palette, lane: this.lane, focused: this.focused, hasFocus, brush: this.brush });
     const links = countLinks(picture);
     this.status.textContent = picture.total ? statusOf(picture, links).join(" · ") : "No rows yet: they appear as the guest runs.";
-    this.drawLegend(links > 0);
+    this.legend.draw(picture, palette, colors.back, links > 0);
     this.placeTip();
     // What is on screen, for tests and for those who look for a reason.
     Object.assign(chart.dataset, {
       first: picture.first, stop: picture.stop, binned: picture.binned, rows: picture.shown, total: picture.total,
       links, chosen: picture.chosen, latency: this.queue.latency.toFixed(1), waits: this.queue.waits,
     });
-  }
-
-  private drawLegend(linked: boolean): void {
-    const picture = this.picture!;
-    const looks = new Map<string, Look>();
-    for (const { kind } of [...picture.cellList, ...picture.rowList]) looks.set(lookOf(kind).name, lookOf(kind));
-    const entries: [string, (context: CanvasRenderingContext2D) => void][] = [];
-    const palette = isDark(this.colors!.back) ? DARK : LIGHT;
-    for (const name of [...looks.keys()].sort()) {
-      const look = looks.get(name)!;
-      entries.push([name, (context) => mark(context, look.marker, 7, 7, 4, palette[look.hue].fill, palette[look.hue].line, 0.8)]);
-    }
-    if (picture.rowList.some((row) => row.failed) || picture.cellList.some((cell) => cell.failed)) {
-      entries.push(["failed", (context) => mark(context, "X", 7, 7, 5, palette.failure.fill, this.colors!.back, 0.8)]);
-    }
-    if (picture.pending && !picture.by_row) {
-      entries.push(["pending", (context) => mark(context, "o", 7, 7, 4, this.colors!.back, palette.read.line, 1.6)]);
-    }
-    const key = `${entries.map(([name]) => name).join()} ${linked}`;
-    if (key === this.legendKey) return;
-    this.legendKey = key;
-    this.legend.replaceChildren(...entries.map(([name, paint]) => {
-      const canvas = element("canvas", { "aria-hidden": "true" });
-      paint(sized(canvas, 14, 14));
-      return element("span", {}, canvas, name);
-    }), ...(linked ? [element("span", {}, "→ caused")] : []));
   }
 
   private placeTip(): void {
@@ -255,19 +226,9 @@ export class TimelineView {
   }
 }
 
-function readColors(frame: Frame): Colors {
-  const color = (name: string) => frame.color(`--hdv-${name}`);
-  return {
-    text: color("text"), dim: color("dim"), back: color("back"), raised: color("raised"), line: color("line"),
-    focus: color("focus"), chosen: color("chosen"), font: getComputedStyle(frame.root).fontFamily || "sans-serif",
-  };
-}
-
-let views: WeakMap<Frame, TimelineView> | undefined;
+const views = new WeakMap<Frame, TimelineView>();
 
 export default definePanel(
-  { name: "timeline", label: "Timeline", draw: (frame) => views?.get(frame)?.draw() },
-  (frame) => {
-    (views ??= new WeakMap()).set(frame, new TimelineView(frame));
-  },
+  { name: "timeline", label: "Timeline", draw: (frame) => views.get(frame)?.draw() },
+  (frame) => void views.set(frame, new TimelineView(frame)),
 );

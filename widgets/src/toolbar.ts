@@ -19,7 +19,9 @@ export interface Toolbar {
 export function toolbar(frame: Frame, label: string, tools: Tool[], ...others: HTMLElement[]): Toolbar {
   const bar = element("div", { class: "hdv-bar", role: "toolbar", "aria-label": label });
   const buttons = tools.map((tool) => {
-    const button = element("button", { type: "button", title: tool.title, "aria-label": tool.title }, tool.label);
+    // A word names its button; a sign does not.
+    const name = /\w/.test(tool.label) ? null : tool.title;
+    const button = element("button", { type: "button", title: tool.title, "aria-label": name }, tool.label);
     frame.on(button, "click", () => {
       tool.act();
       refresh();
@@ -28,6 +30,12 @@ export function toolbar(frame: Frame, label: string, tools: Tool[], ...others: H
     return button;
   });
   bar.append(...others);
+  for (const other of others) {
+    frame.on(other, "keydown", (event) => {
+      // A list's own keys change what is chosen in it.
+      if (["ArrowUp", "ArrowDown", "Enter", " "].includes(event.key)) event.stopPropagation();
+    });
+  }
   const end = new AbortController();
   frame.onEnd(() => end.abort());
   const stops = [...buttons, ...others.filter((one) => one.matches("button, select"))];
