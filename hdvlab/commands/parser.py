@@ -148,9 +148,11 @@ VERBS: tuple[Verb, ...] = (
         example="trace --kind mmio --last 20",
     ),
     Verb(
-        "plot", "timeline, heatmap, latency or waveform", arguments.plot, arguments.plot_file,
-        example="plot waveform CTRL COUNT",
+        "plot", "draw rows: timeline, heatmap, latency, waveform, dma, interrupts, states, rate; compare two runs",
+        arguments.plot, arguments.plot_file, example="plot waveform CTRL COUNT",
     ),
+    Verb("theme", "light or dark pictures, remembered", arguments.theme, arguments.theme, lab=False,
+         example="theme dark"),
     Verb("faults", "what failed in the devices' code", arguments.nothing),
     Verb("save", "write the trace to a directory or a .parquet file", arguments.save, example="save run1.parquet"),
     Verb(

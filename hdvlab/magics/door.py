@@ -154,6 +154,9 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             self.shell.user_ns[out] = run
         return run
 
+    def _theme(self, namespace: Mapping[str, Any], name: str | None) -> Any:
+        return commands.theme(name)
+
     def _mark(self, namespace: Mapping[str, Any], text: list[str]) -> Any:
         return commands.mark(commands.current_lab(), " ".join(text))
 
