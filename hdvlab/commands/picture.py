@@ -178,7 +178,7 @@ def theme(name: str | None = None) -> Text:
     from hdvlab.plots.remembered import remember, settings_folder
 
     if name is None:
-        return Text(f"pictures are {plots.get_theme().name}; %hdv theme dark or %hdv theme light changes it")
+        return Text(f"pictures are {plots.get_theme().name}; theme dark or theme light changes it")
     plots.set_theme(name)
     try:
         file = remember(plots.get_theme().name)
