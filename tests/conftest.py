@@ -13,6 +13,16 @@ import pytest
 _OURS = ("hdvlab-",)
 
 
+#: Folders whose tests mostly wait, and long: for a VM, a browser, a kernel process.
+_SLOW = ("vm", "browser", "notebooks", "host", "binder")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests (pytest -n), the slow ones come first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.parent.name not in _SLOW)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def settings_are_the_tests_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nobody's remembered theme counts in tests, and none is changed; processes that tests start inherit it."""

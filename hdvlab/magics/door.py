@@ -157,6 +157,9 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
     def _theme(self, namespace: Mapping[str, Any], name: str | None) -> Any:
         return commands.theme(name)
 
+    def _check(self, namespace: Mapping[str, Any], sheet: str, name: str | None) -> Any:
+        return commands.check(sheet, name, namespace=namespace)
+
     def _mark(self, namespace: Mapping[str, Any], text: list[str]) -> Any:
         return commands.mark(commands.current_lab(), " ".join(text))
 

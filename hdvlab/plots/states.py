@@ -19,8 +19,8 @@ from hdvlab.plots.theme import LineStyle, Shade, Theme, get_theme
 from hdvlab.plots.time_axis import duration
 from hdvlab.trace.trace import Trace
 
-_MAX_LABELS = 30
-_MAX_EDGES = 60
+_MAX_LABELS = 20
+_MAX_EDGES = 36
 _CHARACTER = 0.6 * FONT_SIZE  # points, of a monospaced font
 _LINE = FONT_SIZE * 1.25
 _LONGEST = 18  # characters of a line in a node
