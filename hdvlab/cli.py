@@ -97,6 +97,11 @@ def _plot(file: str, output: str, **options: Any) -> int:
     return 0
 
 
+def _theme(name: str | None) -> int:
+    print(commands.theme(name))
+    return 0
+
+
 def _convert(file: str, path: str) -> int:
     print(repr(commands.save(commands.open_file(file), path)))
     return 0
@@ -152,6 +157,7 @@ _COMMANDS: dict[str, Callable[..., int]] = {
     "check": _check,
     "trace": _trace,
     "plot": _plot,
+    "theme": _theme,
     "convert": _convert,
     "config": _config,
     "vm": _vm,

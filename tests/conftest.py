@@ -23,6 +23,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: item.path.parent.name not in _SLOW)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def settings_are_the_tests_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nobody's remembered theme counts in tests, and none is changed; processes that tests start inherit it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HDVLAB_CONFIG", str(tmp_path_factory.mktemp("settings")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_thread_is_left_behind() -> Iterator[None]:
     before = set(threading.enumerate())

@@ -77,6 +77,18 @@ def test_a_picture_is_drawn_into_a_file(recording: str, tmp_path: Path) -> None:
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_two_recordings_are_compared_and_the_theme_is_remembered(recording: str, tmp_path: Path) -> None:
+    done = hdvlab("plot", "compare", recording, recording, "-o", "x.svg", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "x.svg\n")
+    assert (tmp_path / "x.svg").read_text().startswith("<?xml")
+    done = hdvlab("plot", "compare", recording, "-o", "x.png", folder=tmp_path)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        2,
+        "hdvlab: compare takes two files: hdvlab plot compare FILE OTHER; 1 given",
+    )
+    assert hdvlab("theme").stdout == "pictures are light; theme dark or theme light changes it\n"
+
+
 def test_a_trace_is_converted(recording: str, tmp_path: Path) -> None:
     assert hdvlab("convert", recording, "x.parquet", folder=tmp_path).returncode == 0
     assert hdvlab("convert", "x.parquet", "again", folder=tmp_path).returncode == 0

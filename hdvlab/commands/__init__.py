@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hdvlab.commands.files import load, open_file, save
     from hdvlab.commands.look import faults, lspci, regs
     from hdvlab.commands.obtaining import vm_parts, vm_setup
-    from hdvlab.commands.picture import plot
+    from hdvlab.commands.picture import plot, theme
     from hdvlab.commands.plugging import plug, unplug
     from hdvlab.commands.power import start, stop
     from hdvlab.commands.recording import find_driver, guest, record, run
@@ -73,6 +73,7 @@ __all__ = [
     "status",
     "step",
     "stop",
+    "theme",
     "trace",
     "trigger",
     "unbreak",
@@ -95,7 +96,7 @@ _HOMES = {
     "files": ("load", "open_file", "save"),
     "look": ("faults", "lspci", "regs"),
     "obtaining": ("vm_parts", "vm_setup"),
-    "picture": ("plot",),
+    "picture": ("plot", "theme"),
     "plugging": ("plug", "unplug"),
     "power": ("start", "stop"),
     "recording": ("find_driver", "guest", "record", "run"),

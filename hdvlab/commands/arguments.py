@@ -344,25 +344,28 @@ def trace_file(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--csv", action="store_true", help="every row, as comma-separated values")
 
 
-def _picture(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "registers", metavar="REGISTER", nargs="*", default=[], complete="register",
-         help="waveform: CTRL, CTRL.EN, blink.CTRL, bar0+0x10; the busiest when not given")  # fmt: skip
-    _add(parser, "--device", metavar="DEVICE", complete="traced", help="timeline, heatmap: only this device")
+def _picture(parser: argparse.ArgumentParser, compared: str) -> None:
+    _add(parser, "registers", metavar="REGISTER", nargs="*", default=[], complete="picture",
+         help="waveform, states: CTRL, CTRL.EN, blink.CTRL, bar0+0x10; the busiest when not given; "
+         f"interrupts: the register that the guest answers with; compare: {compared}")  # fmt: skip
+    _add(parser, "--device", metavar="DEVICE", complete="traced",
+         help="timeline, heatmap, dma, interrupts: only this device")  # fmt: skip
     _add(parser, "--bar", type=int, choices=range(6), metavar="N", help="heatmap: this BAR; the busiest when not given")
-    _add(parser, "--by", choices=("kind", "register"), help="latency: what a line stands for")
+    _add(parser, "--by", choices=("kind", "register", "device"),
+         help="what a line stands for; latency: kind or register, rate: kind or device")  # fmt: skip
     _add(parser, "--start", metavar="TIME", help=f"first moment to show: {_MOMENT}")
     _add(parser, "--stop", metavar="TIME", help="first moment not to show")
-    _add(parser, "--theme", choices=("light", "dark"), help="colours")
+    _add(parser, "--theme", choices=("light", "dark"), help="colours; the verb theme sets them for good")
 
 
 def _kind_of_picture(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "kind", metavar="PICTURE", choices=("timeline", "heatmap", "latency", "waveform"),
-         help="timeline, heatmap, latency or waveform")  # fmt: skip
+    names = ("timeline", "heatmap", "latency", "waveform", "dma", "interrupts", "states", "rate", "compare")
+    _add(parser, "kind", metavar="PICTURE", choices=names, help=f"{', '.join(names[:-1])} or {names[-1]}")
 
 
 def plot(parser: argparse.ArgumentParser) -> None:
     _kind_of_picture(parser)
-    _picture(parser)
+    _picture(parser, "two runs")
     _add(
         parser, "-o", dest="output", metavar="FILE", complete="path", help="also write it to a .png, .svg or .pdf file"
     )
@@ -372,8 +375,17 @@ def plot(parser: argparse.ArgumentParser) -> None:
 def plot_file(parser: argparse.ArgumentParser) -> None:
     _kind_of_picture(parser)
     _file(parser)
-    _picture(parser)
+    _picture(parser, "the other file")
     _add(parser, "-o", dest="output", metavar="OUT", required=True, help="a .png, .svg or .pdf file")
+
+
+def theme(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "name", metavar="THEME", nargs="?", choices=("light", "dark"),
+         help="light or dark; which it is when not given")  # fmt: skip
+    parser.description = (
+        "The colours of every picture from now on, in later notebooks too: the kernel cannot know the theme of the\n"
+        "page. --theme of plot chooses for one picture."
+    )
 
 
 def save(parser: argparse.ArgumentParser) -> None:

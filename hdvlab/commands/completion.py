@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ def complete(words: list[str], lab: AnyLab | None, namespace: Mapping[str, Any],
         offered = [word for word in parser.options() if word.startswith("--") or typed == "-"]
     else:
         action = _positional(parser, before[1:], options)
-        offered = _offers(action, lab, namespace, typed) if action is not None else parser.options()
+        offered = _offers(action, lab, namespace, typed, before) if action is not None else parser.options()
     words = list(dict.fromkeys(offered))
     exact = [word for word in words if word.startswith(typed)]
     return exact or [word for word in words if word.casefold().startswith(typed.casefold())]
@@ -79,10 +79,14 @@ def _positional(
     return None
 
 
-def _offers(action: argparse.Action, lab: AnyLab | None, namespace: Mapping[str, Any], typed: str) -> Iterable[str]:
+def _offers(
+    action: argparse.Action, lab: AnyLab | None, namespace: Mapping[str, Any], typed: str, before: Sequence[str] = ()
+) -> Iterable[str]:
     if action.choices is not None:
         return [str(choice) for choice in action.choices]
     kind = getattr(action, "complete", "")
+    if kind == "picture":
+        kind = "run" if "compare" in before else "register"
     if kind == "pluggable":
         return plugging.pluggable(namespace)
     if kind == "driver":

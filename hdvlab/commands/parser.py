@@ -150,9 +150,11 @@ VERBS: tuple[Verb, ...] = (
         example="trace --kind mmio --last 20",
     ),
     Verb(
-        "plot", "timeline, heatmap, latency or waveform", arguments.plot, arguments.plot_file,
-        example="plot waveform CTRL COUNT",
+        "plot", "draw rows: timeline, heatmap, latency, waveform, dma, interrupts, states, rate; compare two runs",
+        arguments.plot, arguments.plot_file, example="plot waveform CTRL COUNT",
     ),
+    Verb("theme", "light or dark pictures, remembered", arguments.theme, arguments.theme, lab=False,
+         example="theme dark"),
     Verb("break", "stop the guest, or a device, at an access", arguments.break_,
          example='break CTRL --write --when "value & 1"'),
     Verb("breaks", "breakpoints, tracepoints and triggers", arguments.nothing),

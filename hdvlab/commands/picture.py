@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hdvlab.commands.files import open_file
 from hdvlab.commands.nearest import nearest
 from hdvlab.commands.runs import trace_of
+from hdvlab.commands.text import Text
 from hdvlab.errors import TraceError, UsageError
+from hdvlab.trace.trace import Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from hdvlab.lab import AnyLab
-    from hdvlab.trace.trace import Trace
 
 #: What each picture shows.
 PICTURES = {
@@ -23,15 +25,25 @@ PICTURES = {
     "heatmap": "which registers of a BAR are touched, how often, and when",
     "latency": "how long accesses took",
     "waveform": "values of registers over time, as a logic analyser shows them",
+    "dma": "guest memory that DMA touched, over time",
+    "interrupts": "how long from the guest's write to the MSI, and from there to its answer",
+    "states": "which values of a register followed which, and who changed them, as a graph",
+    "rate": "accesses per second, and the share of time in devices' callbacks",
+    "compare": "two runs side by side, and the registers whose counts differ",
 }
 
 #: What an option is for.
 _TAKERS = {
-    "registers": ("waveform",),
-    "device": ("timeline", "heatmap"),
+    "registers": ("waveform", "states", "interrupts", "compare"),
+    "device": ("timeline", "heatmap", "dma", "interrupts"),
     "bar": ("heatmap",),
-    "by": ("latency",),
+    "by": ("latency", "rate"),
+    "start": tuple(kind for kind in PICTURES if kind != "compare"),
+    "stop": tuple(kind for kind in PICTURES if kind != "compare"),
 }
+
+#: What ``--by`` may say.
+_GROUPS = {"latency": ("kind", "register"), "rate": ("kind", "device")}
 
 _ENDINGS = (".png", ".pdf", ".svg")
 _PLACE = re.compile(r"(?:(\w+)\.)?bar(\d)\+(\w+)", re.IGNORECASE)
@@ -61,13 +73,15 @@ def plot(
     kind : str
         A name of :data:`PICTURES`.
     registers : sequence of str
-        Waveform: ``CTRL``, ``CTRL.EN``, ``blink.CTRL``, ``bar0+0x10``; the busiest when not given.
+        Waveform, and one of them for states: ``CTRL``, ``CTRL.EN``, ``blink.CTRL``, ``bar0+0x10``; the busiest when
+        not given. Interrupts: the register that the guest answers with; any when not given. Compare: two runs, by
+        name, loaded traces or variables; of a single one, the right run is ``source``'s own.
     device : str, optional
-        Timeline, heat map: only this device.
+        Timeline, heat map, DMA, interrupts: only this device.
     bar : int, optional
         Heat map: this BAR; the busiest when not given.
-    by : {"kind", "register"}, optional
-        Latency: what a line stands for.
+    by : {"kind", "register", "device"}, optional
+        Latency, rate: what a line stands for.
     start, stop : str, optional
         Moments: nanoseconds, or a length of time such as ``1.5ms``.
     theme : {"light", "dark"}, optional
@@ -86,11 +100,17 @@ def plot(
     """
     if kind not in PICTURES:
         raise UsageError(f"no picture {kind}; {nearest(kind, PICTURES)}")
-    given = {"registers": registers, "device": device, "bar": bar, "by": by}
+    given = {"registers": registers, "device": device, "bar": bar, "by": by, "start": start, "stop": stop}
     for option, value in given.items():
         if value not in (None, (), []) and kind not in _TAKERS[option]:
             word = "registers go" if option == "registers" else f"--{option} goes"
-            raise UsageError(f"{word} with {' and '.join(_TAKERS[option])}, not with {kind}")
+            takers = _TAKERS[option]
+            listed = f"{', '.join(takers[:-1])} and {takers[-1]}" if len(takers) > 1 else takers[0]
+            raise UsageError(f"{word} with {listed}, not with {kind}")
+    if by is not None and by not in _GROUPS[kind]:
+        raise UsageError(f"{kind} is drawn --by {' or '.join(_GROUPS[kind])}, not by {by}")
+    if kind in ("states", "interrupts") and len(registers) > 1:
+        raise UsageError(f"{kind} takes one register; draw {' and '.join(registers)} one after the other")
     if output is not None and Path(output).suffix.lower() not in _ENDINGS:
         raise UsageError(f"-o {output}: a picture is a png, pdf or svg; write {Path(output).with_suffix('.png')}")
     from hdvlab import plots
@@ -99,7 +119,13 @@ def plot(
     first, end = _moment(start), _moment(stop)
     if first is not None and end is not None and nanoseconds(end) <= nanoseconds(first):
         raise UsageError(f"--stop {stop} is not after --start {start}; nothing lies between them")
+    if kind == "compare":
+        axes = _compare(source, registers, run, theme, namespace)
+        if output is not None:
+            _write(axes, output)
+        return axes
     whole = trace_of(source, run, namespace)
+    names = [_signal(name, whole) for name in registers]
     options: dict[str, Any] = {"start": first, "stop": end, "theme": theme}
     if kind == "timeline":
         axes = plots.timeline(whole, devices=None if device is None else [device], **options)
@@ -107,12 +133,59 @@ def plot(
         axes = plots.heatmap(whole, device=device, bar=bar, **options)
     elif kind == "latency":
         axes = plots.latency(whole, by="register" if by == "register" else "kind", **options)
-    else:
-        names = [_signal(name, whole) for name in registers]
+    elif kind == "waveform":
         axes = plots.waveform(whole, names or None, **options)
+    elif kind == "dma":
+        axes = plots.dma(whole, device=device, **options)
+    elif kind == "interrupts":
+        axes = plots.interrupts(whole, names[0] if names else None, device=device, **options)
+    elif kind == "states":
+        axes = plots.states(whole, names[0] if names else None, **options)
+    else:
+        axes = plots.rate(whole, by="device" if by == "device" else "kind", **options)
     if output is not None:
         _write(axes, output)
     return axes
+
+
+def _compare(
+    source: AnyLab | Trace, runs: Sequence[str], run: str | None, theme: str | None, namespace: Mapping[str, Any] | None
+) -> Axes:
+    """Two runs by name, or, of a trace by itself, the trace and a file."""
+    from hdvlab import plots
+
+    is_file = isinstance(source, Trace)
+    if run is not None:
+        raise UsageError(f"compare takes its runs as words: compare {' '.join(runs) or 'run1'} {run}, without --run")
+    if is_file and len(runs) == 1:
+        return plots.compare(source, open_file(runs[0]), names=("left", Path(runs[0]).name), theme=theme)
+    if is_file or len(runs) != 2:
+        what = "two files: hdvlab plot compare FILE OTHER" if is_file else "two runs: %hdv plot compare run1 run2"
+        raise UsageError(f"compare takes {what}; {len(runs) + is_file} given")
+    left, right = (trace_of(source, name, namespace) for name in runs)
+    return plots.compare(left, right, names=(runs[0], runs[1]), theme=theme)
+
+
+def theme(name: str | None = None) -> Text:
+    """Make a theme that of every picture from now on, in later notebooks too; or say which it is.
+
+    Parameters
+    ----------
+    name : {"light", "dark"}, optional
+        Which. A kernel cannot know the theme of the page that shows its pictures, so a person says it once.
+    """
+    from hdvlab import plots
+    from hdvlab.plots.remembered import remember, settings_folder
+
+    if name is None:
+        return Text(f"pictures are {plots.get_theme().name}; theme dark or theme light changes it")
+    plots.set_theme(name)
+    try:
+        file = remember(plots.get_theme().name)
+    except OSError as error:
+        where = settings_folder()
+        return Text(f"pictures are {name} in this session; not remembered, {error.strerror}: {where}")
+    return Text(f"pictures are {name} from now on; remembered in {file}")
 
 
 def _moment(text: str | None) -> int | str | None:

@@ -154,6 +154,9 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             self.shell.user_ns[out] = run
         return run
 
+    def _theme(self, namespace: Mapping[str, Any], name: str | None) -> Any:
+        return commands.theme(name)
+
     def _check(self, namespace: Mapping[str, Any], sheet: str, name: str | None) -> Any:
         return commands.check(sheet, name, namespace=namespace)
 

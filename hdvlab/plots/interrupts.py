@@ -73,7 +73,8 @@ def interrupts(
         part = "in this trace" if number is None and start is None and stop is None else "here"
         return nothing(axes_for(ax, look, 2.0), look, f"No interrupt {part}; {what}.")
     if not ((found["to_msi_ns"] >= 0) | (found["to_acknowledge_ns"] >= 0)).any():
-        sentence = f"{len(found):,} interrupts, but no guest access to the device to measure them by."
+        count = f"{len(found):,} {'interrupt' if len(found) == 1 else 'interrupts'}"
+        sentence = f"{count}, but no guest access to the device to measure by; %hdv plot timeline shows what there is."
         return nothing(axes_for(ax, look, 2.0), look, sentence)
     answer = f"MSI to {acknowledge}" if acknowledge else "MSI to the guest's next access"
     phases: list[tuple[str, str, Shade, str, LineStyle]] = [

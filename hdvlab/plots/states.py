@@ -12,15 +12,15 @@ from matplotlib.patches import Ellipse, FancyArrowPatch
 
 from hdvlab.analysis.selection import Array, Moment, device_name, df_window
 from hdvlab.analysis.signals import Signal, busiest_signals, find_signals
-from hdvlab.analysis.states import df_state_changes, df_states, df_transitions
+from hdvlab.analysis.states import CAUSES, df_state_changes, df_states, df_transitions
 from hdvlab.plots.canvas import FONT_SIZE, axes_for, height_points, legend, note, nothing, title, width_points
 from hdvlab.plots.source import HasTrace, trace_of
 from hdvlab.plots.theme import LineStyle, Shade, Theme, get_theme
 from hdvlab.plots.time_axis import duration
 from hdvlab.trace.trace import Trace
 
-_MAX_LABELS = 30
-_MAX_EDGES = 60
+_MAX_LABELS = 20
+_MAX_EDGES = 36
 _CHARACTER = 0.6 * FONT_SIZE  # points, of a monospaced font
 _LINE = FONT_SIZE * 1.25
 _LONGEST = 18  # characters of a line in a node
@@ -92,7 +92,7 @@ def states(
     texts = [_node_text(signal, node) for _, node in nodes.iterrows()]
     places, ellipses = _draw_nodes(ax, look, texts, (width, height), _first(changes, nodes))
     hidden, unlabelled, used = _draw_edges(ax, look, edges, places, ellipses)
-    entries = [_handle(look, by) for by in used]
+    entries = [_handle(look, by) for by in CAUSES if by in used]
     above = legend(ax, look, entries)
     owner = device_name(trace.tables, signal.device)
     count = len(changes)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hdvlab.errors import UsageError
+from hdvlab.plots.remembered import remembered
 from hdvlab.trace.schema import KIND_GROUPS, Kind
 
 LineStyle = Literal["-", "--", "-.", ":"]
@@ -115,7 +116,8 @@ DARK = Theme(
 
 THEMES: dict[str, Theme] = {theme.name: theme for theme in (LIGHT, DARK)}
 
-_default = LIGHT
+#: None until a theme is first needed or set: then it is what the person had remembered, else light.
+_default: Theme | None = None
 
 
 def get_theme(theme: Theme | str | None = None) -> Theme:
@@ -126,7 +128,10 @@ def get_theme(theme: Theme | str | None = None) -> Theme:
     UsageError
         No theme has that name.
     """
+    global _default
     if theme is None:
+        if _default is None:
+            _default = THEMES[remembered(tuple(THEMES)) or LIGHT.name]
         return _default
     if isinstance(theme, Theme):
         return theme
@@ -139,5 +144,6 @@ def get_theme(theme: Theme | str | None = None) -> Theme:
 def set_theme(theme: Theme | str) -> Theme:
     """Make ``theme`` the default of every plot from now on, and return the one that was."""
     global _default
-    before, _default = _default, get_theme(theme)
+    before = get_theme()
+    _default = get_theme(theme)
     return before

@@ -8,10 +8,11 @@ import pytest
 from hdvlab import Lab, commands
 from hdvlab.commands.completion import complete
 from hdvlab.commands.parser import BY_NAME, VERBS, HelpWanted, help_text, verb_parser, verbs
+from hdvlab.commands.picture import PICTURES
 from hdvlab.errors import UsageError
 
 #: Verbs whose door does more than call the function of that name.
-DOORS_OWN = {"close", "host", "attach", "lab", "start", "mark", "record", "guest", "c"}
+DOORS_OWN = {"close", "host", "attach", "lab", "start", "mark", "record", "guest", "c", "theme"}
 #: Parameters that nobody types: the person's variables, where progress and output are shown.
 GIVEN_BY_THE_DOOR = {"namespace", "progress", "on_output"}
 
@@ -61,7 +62,10 @@ def test_help_names_every_verb() -> None:
         (["trace", "--last"], "--last: expected one argument; %hdv trace --help says what it takes"),
         (["trace", "more"], "'more' is one word too many; %hdv trace --help says what it takes"),
         (["peek"], "%hdv peek needs LOCATION: CTRL, CTRL.EN, blink.CTRL, bar0+0x10"),
-        (["plot"], "%hdv plot needs PICTURE: timeline, heatmap, latency or waveform"),
+        (
+            ["plot"],
+            "%hdv plot needs PICTURE: timeline, heatmap, latency, waveform, dma, interrupts, states, rate or compare",
+        ),
         (["plot", "timelime"], "no picture timelime; did you mean timeline?"),
         (["peek", "CTRL", "--size", "3"], "no --size 3; there is 1, 2, 4, 8"),
         (["start", "--ram", "64Q"], "--ram: '64q' is no number; write 31, 0x1f or 0b1_1111"),
@@ -94,7 +98,10 @@ def test_a_mistake_is_answered_in_one_line(words: list[str], said: str) -> None:
         ("peek CTRL --size ", {"1", "2", "4", "8"}),
         ("poke CTRL.E", {"CTRL.EN="}),
         ("poke CTRL.EN=1 CO", {"COUNT="}),
-        ("plot ", {"timeline", "heatmap", "latency", "waveform"}),
+        ("plot ", set(PICTURES)),
+        ("plot states CO", {"COUNT"}),
+        ("plot compare ", {"one"}),
+        ("theme ", {"light", "dark"}),
         ("plot waveform CO", {"COUNT"}),
         ("plot --theme ", {"light", "dark"}),
         ("plug B", {"Blink"}),

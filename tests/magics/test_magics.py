@@ -317,6 +317,11 @@ def test_tab_elsewhere_is_as_ever(blinking: InteractiveShell) -> None:
 # ---- loading -------------------------------------------------------------------------------------------------------
 
 
+def test_the_theme_of_pictures_is_said_without_a_lab(shell: InteractiveShell) -> None:
+    assert shell.run_line_magic("hdv", "theme").startswith("pictures are light;")
+    assert commands.existing_lab() is None
+
+
 def test_loading_twice_is_loading_once(shell: InteractiveShell) -> None:
     value_of(shell, "%reload_ext hdvlab")
     hdvlab.load_ipython_extension(shell)

@@ -39,7 +39,7 @@ TABLES = Tables(
 
 def trace_of(*rows: dict[str, Any], start: int = 0, tables: Tables = TABLES) -> Trace:
     """A trace with one row per dict; a row is an access of device 0, BAR 0, 4 bytes, unless it says otherwise."""
-    names = ("t_ns", "dur_ns", "kind", "device", "bar", "size", "address", "value", "status", "cause")
+    names = ("t_ns", "dur_ns", "kind", "origin", "device", "bar", "size", "address", "value", "status", "cause")
     defaults = {"device": 0, "bar": 0, "size": 4, "cause": -1}
     columns = {name: np.array([row.get(name, defaults.get(name, 0)) for row in rows]) for name in names}
     made = Trace.from_columns(columns, tables)
