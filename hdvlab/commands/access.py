@@ -188,7 +188,7 @@ def whatif(
     place = find(lab, name, size)
     if place.bar is None:
         raise UsageError(
-            f"{name}: config space is the machine's, a rehearsal is of a device's registers; %hdv peek {name} looks at it"
+            f"{name}: config space is the machine's, a rehearsal a device's registers'; %hdv peek {name} looks at it"
         )
     number = None if access == "read" else place.parse_value(inside or str(value))
     whole = place.register is not None and place.size == place.register.size

@@ -184,14 +184,16 @@ def write(parser: argparse.ArgumentParser) -> None:
 
 
 def whatif(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "access", metavar="ACCESS", choices=("read", "write"), help="read or write, over the bus as a driver's")
+    _add(
+        parser, "access", metavar="ACCESS", choices=("read", "write"), help="read or write, over the bus as a driver's"
+    )
     _add(parser, "location", metavar="LOCATION", complete="location",
          help="CTRL, CTRL.EN, blink.CTRL, bar0+0x10; of a write CTRL=1 or CTRL.EN=1")  # fmt: skip
     _add(parser, "value", metavar="VALUE", nargs="?", help="of a write, where LOCATION has none")
     _size(parser)
     parser.description = (
-        "Say what a read or a write would do: the answer, registers before and after, DMA, interrupts, timers, and what\n"
-        "else the device keeps. Its handlers run on a copy of it; the device, guest memory and the trace stay as they are."
+        "Say what a read or a write would do: the answer, registers before and after, DMA, interrupts, timers, and\n"
+        "what else the device keeps. Its handlers run on a copy of it; device, guest memory and trace stay as they are."
     )
 
 

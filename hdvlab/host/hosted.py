@@ -156,7 +156,7 @@ class HostedDevice:
 
     def rehearse_access(self, bar: int, offset: int, size: int, value: int | None = None) -> Rehearsal:
         """What an access would do, tried in the host; see :meth:`hdvlab.lab.Plugged.rehearse_access`."""
-        given = {"device": self._name, "bar": bar, "offset": offset, "size": size, "value": value}
+        given: dict[str, Any] = {"device": self._name, "bar": bar, "offset": offset, "size": size, "value": value}
         return Rehearsal.from_dict(self._connection.call("rehearse", **given))
 
     def require_free(self) -> None:
