@@ -81,6 +81,8 @@ def boot(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--hide-capabilities", action="store_true",
          help="QEMU manages no capability: MSI-X tables are the device's own, as under Hyper-V")  # fmt: skip
     _add(parser, "--name", help="what its device host is called, for attach; vm1, vm2, ... when not given")
+    _add(parser, "--or-skip", action="store_true",
+         help="where no VM can run: say so, and let the cells that follow be skipped instead of failing")  # fmt: skip
     _add(parser, "--here", action="store_true", help="devices run in this kernel: no device host")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hdvlab.magics.door import HdvMagics
 from hdvlab.magics.matcher import is_ours, matcher
 from hdvlab.magics.mistake import show_errors_in_full, show_errors_short
+from hdvlab.magics.skipping import stop_skipping
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -36,6 +37,7 @@ def unregister(shell: InteractiveShell) -> None:
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop(_NAME, None)
     show_errors_in_full(shell)
+    stop_skipping(shell)
     shell.magics_manager.registry.pop(HdvMagics.__name__, None)
     if shell.Completer is not None:
         matchers = shell.Completer.custom_matchers

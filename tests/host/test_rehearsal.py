@@ -1,4 +1,4 @@
-"""Looking, rehearsing and poking over a device host: the first two leave nothing, the third leaves the person's line."""
+"""Over a device host: looking and rehearsing leave nothing, a poke leaves the line of the person."""
 
 from __future__ import annotations
 
