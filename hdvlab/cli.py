@@ -96,6 +96,11 @@ def _plot(file: str, output: str, **options: Any) -> int:
     return 0
 
 
+def _about() -> int:
+    print(commands.about())
+    return 0
+
+
 def _convert(file: str, path: str) -> int:
     print(repr(commands.save(commands.open_file(file), path)))
     return 0
@@ -130,6 +135,7 @@ def _hosts() -> int:
 
 
 _COMMANDS: dict[str, Callable[..., int]] = {
+    "about": _about,
     "trace": _trace,
     "plot": _plot,
     "convert": _convert,

@@ -75,7 +75,7 @@ def _peek(lab: AnyLab, place: Location) -> Value:
         value = place.plugged.peek(place.bar, place.offset, place.size)
     if place.field is not None:
         value = place.field.extract(value)
-    return Value(value, place.describe(value))
+    return Value(value, place.describe(value), place.whole)
 
 
 def _check_config(place: Location) -> None:
@@ -265,7 +265,7 @@ def read(lab: AnyLab, location: str, *, size: int | None = None) -> Value:
         value = function.bars[place.bar].read(place.offset, place.size)
     if place.field is not None:
         value = place.field.extract(value)
-    return Value(value, place.describe(value))
+    return Value(value, place.describe(value), place.whole)
 
 
 def write(lab: AnyLab, location: str, value: str | int | None = None, *, size: int | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import sys
 import time
 import uuid
@@ -20,7 +21,9 @@ from hdvlab.errors import AccessError, DeviceError, HdvError, HResult, StateErro
 from hdvlab.guest import Function, GuestBar
 from hdvlab.hdv.callbacks import take_failure
 from hdvlab.pci import BarDescription, CapabilityId, lspci, spec, walk
+from hdvlab.pci.capability.tree import Capabilities
 from hdvlab.registers import Field, NoSuchRegisterError, Register, RegisterMap
+from hdvlab.registers.diagram import html_map
 from hdvlab.trace.schema import Origin
 
 if TYPE_CHECKING:
@@ -305,6 +308,11 @@ class Plugged:
             config = config[: spec.CONFIG_SIZE]  # no more can be read where PCI Express is not
         return lspci(config, self.address, verbose=verbose, hex_level=hex_level, bars=bars)
 
+    def capabilities(self) -> Capabilities:
+        """The capability list as the machine answers it, shown as a tree; looking leaves no rows."""
+        config = self._config()
+        return Capabilities(self.name, config, walk(config))
+
     def place(self, bar: int) -> int | None:
         """Guest-physical base of a BAR, from config space; None where it has none, or the device is off or gone."""
         if self.function is None:
@@ -331,6 +339,15 @@ class Plugged:
                 "peek and regs still look at it",
                 HResult.ERROR_BUSY,
             ) from None
+
+    def _repr_html_(self) -> str:
+        parts = [html.escape(repr(self)[1:-1])]
+        for index, registers in self.maps.items():
+            bar = self.bars[index]
+            parts.append(f"bar{index}, {bar.bar_size:#x} bytes, {bar.bits} bits")
+            values = {register.name: self.value_of(index, register) for register in registers}
+            parts.append(html_map(registers, values))
+        return f"<div>{'<br>'.join(parts)}</div>"
 
     def __repr__(self) -> str:
         d = self.device

@@ -76,6 +76,9 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
                 if lab is not None:
                     lab.warn_of_loss()
 
+    def _about(self, namespace: Mapping[str, Any]) -> Any:
+        return commands.about()
+
     def _status(self, namespace: Mapping[str, Any]) -> Any:
         return commands.status(commands.existing_lab())
 
