@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from json import dumps
 from typing import Any, TextIO
 
 from hdvlab import commands
@@ -134,8 +135,27 @@ def _hosts() -> int:
     return 0
 
 
+def _check(sheet: str, folder: str, details: bool, csv: bool, json: bool, **options: Any) -> int:
+    def told(one: Any) -> None:
+        print(f"{one.name}: {one.report.points:g} of {one.report.worth:g}", file=sys.stderr)
+
+    table = commands.check_folder(sheet, folder, progress=told, **options)
+    if json:
+        print(dumps(table.to_dict(), indent=1))
+    elif csv:
+        table.frame().to_csv(sys.stdout)
+    elif details:
+        print("\n\n".join(repr(one.report) for one in table.graded))
+    else:
+        print(table)
+    if table.weakness and (json or csv or details):
+        print(f"hdvlab: warning: {table.weakness}", file=sys.stderr)
+    return 0
+
+
 _COMMANDS: dict[str, Callable[..., int]] = {
     "about": _about,
+    "check": _check,
     "trace": _trace,
     "plot": _plot,
     "convert": _convert,

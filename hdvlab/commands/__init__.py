@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hdvlab.commands.access import peek, poke, read, whatif, write
     from hdvlab.commands.building import config
     from hdvlab.commands.c_device import c, load_device
+    from hdvlab.commands.checking import check, check_folder
     from hdvlab.commands.device_host import attach, detach, host, hosts
     from hdvlab.commands.files import load, open_file, save
     from hdvlab.commands.look import faults, lspci, regs
@@ -26,13 +27,17 @@ if TYPE_CHECKING:
     from hdvlab.commands.recording import find_driver, guest, record, run
     from hdvlab.commands.rows import mark, trace
     from hdvlab.commands.state import overview, status
+    from hdvlab.commands.stepping import breaks, log, override, retry, skip, step, trigger, unbreak
     from hdvlab.commands.virtual_machine import boot, existing_vm_lab, guest_program, sh, vm
 
 __all__ = [
     "about",
     "attach",
     "boot",
+    "breaks",
     "c",
+    "check",
+    "check_folder",
     "close_lab",
     "config",
     "current_lab",
@@ -47,10 +52,12 @@ __all__ = [
     "hosts",
     "load",
     "load_device",
+    "log",
     "lspci",
     "mark",
     "new_lab",
     "open_file",
+    "override",
     "overview",
     "peek",
     "plot",
@@ -59,13 +66,18 @@ __all__ = [
     "read",
     "record",
     "regs",
+    "retry",
     "run",
     "save",
     "sh",
+    "skip",
     "start",
     "status",
+    "step",
     "stop",
     "trace",
+    "trigger",
+    "unbreak",
     "unplug",
     "use_lab",
     "vm",
@@ -81,6 +93,7 @@ _HOMES = {
     "virtual_machine": ("boot", "existing_vm_lab", "guest_program", "sh", "vm"),
     "building": ("config",),
     "c_device": ("c", "load_device"),
+    "checking": ("check", "check_folder"),
     "device_host": ("attach", "detach", "host", "hosts"),
     "files": ("load", "open_file", "save"),
     "look": ("faults", "lspci", "regs"),
@@ -91,11 +104,15 @@ _HOMES = {
     "recording": ("find_driver", "guest", "record", "run"),
     "rows": ("mark", "trace"),
     "state": ("overview", "status"),
-}
+    "stepping": ("break", "breaks", "continue", "log", "next", "override", "retry", "skip", "step", "trigger",
+                 "unbreak"),
+}  # fmt: skip
+#: Verbs whose functions cannot, or should not, be called so in Python.
+_SPELT = {"break": "break_", "continue": "continue_", "next": "next_"}
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'hdvlab.commands' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"hdvlab.commands.{_HOME_OF[name]}"), name)
+    return getattr(importlib.import_module(f"hdvlab.commands.{_HOME_OF[name]}"), _SPELT.get(name, name))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from hdvlab.commands.number import parse_count, parse_size, parse_slot
+from hdvlab.commands.number import parse_count, parse_number, parse_size, parse_slot
 
 _KINDS = "mmio, config, dma, interrupt, doorbell, memory, lifecycle, mark, fault, lost, or a single one like mmio_read"
+_SHEETS = "a lab sheet: blink, timer or copy, or a Python file with one (mysheet.py)"
 _MOMENT = "nanoseconds since the trace began, or a length of time like 1.5ms"
 
 
@@ -238,6 +239,72 @@ def record(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--out", metavar="VARIABLE", help="assign the Run to this variable; .frame() is its rows")
 
 
+def _stopping(parser: argparse.ArgumentParser, *, fully: bool = False) -> None:
+    _add(parser, "--read", action="store_true", help="only reads; of DMA: what a device reads from guest memory")
+    _add(parser, "--write", action="store_true", help="only writes")
+    _add(parser, "--when", metavar="EXPRESSION", complete="condition",
+         help='Python on value, old, offset, size, read, write, fields, registers by name: "value & 1"')  # fmt: skip
+    if fully:
+        _add(parser, "--device", metavar="DEVICE", complete="device", help="only this device")
+        _add(parser, "--kind", metavar="KIND", complete="stopping", help="only rows of this kind, such as dma")
+        _add(parser, "--ignore", type=parse_number, default=0, metavar="N", help="let the first N pass")
+    _add(parser, "--once", action="store_true", help="gone after the first")
+    _add(parser, "--after", action="store_true", help="when the device has answered; else before it is asked")
+
+
+def _changed(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "--changed", action="store_true", help="only where the value differs from the last one there")
+
+
+_PLACES = "CTRL, blink.CTRL.EN, CTRL==1, bar0+0x10..0x1f, config+0x4, dma 0x1000..0x1fff, interrupt, reset"
+
+
+def break_(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "location", metavar="LOCATION", nargs="*", default=[], complete="stopping", help=_PLACES)
+    _stopping(parser, fully=True)
+    _changed(parser)
+    parser.description = (
+        "Stop the guest, or a device, at an access. While it is held, cells run: look with peek and regs, then\n"
+        "continue, step, next, override, skip, or edit the device's cell and retry."
+    )
+
+
+def unbreak(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "numbers", metavar="N", nargs="*", default=[], complete="breakpoint", help="numbers, or all")
+    _add(parser, "--off", action="store_true", help="keep them, but have them match nothing")
+    _add(parser, "--on", action="store_true", help="have them match again")
+
+
+def step(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "count", metavar="N", nargs="?", type=parse_count, default=1, help="how many accesses; 1")
+
+
+def next_(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "location", metavar="LOCATION", nargs="+", complete="stopping", help=_PLACES)
+    _add(parser, "--read", action="store_true", help="only reads")
+    _add(parser, "--write", action="store_true", help="only writes")
+
+
+def override(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "value", metavar="VALUE", help="31, 0x1f, or FIELD=1: the other bits stay")
+
+
+def log(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "location", metavar="LOCATION", complete="stopping", help=_PLACES)
+    _add(parser, "message", metavar="MESSAGE", nargs="*", default=[],
+         help='"CTRL={value:#x}"; what happens, when not given')  # fmt: skip
+    _stopping(parser)
+    _changed(parser)
+
+
+def trigger(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "location", metavar="LOCATION", nargs="+", complete="stopping", help=_PLACES)
+    _add(parser, "--record", choices=("start", "stop"), help="recording goes on from there (pauses now), or pauses")
+    _add(parser, "--keep", nargs=2, type=parse_number, metavar=("BEFORE", "AFTER"),
+         help="keep so many rows around it as a run; 100 100 where nothing else is said")  # fmt: skip
+    _stopping(parser)
+
+
 def mark(parser: argparse.ArgumentParser) -> None:
     _add(parser, "text", metavar="TEXT", nargs="*", default=[], help="the rest of the line")
 
@@ -330,3 +397,28 @@ def load(parser: argparse.ArgumentParser) -> None:
 def convert(parser: argparse.ArgumentParser) -> None:
     _file(parser)
     _add(parser, "path", metavar="OUT", help="a new directory, or a file that ends in .parquet")
+
+
+def check(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "sheet", metavar="LAB", complete="sheet", help=_SHEETS)
+    _add(parser, "name", metavar="NAME", nargs="?", complete="submission",
+         help="your class or function; what the sheet asks for when not given")  # fmt: skip
+    parser.description = (
+        "Run a device or a driver against a lab sheet: its exercises on fresh labs, its properties on the rows. The\n"
+        "report names the rows that broke one; float(report) is the points."
+    )
+
+
+def check_folder(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "sheet", metavar="LAB", help=_SHEETS)
+    _add(parser, "folder", metavar="FOLDER", help="the submissions: .py and .ipynb files, there and in its folders")
+    _add(parser, "--jobs", type=parse_count, default=1, metavar="N", help="how many run at a time; 1 when not given")
+    _add(parser, "--seconds", type=float, default=60.0, metavar="S", help="time of one submission; 60 when not given")
+    _add(parser, "--memory", type=parse_size, default=1 << 30, metavar="SIZE", help="of one process; 1G when not given")
+    _add(parser, "--details", action="store_true", help="each submission's whole report")
+    _add(parser, "--csv", action="store_true", help="the table as comma-separated values")
+    _add(parser, "--json", action="store_true", help="everything, reports with their rows too, as JSON")
+    parser.description = (
+        "Judge a class: each submission runs in a process of its own, without network, with limits on time and\n"
+        "memory, and can write nothing but its own files. Where the kernel does not allow that, a line says so."
+    )

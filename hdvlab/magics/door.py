@@ -167,6 +167,9 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
             self.shell.user_ns[out] = run
         return run
 
+    def _check(self, namespace: Mapping[str, Any], sheet: str, name: str | None) -> Any:
+        return commands.check(sheet, name, namespace=namespace)
+
     def _mark(self, namespace: Mapping[str, Any], text: list[str]) -> Any:
         return commands.mark(commands.current_lab(), " ".join(text))
 

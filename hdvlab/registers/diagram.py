@@ -1,4 +1,4 @@
-"""Registers as datasheets draw them: fields from the highest bit to the lowest, as text and as HTML without a script."""
+"""Registers as datasheets draw them: fields from the highest bit down, as text and as HTML without a script."""
 
 from __future__ import annotations
 
