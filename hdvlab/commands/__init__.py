@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from hdvlab.commands.current import close_lab, current_lab, existing_lab, new_lab, use_lab
 
 if TYPE_CHECKING:
-    from hdvlab.commands.about import about
     from hdvlab.commands.access import peek, poke, read, whatif, write
     from hdvlab.commands.building import config
     from hdvlab.commands.c_device import c, load_device
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from hdvlab.commands.rows import mark, trace
     from hdvlab.commands.state import overview, status
     from hdvlab.commands.stepping import breaks, log, override, retry, skip, step, trigger, unbreak
+    from hdvlab.commands.versions import about
     from hdvlab.commands.virtual_machine import boot, existing_vm_lab, guest_program, sh, vm
 
 __all__ = [
@@ -88,7 +88,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "about": ("about",),
+    "versions": ("about",),
     "access": ("peek", "poke", "read", "whatif", "write"),
     "virtual_machine": ("boot", "existing_vm_lab", "guest_program", "sh", "vm"),
     "building": ("config",),

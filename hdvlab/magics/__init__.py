@@ -47,10 +47,14 @@ def tell_of_hosts() -> None:
 
 def unload(shell: InteractiveShell) -> None:
     """Close the lab of ``%hdv`` and take everything away."""
-    from hdvlab.commands import close_lab
+    from hdvlab.commands.current import existing_lab, forget
+    from hdvlab.host import RemoteLab
 
     unregister(shell)
-    close_lab()
+    lab = existing_lab()
+    if isinstance(lab, RemoteLab) and lab.attached:
+        print(f"host {lab.name} goes on; %load_ext hdvlab and %hdv attach {lab.name} come back to it")
+    forget()
 
 
 def unregister(shell: InteractiveShell) -> None:
