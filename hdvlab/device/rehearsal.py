@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -251,7 +252,10 @@ class _Actor:
         """Run it; CannotRehearseError where it does not end."""
         self._thread.start()
         try:
-            is_over = self._done.wait(patience)
+            deadline = time.monotonic() + patience
+            # Short waits: the interpreter answers Ctrl-C between them.
+            while not (is_over := self._done.wait(0.05)) and time.monotonic() < deadline:
+                pass
         except BaseException:
             self._stop()
             raise
