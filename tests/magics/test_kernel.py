@@ -190,6 +190,7 @@ def test_the_stop_button_ends_what_does_not_end_and_the_lab_is_usable(
         "    class bar0(Bar, size=4096):\n        ASK = Register(0)\n"
         f"    {begin}\n"
     )
+    notebook.run("%reload_ext hdvlab")  # the test before this one has unloaded it
     assert notebook.run(source) == []
     request = notebook.send(line)
     notebook.outputs(request, until="waiting")
