@@ -102,6 +102,11 @@ def _theme(name: str | None) -> int:
     return 0
 
 
+def _about() -> int:
+    print(commands.about())
+    return 0
+
+
 def _convert(file: str, path: str) -> int:
     print(repr(commands.save(commands.open_file(file), path)))
     return 0
@@ -154,6 +159,7 @@ def _check(sheet: str, folder: str, details: bool, csv: bool, json: bool, **opti
 
 
 _COMMANDS: dict[str, Callable[..., int]] = {
+    "about": _about,
     "check": _check,
     "trace": _trace,
     "plot": _plot,

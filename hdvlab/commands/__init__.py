@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from hdvlab.commands.rows import mark, trace
     from hdvlab.commands.state import overview, status
     from hdvlab.commands.stepping import breaks, log, override, retry, skip, step, trigger, unbreak
+    from hdvlab.commands.versions import about
     from hdvlab.commands.virtual_machine import boot, existing_vm_lab, guest_program, sh, vm
 
 __all__ = [
+    "about",
     "attach",
     "boot",
     "breaks",
@@ -87,6 +89,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "versions": ("about",),
     "access": ("peek", "poke", "read", "whatif", "write"),
     "virtual_machine": ("boot", "existing_vm_lab", "guest_program", "sh", "vm"),
     "building": ("config",),

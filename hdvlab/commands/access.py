@@ -75,7 +75,7 @@ def _peek(lab: AnyLab, place: Location) -> Value:
         value = place.plugged.peek(place.bar, place.offset, place.size)
     if place.field is not None:
         value = place.field.extract(value)
-    return Value(value, place.describe(value))
+    return Value(value, place.describe(value), place.whole)
 
 
 def _check_config(place: Location) -> None:
@@ -188,7 +188,7 @@ def whatif(
     place = find(lab, name, size)
     if place.bar is None:
         raise UsageError(
-            f"{name}: config space is the machine's, a rehearsal is of a device's registers; %hdv peek {name} looks at it"
+            f"{name}: config space is the machine's, a rehearsal a device's registers'; %hdv peek {name} looks at it"
         )
     number = None if access == "read" else place.parse_value(inside or str(value))
     whole = place.register is not None and place.size == place.register.size
@@ -265,7 +265,7 @@ def read(lab: AnyLab, location: str, *, size: int | None = None) -> Value:
         value = function.bars[place.bar].read(place.offset, place.size)
     if place.field is not None:
         value = place.field.extract(value)
-    return Value(value, place.describe(value))
+    return Value(value, place.describe(value), place.whole)
 
 
 def write(lab: AnyLab, location: str, value: str | int | None = None, *, size: int | None = None) -> None:

@@ -34,14 +34,29 @@ def plug(parser: argparse.ArgumentParser) -> None:
 
 
 def _slot_and_config(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "--slot", type=parse_slot, metavar="N", help="0 to 31; the first free one from 1 when not given")
-    _add(parser, "--config", action="append", default=[], metavar="KEY=VALUE", help="a setting for the device")
+    _add(
+        parser,
+        "--slot",
+        type=parse_slot,
+        metavar="N",
+        complete="slot",
+        help="0 to 31; the first free one from 1 when not given",
+    )
+    _add(
+        parser,
+        "--config",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        complete="config",
+        help="a setting for the device",
+    )
 
 
 def c(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--name", help="how the lab calls it; the name that it gives itself when not given")
     _slot_and_config(parser)
-    _add(parser, "--cc", metavar="CC", help="the compiler; $CC, cc, gcc or clang when not given")
+    _add(parser, "--cc", metavar="CC", complete="compiler", help="the compiler; $CC, cc, gcc or clang when not given")
     parser.usage = f"{parser.prog} [--name NAME] [--slot N] [--config KEY=VALUE] [--cc CC] [compiler flags]"
     parser.set_defaults(flags=[])
     parser.description = (
@@ -64,8 +79,24 @@ def config(parser: argparse.ArgumentParser) -> None:
 def boot(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--device", action="append", default=[], dest="devices", metavar="NAME", complete="pluggable",
          help="a device for the VM, as for plug; several are fine; what is plugged in when none is given")  # fmt: skip
-    _add(parser, "--config", action="append", default=[], metavar="KEY=VALUE", help="a setting for the devices")
-    _add(parser, "--ram", type=parse_size, default=256 << 20, metavar="SIZE", help="guest RAM; 256M when not given")
+    _add(
+        parser,
+        "--config",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        complete="config",
+        help="a setting for the devices",
+    )
+    _add(
+        parser,
+        "--ram",
+        type=parse_size,
+        default=256 << 20,
+        metavar="SIZE",
+        complete="size",
+        help="guest RAM; 256M when not given",
+    )
     _add(parser, "--cpus", type=parse_count, default=1, metavar="N", help="virtual CPUs; 1 when not given")
     _add(parser, "--kvm", action="store_true", help="run the guest's code on this computer's CPU, not emulated (TCG)")
     _add(parser, "--kernel", metavar="FILE", complete="path", help="a Linux kernel of yours")
@@ -74,7 +105,7 @@ def boot(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--disk", metavar="FILE", complete="path", help="a disk image, which the guest may write")
     _add(parser, "--append", default="", metavar="WORDS", help="more words for the kernel's command line")
     _add(parser, "--module", action="append", default=[], dest="modules", metavar="NAME", help="a module to load")
-    _add(parser, "--tool", action="append", default=[], dest="tools", metavar="NAME",
+    _add(parser, "--tool", action="append", default=[], dest="tools", metavar="NAME", complete="tool",
          help="programs for the guest: pciutils (lspci, setpci), e2fsprogs (mkfs.ext4, fsck.ext4)")  # fmt: skip
     _add(parser, "--no-posted-writes", action="store_false", dest="posted_writes",
          help="the guest waits for each write to a memory BAR, which then takes ten times as long; "
@@ -82,6 +113,8 @@ def boot(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--hide-capabilities", action="store_true",
          help="QEMU manages no capability: MSI-X tables are the device's own, as under Hyper-V")  # fmt: skip
     _add(parser, "--name", help="what its device host is called, for attach; vm1, vm2, ... when not given")
+    _add(parser, "--or-skip", action="store_true",
+         help="where no VM can run: say so, and let the cells that follow be skipped instead of failing")  # fmt: skip
     _add(parser, "--here", action="store_true", help="devices run in this kernel: no device host")
 
 
@@ -89,7 +122,7 @@ def vm(parser: argparse.ArgumentParser) -> None:
     _add(parser, "action", nargs="?", default="status", metavar="ACTION", complete="vm",
          help="status, pause, resume, reset, off, kill, console [LINES | follow], put FILE PATH, "
          "get PATH [FILE]")  # fmt: skip
-    _add(parser, "words", nargs="*", default=[], metavar="...", help="what the action takes")
+    _add(parser, "words", nargs="*", default=[], metavar="...", complete="path", help="what the action takes")
 
 
 def vm_shell(parser: argparse.ArgumentParser) -> None:
@@ -118,7 +151,7 @@ def unplug(parser: argparse.ArgumentParser) -> None:
 
 
 def start(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "--ram", type=parse_size, metavar="SIZE", help="guest RAM of a new lab: 64M")
+    _add(parser, "--ram", type=parse_size, metavar="SIZE", complete="size", help="guest RAM of a new lab: 64M")
     _add(parser, "--trace", metavar="DIRECTORY", complete="path", help="where a new lab records, and it stays there")
     _add(parser, "--clock", choices=("auto", "tsc", "monotonic", "manual"), default=None, help="clock of a new lab")
 
@@ -127,7 +160,9 @@ def host(parser: argparse.ArgumentParser) -> None:
     _add(parser, "name", metavar="NAME", complete="host", help="how it is called")
     _add(parser, "--stop", action="store_true", help="end it: power off, end the recording; its trace stays")
     _add(parser, "--machine", choices=("embedded", "vm"), default="embedded", help="embedded, or vm for a Linux VM")
-    _add(parser, "--ram", type=parse_size, metavar="SIZE", help="guest RAM of an embedded machine: 64M")
+    _add(
+        parser, "--ram", type=parse_size, metavar="SIZE", complete="size", help="guest RAM of an embedded machine: 64M"
+    )
     _add(parser, "--trace", metavar="DIRECTORY", complete="path", help="where it records")
     _add(parser, "--lease", type=float, default=600.0, metavar="SECONDS",
          help="how long it goes on while nobody is attached; 600, 0 = for ever")  # fmt: skip
@@ -180,19 +215,21 @@ def read(parser: argparse.ArgumentParser) -> None:
 
 def write(parser: argparse.ArgumentParser) -> None:
     read(parser)
-    _add(parser, "value", metavar="VALUE", nargs="?",
+    _add(parser, "value", metavar="VALUE", nargs="?", complete="value",
          help="31, 0x1f, 0b1_1111, or what the field calls it; LOCATION=VALUE is fine too")  # fmt: skip
 
 
 def whatif(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "access", metavar="ACCESS", choices=("read", "write"), help="read or write, over the bus as a driver's")
+    _add(
+        parser, "access", metavar="ACCESS", choices=("read", "write"), help="read or write, over the bus as a driver's"
+    )
     _add(parser, "location", metavar="LOCATION", complete="location",
          help="CTRL, CTRL.EN, blink.CTRL, bar0+0x10; of a write CTRL=1 or CTRL.EN=1")  # fmt: skip
-    _add(parser, "value", metavar="VALUE", nargs="?", help="of a write, where LOCATION has none")
+    _add(parser, "value", metavar="VALUE", nargs="?", complete="value", help="of a write, where LOCATION has none")
     _size(parser)
     parser.description = (
-        "Say what a read or a write would do: the answer, registers before and after, DMA, interrupts, timers, and what\n"
-        "else the device keeps. Its handlers run on a copy of it; the device, guest memory and the trace stay as they are."
+        "Say what a read or a write would do: the answer, registers before and after, DMA, interrupts, timers, and\n"
+        "what else the device keeps. Its handlers run on a copy of it; device, guest memory and trace stay as they are."
     )
 
 
@@ -211,13 +248,27 @@ def run(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_name(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "-o", dest="name", default="", metavar="NAME", help="keep the rows under this name, for --run NAME")
+    _add(
+        parser,
+        "-o",
+        dest="name",
+        default="",
+        metavar="NAME",
+        complete="named",
+        help="keep the rows under this name, for --run NAME",
+    )
 
 
 def guest(parser: argparse.ArgumentParser) -> None:
     _run_name(parser)
     _add(parser, "--out", metavar="VARIABLE", help="assign the Run to this variable")
-    _add(parser, "--cc", metavar="CC", help="in a VM: the compiler; $CC, cc, gcc or clang when not given")
+    _add(
+        parser,
+        "--cc",
+        metavar="CC",
+        complete="compiler",
+        help="in a VM: the compiler; $CC, cc, gcc or clang when not given",
+    )
     _add(parser, "--flag", action="append", default=[], dest="flags", metavar="FLAG", help="in a VM: for the compiler")
     _add(parser, "--timeout", type=float, metavar="SECONDS", help="in a VM: kill it after this long")
     _add(parser, "arguments", nargs="*", default=[], metavar="ARGUMENT", help="in a VM: the program's arguments")

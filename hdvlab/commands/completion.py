@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from hdvlab.lab import AnyLab
 
 
+#: What may stand for an option whose values are not a closed list.
+_WORDS = {
+    "tool": ("pciutils", "e2fsprogs"),
+    "size": ("64M", "128M", "256M", "512M", "1G"),
+    "config": ("size=", "file=", "block=", "doorbells=", "dma_delay_ms="),
+}
 _LABS = ("Lab", "RemoteLab")
 _HOLDS_ROWS = ("Run", "Trace", "TraceSlice", "MappedTrace", "Recorder")
 
@@ -51,7 +58,10 @@ def complete(words: list[str], lab: AnyLab | None, namespace: Mapping[str, Any],
         offered = [word for word in parser.options() if word.startswith("--") or typed == "-"]
     else:
         action = _positional(parser, before[1:], options)
-        offered = _offers(action, lab, namespace, typed, before) if action is not None else parser.options()
+        if getattr(action, "complete", "") == "value":
+            offered = _meanings(lab, before)
+        else:
+            offered = _offers(action, lab, namespace, typed, before) if action is not None else parser.options()
     words = list(dict.fromkeys(offered))
     exact = [word for word in words if word.startswith(typed)]
     return exact or [word for word in words if word.casefold().startswith(typed.casefold())]
@@ -110,6 +120,15 @@ def _offers(
         )
     if kind == "kind":
         return KIND_WORDS
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if kind == "compiler":
+        return [name for name in ("cc", "gcc", "clang", "tcc") if shutil.which(name)]
+    if kind == "named":
+        return list(lab.runs) if lab is not None else ()
+    if kind == "slot":
+        taken = {one.slot for one in lab} if lab is not None else set()
+        return [str(slot) for slot in range(1, 32) if slot not in taken]
     if kind == "origin":
         return [origin.name for origin in Origin]
     if kind == "path":
@@ -118,6 +137,15 @@ def _offers(
         held = [name for name, value in namespace.items() if type(value).__name__ in _HOLDS_ROWS and name[0] != "_"]
         return [*(lab.runs if lab is not None else ()), *held]
     return [] if lab is None else _from_lab(kind, lab, typed)
+
+
+def _meanings(lab: AnyLab | None, before: list[str]) -> Iterable[str]:
+    """What the field that was just typed calls its values."""
+    try:
+        place = location.find(lab, before[-1]) if lab is not None else None
+    except HdvError:
+        return ()
+    return place.field.meanings.values() if place is not None and place.field is not None else ()
 
 
 def _from_lab(kind: str, lab: AnyLab, typed: str) -> Iterable[str]:

@@ -58,6 +58,14 @@ def close_lab() -> None:
         lab.close()
 
 
+def forget() -> None:
+    """Close the lab, and do nothing more at the end of the process."""
+    global _closes_at_exit
+    close_lab()
+    atexit.unregister(close_lab)
+    _closes_at_exit = False
+
+
 def why_gone(lab: AnyLab) -> str:
     """Why a lab's device host cannot be asked any more; "" where it can, or the lab is of this process."""
     from hdvlab.host import RemoteLab

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdvlab.commands.c_device import is_c_device, load_device
+from hdvlab.commands.progress import late_bar
 from hdvlab.commands.runs import trace_of
 from hdvlab.commands.text import Text, count
 from hdvlab.errors import TraceError, UsageError
@@ -41,7 +42,8 @@ def save(
     rows = trace_of(source, run, namespace)
     whole = rows[: len(rows)]  # fixed: a device that is at work adds rows meanwhile
     try:
-        written = whole.archive(target) if target.suffix == ".parquet" else whole.save(target)
+        with late_bar():
+            written = whole.archive(target) if target.suffix == ".parquet" else whole.save(target)
     except OSError as error:
         raise _readable(error, target) from error
     return Text(f"{count(len(whole), 'row')} saved to {written}")
@@ -74,7 +76,8 @@ def open_file(path: str) -> Trace:
 
     source = Path(path).expanduser()
     try:
-        return read_trace(source)
+        with late_bar():
+            return read_trace(source)
     except OSError as error:
         raise _readable(error, source) from error
 

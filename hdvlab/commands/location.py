@@ -48,6 +48,12 @@ class Location:
             return f"{'config' if self.bar is None else f'bar{self.bar}'}+{self.offset:#x}"
         return self.register.name if self.field is None else f"{self.register.name}.{self.field.name}"
 
+    @property
+    def whole(self) -> Register | None:
+        """The register, where all of it is meant."""
+        is_whole = self.field is None and self.register is not None and self.size == self.register.size
+        return self.register if is_whole else None
+
     def describe(self, value: int) -> str:
         """The fields of a value that was read from here."""
         if self.field is not None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hdvlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from hdvlab.registers import Register
 
 
 def parse_number(text: str) -> int:
@@ -73,11 +78,21 @@ class Value(int):
     """
 
     fields: str
+    register: Register | None
 
-    def __new__(cls, value: int, fields: str = "") -> Value:
+    def __new__(cls, value: int, fields: str = "", register: Register | None = None) -> Value:
         self = super().__new__(cls, value)
         self.fields = fields
+        self.register = register
         return self
+
+    def _repr_html_(self) -> str | None:
+        """The register as datasheets draw it; None where it is no whole register with fields."""
+        if self.register is None or not self.register.fields:
+            return None
+        from hdvlab.registers.diagram import html_diagram
+
+        return html_diagram(self.register, int(self))
 
     def __str__(self) -> str:
         return hex(self)

@@ -33,7 +33,8 @@ class Status:
 
     ``rows``, ``pending`` (accesses being served), ``lost`` and ``faults`` are counts; ``recording`` says whether rows
     are still taken, ``trace`` where they go; ``brokers`` is the sockets where processes with devices come, with those
-    that are there; ``runs`` is the named runs and loaded traces with their rows.
+    that are there; ``host`` is the device host that has it, ``breakpoints`` and ``stops`` a line each, ``next_steps``
+    what to type next and why (in the overview); ``runs`` is the named runs and loaded traces with their rows.
     """
 
     exists: bool = False
@@ -48,9 +49,14 @@ class Status:
     brokers: tuple[str, ...] = ()
     runs: dict[str, int] = field(default_factory=dict)
     verbs: tuple[tuple[str, str], ...] = ()
+    host: str = ""
+    breakpoints: tuple[str, ...] = ()
+    stops: tuple[str, ...] = ()
+    next_steps: tuple[tuple[str, str], ...] = ()
 
     def _lines(self) -> list[tuple[str, str]]:
-        lines = [("machine", self.machine)]
+        lines = [("host", self.host)] if self.host else []
+        lines.append(("machine", self.machine))
         for device in self.devices:
             lines.append((device.name, f"{device.address}  {device.ids}  {device.class_name}"))
             lines += [("", bar) for bar in device.bars]
@@ -58,8 +64,11 @@ class Status:
         if self.exists:
             lines.append(("trace", f"{self._counts()}; {self.recording}"))
             lines.append(("", self.trace))
+        lines += [("breaks" if not number else "", text) for number, text in enumerate(self.breakpoints)]
+        lines += [("stopped" if not number else "", text) for number, text in enumerate(self.stops)]
         if self.runs:
             lines.append(("runs", ", ".join(f"{name} ({count(rows, 'row')})" for name, rows in self.runs.items())))
+        lines += [("next" if not n else "", f"{line}  {why}") for n, (line, why) in enumerate(self.next_steps)]
         return lines
 
     def _counts(self) -> str:
@@ -123,7 +132,18 @@ def status(lab: AnyLab | None) -> Status:
         trace=str(lab.trace.path),
         brokers=tuple(repr(broker)[1:-1].removeprefix("broker ") for broker in lab.brokers),
         runs={name: len(run) for name, run in lab.runs.items()},
+        host=_host(lab),
+        breakpoints=tuple(repr(one) for one in getattr(lab, "breakpoints", ())),
+        stops=tuple(repr(one).partition("\n")[0] for one in getattr(lab, "stops", ())),
     )
+
+
+def _host(lab: AnyLab) -> str:
+    from hdvlab.host import RemoteLab
+
+    if not isinstance(lab, RemoteLab):
+        return ""
+    return f"{lab.name}, process {lab.host.pid}; it goes on without this notebook: %hdv attach {lab.name}"
 
 
 def _machine(lab: AnyLab) -> str:
@@ -162,4 +182,34 @@ def overview(lab: AnyLab | None) -> Status:
     from hdvlab.commands.parser import VERBS
 
     told = [(f"%%hdv {verb.name}" if verb.cell else f"%hdv {verb.name}", verb.summary) for verb in VERBS if verb.magic]
-    return replace(status(lab), verbs=tuple(told))
+    now = status(lab)
+    return replace(now, verbs=tuple(told), next_steps=_next_steps(lab, now))
+
+
+def _next_steps(lab: AnyLab | None, now: Status) -> tuple[tuple[str, str], ...]:
+    """What to type as things stand, a few lines."""
+    if lab is None:
+        from hdvlab.host.record import of_this_place
+
+        hosts = [(f"%hdv attach {one.name}", "go on with the lab that was started here") for one in of_this_place()]
+        return (*hosts, ("%hdv plug edu", "a first device"), ("%hdv boot --device edu", "the same in a real Linux"))
+    if why_gone(lab):
+        return (("%hdv close", "leave it; the next command begins a new lab"), ("%hdv hosts", "which there are"))
+    steps = []
+    if now.stops:
+        steps.append(("%hdv continue", "let the guest go on; or step, override, skip, retry"))
+    if now.faults:
+        steps.append(("%hdv faults", "what failed, with its traceback"))
+    if not now.devices:
+        steps.append(("%hdv plug edu", "a first device, or a class of yours"))
+    elif lab.has_vm and not lab.vm_running:
+        steps.append(("%hdv boot", "start the VM with these devices"))
+    elif not lab.running:
+        steps.append(("%hdv start", "power on"))
+    else:
+        name = next((register.name for one in lab for bar in one.maps.values() for register in bar), "")
+        steps.append(("%hdv regs", "registers and their values"))
+        if name:
+            steps.append((f"%hdv whatif read {name}", "what a read would do, without doing it"))
+        steps.append(("%hdv trace --last 20", "the last rows; %hdv plot timeline draws them"))
+    return tuple(steps)

@@ -77,6 +77,7 @@ def boot(
         The person's variables.
     """
     from hdvlab.systems.qemu.command_line import VmOptions
+    from hdvlab.systems.qemu.vm import installation
 
     check_settings(config)
     options = VmOptions(
@@ -86,6 +87,7 @@ def boot(
         posted_writes=posted_writes, hide_capabilities=hide_capabilities,
     )  # fmt: skip
     check_options(options)
+    installation(progress)  # before anything is made for it
     if lab is not None and why_gone(lab):
         lab = None
     chosen = [find_device(one, namespace or {}) if isinstance(one, str) else one for one in devices]

@@ -39,6 +39,11 @@ class RegisterValue(int):
             raise NoSuchRegisterError(f"{self._register.name} has no field {name}; it has {known}")
         self._state._store(self._register, field.insert(self._state._load(self._register), _int(name, value)))
 
+    def _repr_html_(self) -> str:
+        from hdvlab.registers.diagram import html_diagram
+
+        return html_diagram(self._register, int(self))
+
     def __reduce__(self) -> tuple[type[int], tuple[int]]:
         return (int, (int(self),))
 

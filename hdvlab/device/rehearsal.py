@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from hdvlab._core import ffi, lib
 from hdvlab.device.alone import Alone
 from hdvlab.device.device import Device
 from hdvlab.device.interrupt import read_interrupt_state
-from hdvlab.device.rehearsed import AttributeChange, Rehearsal, RegisterChange
+from hdvlab.device.rehearsed import AttributeChange, RegisterChange, Rehearsal
 from hdvlab.device.stage import CannotRehearseError, Stage
 from hdvlab.device.twin import copy_attributes, leaves
 from hdvlab.errors import AccessError, GuestInterrupted, HResult, StateError, check
@@ -213,6 +214,10 @@ def _throw(thread: int, kind: type[BaseException] | None) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), value)
 
 
+class _Last(BaseException):
+    """Thrown by a thread into itself at its end."""
+
+
 class _Actor:
     """The thread that the handlers run on, so that one that does not end can be given up."""
 
@@ -220,6 +225,7 @@ class _Actor:
         self._twin = twin
         self._access = access
         self._done = threading.Event()
+        self._thrown = False
         self._door = threading.Lock()
         """Held where something is thrown into the thread, or no longer may be."""
         self._thread = threading.Thread(target=self._run, name="hdvlab-rehearsal", daemon=True)
@@ -227,16 +233,29 @@ class _Actor:
     def _run(self) -> None:
         with contextlib.suppress(GuestInterrupted, SystemExit):
             self._access()
+        was_thrown = False
         while not self._done.is_set():
             with contextlib.suppress(GuestInterrupted, SystemExit), self._door:
-                _throw(threading.get_ident(), None)
+                was_thrown = self._thrown
+                if was_thrown:  # what is on its way would hit the interpreter's own code
+                    _throw(threading.get_ident(), None)
                 self._done.set()
+        # CPython 3.11 goes on looking for the exception that was taken back, and with a profiler or debugger it does so
+        # for ever; one that arrives ends that. As in guest/program.py.
+        with contextlib.suppress(_Last):
+            if was_thrown:
+                _throw(threading.get_ident(), _Last)
+            while was_thrown:
+                pass
 
     def play(self, patience: float) -> None:
         """Run it; CannotRehearseError where it does not end."""
         self._thread.start()
         try:
-            is_over = self._done.wait(patience)
+            deadline = time.monotonic() + patience
+            # Short waits: the interpreter answers Ctrl-C between them.
+            while not (is_over := self._done.wait(0.05)) and time.monotonic() < deadline:
+                pass
         except BaseException:
             self._stop()
             raise
@@ -255,6 +274,7 @@ class _Actor:
         for tries in range(10):
             with self._door:
                 if not self._done.is_set() and self._thread.ident is not None:
+                    self._thrown = True
                     _throw(self._thread.ident, GuestInterrupted if tries < 5 else SystemExit)
             if self._done.wait(_GRACE / 10):
                 self._thread.join(_GRACE)

@@ -250,7 +250,7 @@ def leaves(attributes: Mapping[str, Any]) -> dict[str, str]:
     """What plain values there are in attributes, by how one writes the way there, as text that can be compared."""
     found: dict[str, str] = {}
     seen: set[int] = set()
-    ahead = [(name, value) for name, value in reversed(attributes.items())]
+    ahead = [(name, value) for name, value in reversed(list(attributes.items()))]
     while ahead:
         path, value = ahead.pop()
         inside = _inside(path, value)

@@ -6,6 +6,7 @@ import contextlib
 import warnings
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from hdvlab.formats.mmiotrace import parse_mmiotrace
 from hdvlab.formats.mmiotrace_line import is_mmiotrace
 from hdvlab.formats.signature import not_readable
 from hdvlab.formats.text_lines import TextLines, opened
+from hdvlab.trace.progress import Watched
 from hdvlab.trace.schema import Kind
 from hdvlab.trace.trace import Trace
 
@@ -45,7 +47,8 @@ def read_trace(path: str | PathLike[str]) -> Trace:
 
         return open_trace(path)
     with opened(path) as stream:
-        lines = TextLines(stream)
+        watched: Any = Watched(stream, f"reading {Path(path).name}", Path(path).stat().st_size)
+        lines = TextLines(watched)
         if not is_mmiotrace(lines.head):
             raise TraceFormatError(not_readable(lines, "a trace"), operation=operation)
         trace = parse_mmiotrace(lines)

@@ -89,6 +89,9 @@ class GuestRegister:
     def __str__(self) -> str:
         return f"{self._bar.function.name} {self.register.name}"
 
+    def _repr_html_(self) -> str:
+        return self.register._repr_html_()  # without a value: reading would be an access
+
     def __repr__(self) -> str:
         return f"<{self._bar.function.name} bar{self._bar.index}+{self._offset:#x} {self.register.name}>"
 

@@ -24,7 +24,7 @@ from hdvlab.host.call import Call
 from hdvlab.host.output import Output
 from hdvlab.host.places import open_private, runtime_directory
 from hdvlab.host.programs import Programs
-from hdvlab.host.record import Record, boot_id, check_name, new_directory, started_of
+from hdvlab.host.record import Record, boot_id, check_name, new_directory, own_place, started_of
 from hdvlab.host.requests import find_request
 from hdvlab.host.session import Session
 from hdvlab.host.stops import tell_stops
@@ -84,6 +84,7 @@ class Host:
             directory=str(home),
             trace=str((trace or home / "trace").absolute()),
             log=str(home / "log"),
+            place=own_place(),
         )
         self._listener = self._listen(name)
         given: dict[str, Any] = {"trace": self.record.trace}

@@ -24,7 +24,7 @@ class Record:
     ``started`` is the process's start in clock ticks since boot (``/proc/PID/stat``, field 22), which with ``boot``
     tells it from another process with its number. ``lease`` is in seconds, 0 = for ever. ``ended`` says why it ended
     in good order; empty while it runs, and where it was killed. ``vm`` is the directory of its VM's sockets, if it has
-    booted one.
+    booted one. ``place`` is the notebook that started it, or the working directory; see :func:`own_place`.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Record:
     log: str
     ended: str = ""
     vm: str = ""
+    place: str = ""
 
     @property
     def is_alive(self) -> bool:
@@ -98,6 +99,17 @@ def records() -> list[Record]:
         if record is not None:
             found.append(record)
     return sorted(found, key=lambda one: (one.since, one.directory))
+
+
+def own_place() -> str:
+    """What a kernel that is restarted has in common with the one before: its notebook's path, else where it runs."""
+    return os.environ.get("JPY_SESSION_NAME") or str(Path.cwd())
+
+
+def of_this_place() -> list[Record]:
+    """The hosts that run, and were started from here."""
+    here = own_place()
+    return [one for one in records() if one.place == here and one.is_alive]
 
 
 def latest(name: str) -> Record | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import sys
 import time
 import uuid
@@ -20,7 +21,9 @@ from hdvlab.errors import AccessError, DeviceError, HdvError, HResult, StateErro
 from hdvlab.guest import Function, GuestBar
 from hdvlab.hdv.callbacks import take_failure
 from hdvlab.pci import BarDescription, CapabilityId, lspci, spec, walk
+from hdvlab.pci.capability.tree import Capabilities
 from hdvlab.registers import Field, NoSuchRegisterError, Register, RegisterMap
+from hdvlab.registers.diagram import html_map
 from hdvlab.trace.schema import Origin
 
 if TYPE_CHECKING:
@@ -246,7 +249,7 @@ class Plugged:
             )
         if isinstance(self.device, Device) and lib.hdvlab_device_inside(self.handle) == 0:
             raise StateError(f"{self.name} cannot be rehearsed from its own code")
-        command = int.from_bytes(self._lab.machine.config_peek(self.slot)[4:6], "little")
+        command = int.from_bytes(self._config()[4:6], "little")
         if not command & spec.Command.MEMORY_SPACE:
             ones = (1 << 8 * size) - 1
             note = "the driver has not enabled memory decoding (command register bit 1): the device is not asked"
@@ -300,10 +303,15 @@ class Plugged:
             BarDescription(index, bar.bar_size, bar.bits, bar.prefetchable, self.place(index) or 0)
             for index, bar in self.bars.items()
         ]
-        config = self._lab.machine.config_peek(self.slot)
+        config = self._config()
         if all(entry.capability_id != CapabilityId.PCI_EXPRESS for entry in walk(config)):
             config = config[: spec.CONFIG_SIZE]  # no more can be read where PCI Express is not
         return lspci(config, self.address, verbose=verbose, hex_level=hex_level, bars=bars)
+
+    def capabilities(self) -> Capabilities:
+        """The capability list as the machine answers it, shown as a tree; looking leaves no rows."""
+        config = self._config()
+        return Capabilities(self.name, config, walk(config))
 
     def place(self, bar: int) -> int | None:
         """Guest-physical base of a BAR, from config space; None where it has none, or the device is off or gone."""
@@ -314,8 +322,32 @@ class Plugged:
         except HdvError as error:
             if error.hresult == HResult.ERROR_NOT_FOUND:  # its process has taken it away
                 return None
+            if error.hresult == HResult.ERROR_BUSY:  # a handler does not return: where it was put
+                return self.function.bars[bar].address
             raise
         return int.from_bytes(config[where : where + self.bars[bar].bits // 8], "little") & ~0xF or None
+
+    def _config(self) -> bytes:
+        """Config space as the machine answers it. StateError while a handler does not return."""
+        try:
+            return self._lab.machine.config_peek(self.slot)
+        except HdvError as error:
+            if error.hresult != HResult.ERROR_BUSY:
+                raise
+            raise StateError(
+                f"{self.name} is busy: one of its handlers does not return, or a thread holds its lock; "
+                "peek and regs still look at it",
+                HResult.ERROR_BUSY,
+            ) from None
+
+    def _repr_html_(self) -> str:
+        parts = [html.escape(repr(self)[1:-1])]
+        for index, registers in self.maps.items():
+            bar = self.bars[index]
+            parts.append(f"bar{index}, {bar.bar_size:#x} bytes, {bar.bits} bits")
+            values = {register.name: self.value_of(index, register) for register in registers}
+            parts.append(html_map(registers, values))
+        return f"<div>{'<br>'.join(parts)}</div>"
 
     def __repr__(self) -> str:
         d = self.device

@@ -14,10 +14,11 @@ from hdvlab.commands.nearest import nearest
 from hdvlab.commands.parser import BY_NAME, HelpWanted, help_text, verb_parser, verbs
 from hdvlab.commands.plugging import look_up
 from hdvlab.commands.text import Text
-from hdvlab.errors import HdvError, UsageError
+from hdvlab.errors import BackendUnavailableError, HdvError, UsageError
 from hdvlab.magics.cell import Cell, bound
 from hdvlab.magics.line import is_silenced, split, without_comment
 from hdvlab.magics.mistake import in_one_line, in_own_frames, misspelt, warnings_in_one_line
+from hdvlab.magics.skipping import skip_cells, stop_skipping
 
 if TYPE_CHECKING:
     from hdvlab.guest import Guest
@@ -75,6 +76,9 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
                 if lab is not None:
                     lab.warn_of_loss()
 
+    def _about(self, namespace: Mapping[str, Any]) -> Any:
+        return commands.about()
+
     def _status(self, namespace: Mapping[str, Any]) -> Any:
         return commands.status(commands.existing_lab())
 
@@ -130,11 +134,20 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         file = getattr(getattr(function, "__code__", None), "co_filename", "")
         return self._watched(lab, driver, file, lambda: commands.run(lab, function, namespace=namespace, **options))
 
-    def _boot(self, namespace: Mapping[str, Any], **options: Any) -> Any:
+    def _boot(self, namespace: Mapping[str, Any], or_skip: bool, **options: Any) -> Any:
         from hdvlab.systems.qemu.setup import TextBar
 
+        stop_skipping(self.shell)
         try:
             return commands.boot(commands.existing_lab(), namespace=namespace, progress=TextBar(), **options)
+        except BackendUnavailableError as error:
+            if not or_skip:
+                raise
+            skip_cells(self.shell, "no VM")
+            return Text(
+                f"No VM can run here: {error.message}\n"
+                "So the cells that follow are skipped, and say so. %hdv boot tries again; %unload_ext hdvlab ends it."
+            )
         except KeyboardInterrupt as error:
             raise in_one_line(error, "stopped; no VM is on, %hdv boot starts anew") from None
 

@@ -86,5 +86,10 @@ class RegisterMap:
         """The map that :meth:`to_dict` wrote."""
         return cls((Register.from_dict(r) for r in data["registers"]), data["size"], data["name"])
 
+    def _repr_html_(self) -> str:
+        from hdvlab.registers.diagram import html_map
+
+        return html_map(self)
+
     def __repr__(self) -> str:
         return f"<RegisterMap {self.name}: {', '.join(self._by_name)}>"

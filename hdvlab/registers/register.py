@@ -211,6 +211,17 @@ class Register:
     def __hash__(self) -> int:
         return hash((self.name, self.offset, self.width))
 
+    def diagram(self, value: int | None = None) -> str:
+        """The register as datasheets draw it, in ASCII; with its fields' values where ``value`` is given."""
+        from hdvlab.registers.diagram import text_diagram
+
+        return text_diagram(self, value)
+
+    def _repr_html_(self) -> str:
+        from hdvlab.registers.diagram import html_diagram
+
+        return html_diagram(self)
+
     def __repr__(self) -> str:
         fields = f" {{{', '.join(self.fields)}}}" if self.fields else ""
         return f"<Register {self.name} {self.offset:#x} {self.width} bits {self.access.value}{fields}>"

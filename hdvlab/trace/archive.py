@@ -20,6 +20,7 @@ from hdvlab.errors import HResult, TraceError
 from hdvlab.trace.loss import CARRIED_COUNTS
 from hdvlab.trace.metadata import Metadata, new_metadata, write_metadata
 from hdvlab.trace.native import NativeTrace
+from hdvlab.trace.progress import tell
 from hdvlab.trace.schema import NO_PAYLOAD, NO_ROW
 from hdvlab.trace.tables import Tables
 from hdvlab.trace.tables_file import TablesWriter, lines_of
@@ -103,6 +104,7 @@ def pieces(trace: Trace, view: View) -> Iterator[dict[str, Array]]:
         refused = payloads.refused(piece.numbers, place, columns["size"])
         columns["payload"] = np.where(refused, NO_PAYLOAD, place)
         yield columns
+        tell("writing rows", min(start + PIECE_ROWS, len(view)), len(view))
 
 
 def copied_tables(trace: Trace, view: View) -> Tables:

@@ -129,3 +129,47 @@ def test_names_are_completed(blink: Plugged) -> None:
     assert {"EN", "RATE", "read", "write", "modify"} <= set(dir(blink.bar0.CTRL))
     assert [str(register) for register in blink.bar0][:2] == ["blink CTRL", "blink POP"]
     assert repr(blink) == "<blink at 00:01.0, 1234:0040, on>"
+
+
+def test_a_poke_names_the_persons_line(lab: Lab, blink: Plugged) -> None:
+    from hdvlab import commands
+
+    blink.poke(0, 0, 4, 1)  # by hand
+    commands.poke(lab, "bar0.CTRL=1")  # by command
+    rows = lab.trace.frame(decode=True)
+    sources = rows[(rows["origin"] == "user") & (rows["kind"] == "mmio_write")]["source"].tolist()
+    assert [source.partition("  # ")[2] for source in sources] == ["by hand", "by command"]
+
+
+def test_where_a_handler_does_not_return_looking_still_works_and_the_rest_says_why(lab: Lab) -> None:
+    import threading
+
+    from hdvlab import Bar, Device, Register, commands
+    from hdvlab.errors import StateError
+
+    from ..labs import PATIENCE, wait_for
+
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Stuck(Device):
+        vendor_id, device_id = 0x1234, 0x0077
+
+        class bar0(Bar, size=4096):
+            CTRL = Register(0x00, reset=5)
+
+        @bar0.CTRL.on_read
+        def wait(self) -> int:
+            inside.set()
+            go_on.wait(PATIENCE)
+            return 1
+
+    one = lab.plug(Stuck)
+    run = lab.run(lambda guest: guest.functions["stuck"].bar0.CTRL.read(), wait=False)
+    wait_for(inside)
+    assert "bar0 at 0xe" in repr(commands.status(lab))
+    assert one.peek(0, 0, 4) == 5
+    for look in (one.lspci, lambda: one.rehearse("CTRL")):
+        with pytest.raises(StateError, match="stuck is busy: one of its handlers does not return"):
+            look()
+    go_on.set()
+    assert run.program.result() == 1  # type: ignore[union-attr]

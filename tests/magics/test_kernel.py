@@ -166,3 +166,37 @@ def test_unloading_ends_everything_in_the_kernel(notebook: Notebook) -> None:
     assert notebook.run("%unload_ext hdvlab") == []
     (there,) = notebook.run("path.exists()")
     assert there["data"]["text/plain"] == "False"
+
+
+@pytest.mark.parametrize(
+    ("begin", "line"),
+    [
+        ("def start(self):\n        print('waiting', flush=True)\n        while True: pass", "%hdv plug Slow"),
+        (
+            "def start(self): pass\n    @bar0.ASK.on_read\n    def ask(self):\n"
+            "        print('waiting', flush=True)\n        while True: pass",
+            "%hdv plug Slow\n%hdv whatif read slow.ASK",
+        ),
+    ],
+    ids=["start", "whatif"],
+)
+def test_the_stop_button_ends_what_does_not_end_and_the_lab_is_usable(
+    notebook: Notebook, begin: str, line: str
+) -> None:
+    source = (
+        "from hdvlab import Bar, Device, Register\n"
+        "from hdvlab.device import rehearsal; rehearsal.PATIENCE = 60\n"
+        "class Slow(Device):\n    vendor_id, device_id = 0x1234, 0x0021\n"
+        "    class bar0(Bar, size=4096):\n        ASK = Register(0)\n"
+        f"    {begin}\n"
+    )
+    notebook.run("%reload_ext hdvlab")  # the test before this one has unloaded it
+    assert notebook.run(source) == []
+    request = notebook.send(line)
+    notebook.outputs(request, until="waiting")
+    notebook.manager.interrupt_kernel()
+    assert any(one["type"] == "error" and one["ename"] == "KeyboardInterrupt" for one in notebook.outputs(request))
+    notebook.run("if 'slow' in __import__('hdvlab').current_lab(): get_ipython().run_line_magic('hdv', 'unplug slow')")
+    (plugged,) = notebook.run("%hdv plug edu --name after")
+    assert "after at 00:" in plugged["data"]["text/plain"]
+    notebook.run("%hdv unplug after")

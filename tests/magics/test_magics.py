@@ -342,3 +342,87 @@ def test_unloading_leaves_nothing_behind(blinking: InteractiveShell) -> None:
     assert blinking.Completer is not None
     assert not any(is_ours(one) for one in blinking.Completer.custom_matchers)
     assert [one.name for one in threading.enumerate() if one.name.startswith("hdvlab")] == []
+
+
+def test_unloading_takes_every_hook_away(shell: InteractiveShell) -> None:
+
+    from hdvlab.commands import current
+
+    shell.run_cell("%unload_ext hdvlab").raise_error()
+    html = shell.display_formatter.formatters["text/html"]
+
+    def state() -> list[Any]:
+        hooks = (shell.input_transformers_cleanup, shell.input_transformers_post, shell.custom_exceptions)
+        magics = {kind: sorted(names) for kind, names in shell.magics_manager.magics.items()}
+        printers = {kind.__name__: printer for kind, printer in html.type_printers.items()}
+        threads = {one.name for one in threading.enumerate()}
+        events = {name: list(found) for name, found in shell.events.callbacks.items()}
+        matchers = list(shell.Completer.custom_matchers)
+        return [*map(repr, hooks), magics, printers, threads, events, matchers]
+
+    before = state()
+    shell.run_cell("%load_ext hdvlab\n%hdv plug edu\n%hdv run edu").raise_error()
+    assert state() != before
+    shell.run_cell("%unload_ext hdvlab").raise_error()
+    assert commands.existing_lab() is None
+    assert not current._closes_at_exit
+    assert state() == before
+    shell.run_cell("%load_ext hdvlab").raise_error()
+
+
+def test_a_class_is_shown_with_what_it_describes_and_others_as_ever(blinking: InteractiveShell) -> None:
+    formatter = blinking.display_formatter
+    blink = blinking.user_ns["Blink"]
+    data, _ = formatter.format(blink)
+    assert "1234:0001" in data["text/html"]
+    assert "RATE[4..1], EN[0]" in data["text/html"]
+    assert "COUNT" in formatter.format(blink.bar0)[0]["text/html"]
+    assert "text/html" not in formatter.format(int)[0]
+    assert "text/html" not in formatter.format(hdvlab.Device)[0]
+
+
+def test_what_would_happen_is_shown_and_has_not(blinking: InteractiveShell) -> None:
+    rows = len(commands.current_lab().trace)
+    told = value_of(blinking, "%hdv whatif write CTRL.EN=1")
+    assert [change.name for change in told.registers] == ["CTRL", "COUNT"]
+    assert "nothing has changed" in told._repr_html_()
+    assert len(commands.current_lab().trace) == rows
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("whatif ", "write"),
+        ("whatif read C", "CTRL"),
+        ("plug edu --slot ", "2"),
+        ("start --ram ", "128M"),
+        ("boot --tool ", "pciutils"),
+        ("abo", "about"),
+    ],
+)
+def test_values_of_options_are_completed_too(blinking: InteractiveShell, typed: str, offered: str) -> None:
+    with provisionalcompleter():
+        words = [one.text for one in blinking.Completer.completions(f"%hdv {typed}", len(f"%hdv {typed}"))]
+    assert offered in words
+
+
+def test_a_restarted_kernel_is_told_of_the_host_of_its_notebook(
+    shell: InteractiveShell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hdvlab.host import start
+
+    for variable in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        (tmp_path / variable).mkdir(mode=0o700)
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    monkeypatch.setenv("JPY_SESSION_NAME", "/here/page.ipynb")
+    with start("mine", lease=60) as lab:
+        try:
+            capsys.readouterr()
+            shell.run_cell("%reload_ext hdvlab").raise_error()
+            assert capsys.readouterr().out == "host mine runs: %hdv attach mine\n"
+            assert "%hdv attach mine" in repr(commands.overview(None))
+            monkeypatch.setenv("JPY_SESSION_NAME", "/here/other.ipynb")
+            shell.run_cell("%reload_ext hdvlab").raise_error()
+            assert "attach" not in capsys.readouterr().out
+        finally:
+            lab.shut_down()

@@ -54,7 +54,16 @@ def config_peek(host: Host, call: Call, *, slot: int) -> str:
 
 @request
 def device_access(
-    host: Host, call: Call, *, device: str, write: bool, bar: int, offset: int, size: int, value: int, origin: int,
+    host: Host,
+    call: Call,
+    *,
+    device: str,
+    write: bool,
+    bar: int,
+    offset: int,
+    size: int,
+    value: int,
+    origin: int,
     pc: int = 0,
 ) -> Answer:
     """Past the bus, to one device."""

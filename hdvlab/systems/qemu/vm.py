@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hdvlab.errors import BackendError, HdvError, HResult, StateError, UsageError
+from hdvlab.errors import BackendError, BackendUnavailableError, HdvError, HResult, StateError, UsageError
 from hdvlab.systems.qemu.agent import Agent, Completed, Running, agent_binary
 from hdvlab.systems.qemu.command_line import DISK_SLOT, OWN_SLOTS, Place, VmOptions, arguments
 from hdvlab.systems.qemu.endless_log import read_end
@@ -40,7 +40,15 @@ _FOR_DISK = ("virtio_pci", "virtio_blk")
 
 
 def installation(progress: Progress | None = None) -> Installation:
-    """QEMU, kernel and busybox, obtained now if they are not here."""
+    """QEMU, kernel and busybox, obtained now if they are not here.
+
+    Raises
+    ------
+    BackendUnavailableError
+        They cannot be had, or ``$HDVLAB_NO_VM`` says that there is to be no VM here, and why.
+    """
+    if reason := os.environ.get("HDVLAB_NO_VM"):
+        raise BackendUnavailableError(f"no VM runs here: {reason} (HDVLAB_NO_VM); the embedded machine does")
     return find() or set_up(progress=progress)
 
 
