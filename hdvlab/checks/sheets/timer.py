@@ -54,7 +54,7 @@ def _start(guest: Guest, timer: Function, delay_us: int) -> None:
 )
 def one_shot(guest: Guest, timer: Function) -> None:
     _start(guest, timer, 2_000)
-    guest.wait_interrupt(timer, 3.0)
+    guest.wait_interrupt(timer, 2.0)
     guest.sleep(0.02)
 
 
@@ -81,7 +81,7 @@ def patient(guest: Guest, timer: Function) -> None:
 )
 def registers(guest: Guest, timer: Function) -> None:
     _start(guest, timer, 1_000)
-    guest.wait_interrupt(timer, 3.0)
+    guest.wait_interrupt(timer, 2.0)
     timer.bar0.STATUS.read()
     timer.bar0.CTRL.read()
     timer.bar0.STATUS.write(1)
@@ -105,7 +105,7 @@ def again(guest: Guest, timer: Function) -> None:
     _start(guest, timer, 10_000_000)
     timer.bar0.DELAY.write(2_000)
     timer.bar0.CTRL.write(1)
-    guest.wait_interrupt(timer, 3.0)
+    guest.wait_interrupt(timer, 2.0)
     guest.sleep(0.02)
 
 
@@ -124,7 +124,7 @@ def three(guest: Guest, timer: Function) -> None:
         try:
             guest.wait_interrupt(timer, 1.0)
         except GuestTimeoutError:
-            continue
+            break
         timer.bar0.STATUS.write(1)
 
 
