@@ -154,7 +154,7 @@ def grade_folder(
 
     def one(path: Path) -> Graded:
         graded = _graded(found_sheet, sheet, path, str(path.relative_to(place)), hidden, limits or Limits(), running)
-        if progress is not None:
+        if progress is not None and not running.is_over:
             progress(graded)
         return graded
 
@@ -174,13 +174,13 @@ class _Running:
     def __init__(self) -> None:
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._guard = threading.Lock()
-        self._is_over = False
+        self.is_over = False
 
     def add(self, process: subprocess.Popen[bytes]) -> None:
         """One has begun."""
         with self._guard:
             self._processes.add(process)
-            if self._is_over:
+            if self.is_over:
                 process.terminate()
 
     def remove(self, process: subprocess.Popen[bytes]) -> None:
@@ -191,7 +191,7 @@ class _Running:
     def end(self) -> None:
         """End them all."""
         with self._guard:
-            self._is_over = True
+            self.is_over = True
             for process in self._processes:
                 process.terminate()
 

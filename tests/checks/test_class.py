@@ -202,18 +202,17 @@ def test_a_loop_is_ended_when_its_cpu_time_is_used_up(tmp_path: Path) -> None:
     assert one.broke_off == "its CPU time of 1 s was used up"
 
 
-def test_interrupted_it_ends_what_it_started(tmp_path: Path) -> None:
+def test_interrupted_it_ends_what_it_started(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "a.py").write_text(SOLUTION.read_text())
     (tmp_path / "b.py").write_text("import time\ntime.sleep(1e6)\n")
     program = "import sys; from hdvlab.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", program, "check", "blink", str(tmp_path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    assert process.stderr.readline() == "a.py: 11 of 11\n"  # now the other one's turn has come
-    process.send_signal(signal.SIGINT)
-    assert process.wait(6 * PATIENCE) == 130
-    assert process.stderr.read() == "hdvlab: stopped\n"
-    process.stderr.close()
+    command = [sys.executable, "-c", program, "check", str(folder.parent / "quick.py"), str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "a.py: 3 of 3\n"  # now the other one's turn has come
+        process.send_signal(signal.SIGINT)
+        assert process.wait(6 * PATIENCE) == 130
+        assert process.stderr.read() == "hdvlab: stopped\n"
     deadline = time.monotonic() + PATIENCE
     while [entry for entry in Path("/proc").glob("[0-9]*") if str(tmp_path).encode() in _command_line(entry)]:
         assert time.monotonic() < deadline, "a watcher is left"

@@ -23,7 +23,7 @@ def notebook(*cells: str) -> bytes:
         ("a.py", b"class Blink(:", "there is no Blink: the sheet asks for a device class Blink (1234:0b01); "
          "a.py: line 1: SyntaxError"),
         ("a.py", b"x = 1\nraise SystemExit(0)", "a.py: line 2: SystemExit: 0"),
-        ("a.py", b"def f():\n    1 / 0\nf()", "a.py: line 3: ZeroDivisionError"),
+        ("a.py", b"def f():\n    1 / 0\nf()", "a.py: line 2: ZeroDivisionError"),
         ("a.py", b"", "there is no Blink"),
         ("a.py", b"\xff", "a.py is no text"),
         ("a.ipynb", b"{}", "a.ipynb is no notebook: KeyError: 'cells'"),
