@@ -132,11 +132,16 @@ def _packages() -> Iterator[Finding]:
         except importlib.metadata.PackageNotFoundError:
             yield Finding(name, missing, f"not installed, {wanted} wanted", advice)
             continue
-        least = wanted.removeprefix(">=")
-        if _parts(version) < _parts(least):
+        if not _is_within(version, wanted):
             yield Finding(name, missing, f"{version}, {wanted} wanted", advice)
         else:
             yield Finding(name, "ok", version)
+
+
+def _is_within(version: str, wanted: str) -> bool:
+    """Whether a version keeps every bound of ``>=1.2,<2``; there is no library for it before all are installed."""
+    parts = _parts(version)
+    return all((parts < _parts(bound)) == (sign == "<") for sign, bound in re.findall(r"(>=|<)\s*([\d.]+)", wanted))
 
 
 def _parts(version: str) -> tuple[int, ...]:

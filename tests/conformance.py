@@ -207,7 +207,22 @@ class Conformance:
             rows = {mark.args[0] for mark in item.iter_markers("fault")}
             self.faults[name].update(row for row in rows if concerns(row, name))
 
+    def _parts(self) -> tuple[dict[str, set[Any]], ...]:
+        return self.python, self.c, self.faults
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """What was seen in a process that ran a part of the tests."""
+        for mine, told in zip(self._parts(), node.workeroutput.get("conformance", ()), strict=False):
+            for name, seen in told.items():
+                mine[name].update(seen)
+
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(session.config, "workeroutput"):  # of pytest-xdist; the process that started it makes the table
+            session.config.workeroutput["conformance"] = [
+                {name: list(seen) for name, seen in part.items()} for part in self._parts()
+            ]
+            return
         self.path.write_text(self.table(), "utf-8")
         if session.exitstatus:
             return

@@ -13,6 +13,16 @@ import pytest
 _OURS = ("hdvlab-",)
 
 
+#: Folders whose tests mostly wait, and long: for a VM, a browser, a kernel process.
+_SLOW = ("vm", "browser", "notebooks", "host", "binder")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests (pytest -n), the slow ones come first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.parent.name not in _SLOW)
+
+
 @pytest.fixture(autouse=True)
 def no_thread_is_left_behind() -> Iterator[None]:
     before = set(threading.enumerate())

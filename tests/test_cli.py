@@ -153,3 +153,20 @@ def test_help_of_plot_has_a_name_of_its_own_for_each_argument() -> None:
     text = hdvlab("plot", "--help").stdout
     assert "-o OUT" in text
     assert "PICTURE FILE" in text
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted", "fits"),
+    [
+        ("0.11.0", ">=0.9.18,<1", True),
+        ("0.11.0", "<1,>=0.9.18", True),
+        ("0.9.17", "<1,>=0.9.18", False),
+        ("1.0.0", "<1,>=0.9.18", False),
+        ("2", ">=2", True),
+        ("7.1", "", True),
+    ],
+)
+def test_the_doctor_compares_a_version_with_every_bound(version: str, wanted: str, fits: bool) -> None:
+    from hdvlab.doctor import _is_within
+
+    assert _is_within(version, wanted) is fits

@@ -134,6 +134,7 @@ HRESULT hdvlab_trace_committed(void *, uint64_t, uint64_t *);
 HRESULT hdvlab_trace_pin(void *, uint32_t, void **);
 void hdvlab_trace_unpin(void *);
 HRESULT hdvlab_trace_mark(void *, uint32_t, uint16_t, int64_t, int32_t, const void *, uint32_t, int64_t *);
+HRESULT hdvlab_trace_suspend(void *, int32_t);
 HRESULT hdvlab_trace_set_time(void *, int64_t);
 HRESULT hdvlab_trace_verify(void *, uint64_t, uint32_t *, uint32_t *);
 HRESULT hdvlab_trace_settled(void *, uint64_t, uint64_t *);
@@ -213,6 +214,45 @@ HRESULT hdvlab_guest_wait_interrupt(void *, uint8_t, int64_t, uint32_t *);
 HRESULT hdvlab_guest_bind_interrupts(void *, uint32_t, uint32_t, void *const *);
 HRESULT hdvlab_guest_cancel(void *);
 HRESULT hdvlab_device_access(void *, const HDVLAB_ACCESS *, int32_t, uint32_t, uint64_t, uint32_t, uint64_t *);
+enum { HDVLAB_BEFORE, HDVLAB_AFTER, ... };
+enum {
+    HDVLAB_BREAK_AFTER, HDVLAB_BREAK_CHANGED, HDVLAB_BREAK_ONCE, HDVLAB_BREAK_ASK, HDVLAB_BREAK_PASS,
+    HDVLAB_BREAK_DISABLED, ...
+};
+enum { HDVLAB_CONTINUE, HDVLAB_OVERRIDE, HDVLAB_SKIP, HDVLAB_RETRY, ... };
+typedef struct {
+    uint64_t kinds;
+    uint32_t origins, flags;
+    int32_t device, bar;
+    uint64_t first, last, value, mask, ignore;
+} HDVLAB_BREAKPOINT;
+typedef struct {
+    uint64_t ticket;
+    uint32_t breakpoint, phase;
+    int64_t row, held_ns;
+    uint64_t address, value, pc;
+    uint32_t size;
+    int32_t bar;
+    uint16_t device;
+    uint8_t kind, origin;
+    HRESULT status;
+    uint32_t is_inside;
+} HDVLAB_STOP_STATE;
+typedef uint32_t (*HDVLAB_GATE_ASK)(void *, uint32_t, const HDVLAB_STOP_STATE *);
+typedef uint32_t (*HDVLAB_GATE_IDLE)(void *, uint64_t);
+HRESULT hdvlab_gate_add(void *, const HDVLAB_BREAKPOINT *, uint32_t *);
+HRESULT hdvlab_gate_set(void *, uint32_t, uint32_t);
+HRESULT hdvlab_gate_remove(void *, uint32_t);
+HRESULT hdvlab_gate_hits(void *, uint32_t, uint64_t *, uint64_t *);
+HRESULT hdvlab_gate_step(void *, uint64_t);
+HRESULT hdvlab_gate_stops(void *, HDVLAB_STOP_STATE *, uint32_t, uint32_t *);
+HRESULT hdvlab_gate_release(void *, uint64_t, uint32_t, uint64_t);
+HRESULT hdvlab_gate_wait(void *, uint64_t *, uint32_t);
+HRESULT hdvlab_gate_limit(void *, uint32_t);
+HRESULT hdvlab_gate_overdue(void *, uint64_t *);
+HRESULT hdvlab_gate_on_ask(void *, HDVLAB_GATE_ASK, void *);
+HRESULT hdvlab_gate_on_idle(void *, HDVLAB_GATE_IDLE, void *);
+
 HRESULT hdvlab_bench_guest_reads(void *, uint64_t, uint32_t, uint64_t, uint64_t *);
 HRESULT hdvlab_bench_guest_writes(void *, uint64_t, uint32_t, uint64_t, uint64_t *);
 HRESULT hdvlab_bench_rows(void *, uint64_t, int32_t, uint64_t *);
@@ -291,6 +331,9 @@ HRESULT hdvlab_register_file_interrupt(void *, uint32_t);
 typedef struct { uint32_t capability, count, masked, pending, data; uint64_t address; ...; } HDVLAB_MESSAGE;
 HRESULT hdvlab_register_file_message(void *, uint32_t, HDVLAB_MESSAGE *);
 HRESULT hdvlab_register_file_withdraw(void *, uint32_t);
+HRESULT hdvlab_register_file_copy(void *, void *);
+HRESULT hdvlab_register_file_rehearse(void *, int32_t, uint32_t, uint64_t, uint32_t, uint64_t *);
+HRESULT hdvlab_register_file_rehearse_interrupt(void *, uint32_t, uint64_t *, uint32_t *);
 HRESULT hdvlab_register_file_end(void *);
 
 // VmDeviceHost.h, and device hosts in another process
@@ -354,4 +397,7 @@ extern "Python" {
     HRESULT hdvlab_hdv_write_config(void *, uint32_t, uint32_t);
     HRESULT hdvlab_hdv_read(void *, int, uint64_t, uint64_t, uint8_t *);
     HRESULT hdvlab_hdv_write(void *, int, uint64_t, uint64_t, const uint8_t *);
+    // The gate's.
+    uint32_t hdvlab_py_gate_ask(void *, uint32_t, const HDVLAB_STOP_STATE *);
+    uint32_t hdvlab_py_gate_idle(void *, uint64_t);
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hdvlab.commands.current import close_lab, current_lab, existing_lab, new_lab, use_lab
 
 if TYPE_CHECKING:
-    from hdvlab.commands.access import peek, poke, read, write
+    from hdvlab.commands.access import peek, poke, read, whatif, write
     from hdvlab.commands.building import config
     from hdvlab.commands.c_device import c, load_device
     from hdvlab.commands.checking import check, check_folder
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from hdvlab.commands.recording import find_driver, guest, record, run
     from hdvlab.commands.rows import mark, trace
     from hdvlab.commands.state import overview, status
+    from hdvlab.commands.stepping import breaks, log, override, retry, skip, step, trigger, unbreak
     from hdvlab.commands.virtual_machine import boot, existing_vm_lab, guest_program, sh, vm
 
 __all__ = [
     "attach",
     "boot",
+    "breaks",
     "c",
     "check",
     "check_folder",
@@ -48,10 +50,12 @@ __all__ = [
     "hosts",
     "load",
     "load_device",
+    "log",
     "lspci",
     "mark",
     "new_lab",
     "open_file",
+    "override",
     "overview",
     "peek",
     "plot",
@@ -60,23 +64,29 @@ __all__ = [
     "read",
     "record",
     "regs",
+    "retry",
     "run",
     "save",
     "sh",
+    "skip",
     "start",
     "status",
+    "step",
     "stop",
     "trace",
+    "trigger",
+    "unbreak",
     "unplug",
     "use_lab",
     "vm",
     "vm_parts",
     "vm_setup",
+    "whatif",
     "write",
 ]
 
 _HOMES = {
-    "access": ("peek", "poke", "read", "write"),
+    "access": ("peek", "poke", "read", "whatif", "write"),
     "virtual_machine": ("boot", "existing_vm_lab", "guest_program", "sh", "vm"),
     "building": ("config",),
     "c_device": ("c", "load_device"),
@@ -91,11 +101,15 @@ _HOMES = {
     "recording": ("find_driver", "guest", "record", "run"),
     "rows": ("mark", "trace"),
     "state": ("overview", "status"),
-}
+    "stepping": ("break", "breaks", "continue", "log", "next", "override", "retry", "skip", "step", "trigger",
+                 "unbreak"),
+}  # fmt: skip
+#: Verbs whose functions cannot, or should not, be called so in Python.
+_SPELT = {"break": "break_", "continue": "continue_", "next": "next_"}
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'hdvlab.commands' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"hdvlab.commands.{_HOME_OF[name]}"), name)
+    return getattr(importlib.import_module(f"hdvlab.commands.{_HOME_OF[name]}"), _SPELT.get(name, name))

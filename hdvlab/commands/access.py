@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import linecache
 import re
+import sys
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from hdvlab.guest import Function, GuestRegister
 from hdvlab.trace.tables import SourceLine
 
 if TYPE_CHECKING:
+    from hdvlab.device.rehearsed import Rehearsal
     from hdvlab.lab import AnyLab, Plugged
 
 #: Frames of these stand between a person and an access.
@@ -139,10 +141,11 @@ def _poke(lab: AnyLab, pair: str, size: int | None) -> Poked:
         raise UsageError(f"poke goes to registers; write {name} {text} goes over the bus to config space")
     value = place.parse_value(text)
     old = _seen(lab, place)
+    pc = _line(lab, place.plugged)
     if place.register is not None and place.size == place.register.size:
-        hresult = place.plugged.poke_field(place.register, place.bar, place.field, value)
+        hresult = place.plugged.poke_field(place.register, place.bar, place.field, value, pc)
     else:
-        hresult = place.plugged.poke(place.bar, place.offset, place.size, value)
+        hresult = place.plugged.poke(place.bar, place.offset, place.size, value, pc)
     if hresult < 0:
         symbol = HResult.symbol_of(hresult)
         why = next((text for code, text in _WHY.items() if code == hresult & 0xFFFFFFFF), "the device refused it")
@@ -150,6 +153,49 @@ def _poke(lab: AnyLab, pair: str, size: int | None) -> Poked:
             why = "the device's code answered that"
         warnings.warn(f"poke of {place.plugged.name} {place.name} had no effect: {why} ({symbol})", AccessWarning, 3)
     return Poked(place.name, old, _seen(lab, place))
+
+
+def whatif(
+    lab: AnyLab, access: str, location: str, value: str | int | None = None, *, size: int | None = None
+) -> Rehearsal:
+    """What would a read or a write over the bus do? Told, and not done: the handlers run on a copy of the device.
+
+    Parameters
+    ----------
+    lab : Lab
+        Where.
+    access : {"read", "write"}
+        Which.
+    location : str
+        See :mod:`hdvlab.commands.location`; a write's with the value, ``CTRL.EN=1``.
+    value : str or int, optional
+        What is written; not given where ``location`` has it.
+    size : int, optional
+        Bytes.
+
+    Raises
+    ------
+    CannotRehearseError
+        The device is compiled, or its code uses what cannot be copied; the message says what.
+    """
+    if access not in ("read", "write"):
+        raise UsageError(f"whatif {access}: write %hdv whatif read {location}, or %hdv whatif write {location}=1")
+    name, _, inside = location.partition("=")
+    if access == "read" and (value is not None or inside or "=" in location):
+        raise UsageError(f"a read takes no value; write %hdv whatif read {name}, or %hdv whatif write {name}=1")
+    if access == "write" and (value is None) == (inside == ""):
+        raise UsageError(f"a write takes one value; write %hdv whatif write {name}=1")
+    place = find(lab, name, size)
+    if place.bar is None:
+        raise UsageError(
+            f"{name}: config space is the machine's, a rehearsal is of a device's registers; %hdv peek {name} looks at it"
+        )
+    number = None if access == "read" else place.parse_value(inside or str(value))
+    whole = place.register is not None and place.size == place.register.size
+    told = place.plugged.rehearse(
+        f"bar{place.bar}.{place.name}" if whole else place.offset, write=number, bar=place.bar, size=place.size
+    )
+    return replace(told, place=place.name)
 
 
 def _seen(lab: AnyLab, place: Location) -> Value | None:
@@ -164,9 +210,8 @@ def _as_typed(line: str) -> str:
     return _CALL.sub(lambda match: f"%hdv {ast.literal_eval(match[1])}", line)
 
 
-def _persons(lab: AnyLab, plugged: Plugged) -> Function:
-    """The person's view of a device; its rows name the person's line, not the ones of this package."""
-    theirs = plugged.on()
+def _sources(lab: AnyLab, theirs: Function) -> Callable[[FrameType], int]:
+    """What numbers source lines: the person's line, not the ones of this package."""
     number = theirs.source_of
 
     def source_of(frame: FrameType) -> int:
@@ -184,7 +229,18 @@ def _persons(lab: AnyLab, plugged: Plugged) -> Function:
         except TraceError:
             return number(outside)  # which counts what cannot be written down
 
-    mine = Function(theirs.bus, theirs.slot, theirs.name, theirs.maps, theirs.origin, source_of)
+    return source_of
+
+
+def _line(lab: AnyLab, plugged: Plugged) -> int:
+    """The number of the person's line that is being executed; 0 where it cannot be written down."""
+    return _sources(lab, plugged.on())(sys._getframe())
+
+
+def _persons(lab: AnyLab, plugged: Plugged) -> Function:
+    """The person's view of a device; its rows name the person's line, not the ones of this package."""
+    theirs = plugged.on()
+    mine = Function(theirs.bus, theirs.slot, theirs.name, theirs.maps, theirs.origin, _sources(lab, theirs))
     for bar in theirs.bars.values():
         mine.map_bar(bar.index, bar.address, bar.size)
     return mine

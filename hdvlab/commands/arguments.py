@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from hdvlab.commands.number import parse_count, parse_size, parse_slot
+from hdvlab.commands.number import parse_count, parse_number, parse_size, parse_slot
 
 _KINDS = "mmio, config, dma, interrupt, doorbell, memory, lifecycle, mark, fault, lost, or a single one like mmio_read"
 _SHEETS = "a lab sheet: blink, timer or copy, or a Python file with one (mysheet.py)"
@@ -184,6 +184,18 @@ def write(parser: argparse.ArgumentParser) -> None:
          help="31, 0x1f, 0b1_1111, or what the field calls it; LOCATION=VALUE is fine too")  # fmt: skip
 
 
+def whatif(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "access", metavar="ACCESS", choices=("read", "write"), help="read or write, over the bus as a driver's")
+    _add(parser, "location", metavar="LOCATION", complete="location",
+         help="CTRL, CTRL.EN, blink.CTRL, bar0+0x10; of a write CTRL=1 or CTRL.EN=1")  # fmt: skip
+    _add(parser, "value", metavar="VALUE", nargs="?", help="of a write, where LOCATION has none")
+    _size(parser)
+    parser.description = (
+        "Say what a read or a write would do: the answer, registers before and after, DMA, interrupts, timers, and what\n"
+        "else the device keeps. Its handlers run on a copy of it; the device, guest memory and the trace stay as they are."
+    )
+
+
 def run(parser: argparse.ArgumentParser) -> None:
     _add(parser, "driver", metavar="FUNCTION", complete="driver",
          help="def driver(guest): ..., or the driver that comes with a device: edu")  # fmt: skip
@@ -221,6 +233,72 @@ def guest(parser: argparse.ArgumentParser) -> None:
 def record(parser: argparse.ArgumentParser) -> None:
     _run_name(parser)
     _add(parser, "--out", metavar="VARIABLE", help="assign the Run to this variable; .frame() is its rows")
+
+
+def _stopping(parser: argparse.ArgumentParser, *, fully: bool = False) -> None:
+    _add(parser, "--read", action="store_true", help="only reads; of DMA: what a device reads from guest memory")
+    _add(parser, "--write", action="store_true", help="only writes")
+    _add(parser, "--when", metavar="EXPRESSION", complete="condition",
+         help='Python on value, old, offset, size, read, write, fields, registers by name: "value & 1"')  # fmt: skip
+    if fully:
+        _add(parser, "--device", metavar="DEVICE", complete="device", help="only this device")
+        _add(parser, "--kind", metavar="KIND", complete="stopping", help="only rows of this kind, such as dma")
+        _add(parser, "--ignore", type=parse_number, default=0, metavar="N", help="let the first N pass")
+    _add(parser, "--once", action="store_true", help="gone after the first")
+    _add(parser, "--after", action="store_true", help="when the device has answered; else before it is asked")
+
+
+def _changed(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "--changed", action="store_true", help="only where the value differs from the last one there")
+
+
+_PLACES = "CTRL, blink.CTRL.EN, CTRL==1, bar0+0x10..0x1f, config+0x4, dma 0x1000..0x1fff, interrupt, reset"
+
+
+def break_(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "location", metavar="LOCATION", nargs="*", default=[], complete="stopping", help=_PLACES)
+    _stopping(parser, fully=True)
+    _changed(parser)
+    parser.description = (
+        "Stop the guest, or a device, at an access. While it is held, cells run: look with peek and regs, then\n"
+        "continue, step, next, override, skip, or edit the device's cell and retry."
+    )
+
+
+def unbreak(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "numbers", metavar="N", nargs="*", default=[], complete="breakpoint", help="numbers, or all")
+    _add(parser, "--off", action="store_true", help="keep them, but have them match nothing")
+    _add(parser, "--on", action="store_true", help="have them match again")
+
+
+def step(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "count", metavar="N", nargs="?", type=parse_count, default=1, help="how many accesses; 1")
+
+
+def next_(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "location", metavar="LOCATION", nargs="+", complete="stopping", help=_PLACES)
+    _add(parser, "--read", action="store_true", help="only reads")
+    _add(parser, "--write", action="store_true", help="only writes")
+
+
+def override(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "value", metavar="VALUE", help="31, 0x1f, or FIELD=1: the other bits stay")
+
+
+def log(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "location", metavar="LOCATION", complete="stopping", help=_PLACES)
+    _add(parser, "message", metavar="MESSAGE", nargs="*", default=[],
+         help='"CTRL={value:#x}"; what happens, when not given')  # fmt: skip
+    _stopping(parser)
+    _changed(parser)
+
+
+def trigger(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "location", metavar="LOCATION", nargs="+", complete="stopping", help=_PLACES)
+    _add(parser, "--record", choices=("start", "stop"), help="recording goes on from there (pauses now), or pauses")
+    _add(parser, "--keep", nargs=2, type=parse_number, metavar=("BEFORE", "AFTER"),
+         help="keep so many rows around it as a run; 100 100 where nothing else is said")  # fmt: skip
+    _stopping(parser)
 
 
 def mark(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,8 @@ from hdvlab.commands import checking, location, plugging, recording
 from hdvlab.commands.parser import Door, verb_parser, verbs
 from hdvlab.commands.rows import KIND_WORDS
 from hdvlab.errors import HdvError
+from hdvlab.stepping.condition import ACCESS_NAMES
+from hdvlab.stepping.place import KIND_WORDS as STOPPING_WORDS
 from hdvlab.trace.schema import Origin
 
 if TYPE_CHECKING:
@@ -119,6 +121,12 @@ def _from_lab(kind: str, lab: AnyLab, typed: str) -> Iterable[str]:
         return [one.name for one in lab]
     if kind == "traced":
         return [info.name for info in lab.trace.devices]
+    if kind == "breakpoint":
+        return [*(str(one.number) for one in lab.breakpoints), "all"]
+    if kind == "condition":
+        return [*ACCESS_NAMES, *(word for word in location.completions(lab) if "+" not in word)]
+    if kind == "stopping":
+        return [*location.completions(lab, full=typed.partition(".")[0] in lab), *STOPPING_WORDS]
     if kind in ("location", "register", "setting"):
         places = list(location.completions(lab, full=typed.partition(".")[0] in lab))
         if kind == "location":

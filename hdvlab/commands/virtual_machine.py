@@ -218,25 +218,15 @@ def guest_program(
     on_output : callable, optional
         Takes the output as it comes; printed when not given.
     """
-    from hdvlab.lab.shell import ShellRun
-    from hdvlab.systems.qemu.guest_c import compile_guest_program, run_guest_program
+    from hdvlab.systems.qemu.guest_c import compile_guest_program, guest_command
 
     program = compile_guest_program(source, cc=cc, flags=flags)
     if program.warnings:
         print(program.warnings, file=sys.stderr)
-    vm = lab.vm
     devices = {one.name: f"0000:{one.address}" for one in lab}
-    run = ShellRun(lab, name or "guest", program.path.name)
-    try:
-        with lab.record(name):
-            done = run_guest_program(
-                vm, program, arguments, devices=devices, timeout=timeout, on_output=on_output or print_output
-            )
-            run.status, run.output = done.status, done.output
-    finally:
-        run.end()
-        if name:
-            lab.runs[name] = run
+    command = guest_command(lab.vm, program, arguments, devices=devices, timeout=timeout)
+    run = lab.sh(command, name=name, timeout=timeout, on_output=on_output or print_output)
+    run.name, run.command = name or "guest", program.path.name
     return run
 
 

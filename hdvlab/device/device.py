@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import threading
 import uuid
@@ -14,6 +15,7 @@ from hdvlab.device.bar_state import BarState
 from hdvlab.device.description import DeviceDescription, describe, fill_description
 from hdvlab.device.fault import Fault
 from hdvlab.device.interrupt import InterruptState, read_interrupt_state, withdraw_interrupt
+from hdvlab.device.stage import Stage
 from hdvlab.device.work import DeviceLock, Work
 from hdvlab.errors import AccessError, DeviceError, HResult, StateError, check
 from hdvlab.hdv import Aperture, DeviceHost, Doorbell, Section, memory, proxy
@@ -102,6 +104,8 @@ class Device:
     _opened: weakref.WeakSet[Aperture | Doorbell | Section]
     _restricted: bool
     _report: Callable[[Fault], None]
+    _stage: Stage | None = None
+    """Of a copy that rehearses: what there is in the place of the machine."""
     _context: Any
     _file: Any
     _values: Any
@@ -208,6 +212,8 @@ class Device:
         In a process apart from its machine the copy is made through an aperture that lives as long as the copy takes:
         the rows are the aperture's.
         """
+        if self._stage is not None:
+            return self._stage.dma_read(address, size)
         device = self._running("dma_read")
         if self._restricted:
             return proxy.read_through_aperture(device, address, size)
@@ -216,17 +222,20 @@ class Device:
     def dma_write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Copy ``data`` to guest-physical ``address``; see :func:`hdvlab.hdv.write_guest_memory`. Elsewhere as
         :meth:`dma_read`."""
+        if self._stage is not None:
+            return self._stage.dma_write(address, data)
         device = self._running("dma_write")
         if self._restricted:
-            proxy.write_through_aperture(device, address, data)
-        else:
-            memory.write_guest_memory(device, address, data)
+            return proxy.write_through_aperture(device, address, data)
+        return memory.write_guest_memory(device, address, data)
 
     def aperture(self, address: int, size: int, write_protected: bool = False) -> Aperture:
         """A live window on guest RAM; see :class:`hdvlab.hdv.Aperture`. Closed with the device.
 
         In a process apart from its machine accesses reach the pages directly, and only the mapping is a row.
         """
+        if self._stage is not None:
+            return self._stage.aperture(address, size, write_protected)
         device = self._running("aperture")
         return self._keep(Aperture(device, address, size, write_protected, elsewhere=self._restricted))
 
@@ -246,6 +255,8 @@ class Device:
         """
         if vector < 0:
             raise AccessError(f"interrupt({vector}): vectors are counted from 0")
+        if self._stage is not None:
+            return self._stage.interrupt(self._file, vector)
         hresult = lib.hdvlab_register_file_interrupt(self._file, vector) & 0xFFFFFFFF
         if hresult in (HResult.ERROR_INVALID_STATE, HResult.E_ACCESSDENIED):
             return False
@@ -307,6 +318,8 @@ class Device:
         bool
             True when the machine has lines, as a VM has; False where it has messages only, as the embedded one.
         """
+        if self._stage is not None:
+            return self._stage.set_interrupt_line(bool(asserted))
         hresult = lib.hdvlab_device_set_line(self._running("set_interrupt_line"), bool(asserted))
         if hresult & 0xFFFFFFFF == HResult.E_NOTIMPL:
             return False
@@ -334,6 +347,8 @@ class Device:
             raise AccessError(
                 f"doorbell: {place!r:.40} is no register and no offset; give type(self).bar0.TAIL, or 0x10"
             )
+        if self._stage is not None:
+            return self._stage.doorbell(bar, operator.index(place), value, size)
         return self._keep(Doorbell(self._running("doorbell"), bar, place, value, size))
 
     def section(
@@ -352,6 +367,8 @@ class Device:
         ``file`` makes a file or memfd the memory, ``share`` another section's, of this or another device; both from
         ``file_offset`` bytes on.
         """
+        if self._stage is not None:
+            return self._stage.section(bar, offset, size)
         device = self._running("section")
         return self._keep(Section(device, bar, offset, size, writable, file=file, file_offset=file_offset, share=share))
 
@@ -363,6 +380,9 @@ class Device:
         right = hasattr(seconds, "__float__") and float(seconds) <= threading.TIMEOUT_MAX and callable(function)
         if not right:  # in the timer's thread nobody would be told
             raise AccessError(f"after({seconds!r:.40}, {function!r:.40}): it takes seconds, and what to call then")
+        if self._stage is not None:
+            timer: threading.Timer = self._stage.after(float(seconds), function, arguments)
+            return timer
         return self._powered("after").after(float(seconds), function, arguments)
 
     def spawn(self, function: Callable[..., Any], *arguments: Any) -> threading.Thread:
@@ -371,20 +391,25 @@ class Device:
         """
         if not callable(function):
             raise AccessError(f"spawn({function!r:.40}): it takes what to call, without calling it")
+        if self._stage is not None:
+            thread: threading.Thread = self._stage.spawn(function, arguments)
+            return thread
         return self._powered("spawn").spawn(function, arguments)
 
     @property
-    def lock(self) -> DeviceLock:
+    def lock(self) -> contextlib.AbstractContextManager[None]:
         """Inside ``with self.lock`` no guest access runs. Not needed in handlers and in :meth:`after`.
 
         In a handler of a ``concurrent`` device it does nothing: the handler shares the device already.
         """
+        if self._stage is not None:
+            return contextlib.nullcontext()
         return DeviceLock(self._running("lock"))
 
     @property
     def stopping(self) -> threading.Event:
         """Set when the device stops; threads of :meth:`spawn` wait on it."""
-        return self._powered("stopping").stopping
+        return self._stage.stopping if self._stage is not None else self._powered("stopping").stopping
 
     def _keep(self, opened: _Opened) -> _Opened:
         self._opened.add(opened)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
 from hdvlab._core import ffi, lib
+from hdvlab.device.alone import Alone
 from hdvlab.device.bar_state import BarState
 from hdvlab.device.description import DeviceDescription, fill_description
 from hdvlab.device.device import Device
-from hdvlab.errors import HResult, StateError, UsageError, check
+from hdvlab.errors import UsageError, check
 from hdvlab.hdv.callbacks import callback_table
 from hdvlab.registers import Register
-
-#: How long a handler may take to end before a reload gives up, seconds.
-PATIENCE = 5.0
-
 
 #: What a reload says when the new class is as the old one.
 NOTHING_DIFFERS = "no register and no method differs"
@@ -58,8 +54,8 @@ def reload_device(device: Device, new: type[Device]) -> Changes:
     if differences := list_differences(old, new):
         raise CannotReloadError("; ".join(differences))
     fresh = new()
-    alone = _Alone(device)
-    with alone:
+    advice = "Reload it when that has ended; where it never does, end its host: %hdv host NAME --stop"
+    with Alone(device, "reloaded", "goes on as it was", advice):
         lines = [*_register_lines(old.description, new.description), *_method_lines(old, new)]
         _swap(device, new)
         added = {name: value for name, value in vars(fresh).items() if name not in vars(device)}
@@ -109,34 +105,6 @@ def _bar_differences(index: int, was: DeviceDescription, now: DeviceDescription)
         yield f"bar{index} has {after.bits} bits instead of {before.bits}"
     if before.prefetchable != after.prefetchable:
         yield f"bar{index} is {'' if after.prefetchable else 'not '}prefetchable now"
-
-
-class _Alone:
-    """Inside, no handler of the device runs."""
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-        self._entered: Any = None
-
-    def __enter__(self) -> None:
-        instance = self._device._instance
-        if instance is None:
-            return
-        if lib.hdvlab_device_inside(instance) == 0:
-            raise StateError(f"{self._device.name} cannot be reloaded from its own code")
-        deadline = time.monotonic() + PATIENCE
-        while (hresult := lib.hdvlab_device_enter(instance, 100, -1)) == HResult.ERROR_BUSY.signed:
-            if time.monotonic() > deadline:
-                raise StateError(
-                    f"{self._device.name} goes on as it was: one of its handlers does not return, or a thread holds "
-                    "its lock. Reload it when that has ended; where it never does, end its host: %hdv host NAME --stop"
-                )
-        check(hresult, f"reload {self._device.name}", "it is not running")
-        self._entered = instance
-
-    def __exit__(self, *_: object) -> None:
-        if self._entered is not None:
-            lib.hdvlab_device_leave(self._entered)
 
 
 def _swap(device: Device, new: type[Device]) -> None:

@@ -288,3 +288,29 @@ def interface_slots() -> dict[str, Any]:
         "ReadInterceptedMemory": lib.hdvlab_hdv_read,
         "WriteInterceptedMemory": lib.hdvlab_hdv_write,
     }
+
+
+# ---- what the gate asks (stepping/gate.py) ---------------------------------------------------------------------------
+
+
+def _ask_outside_try(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    _interrupted.error = error
+
+
+@ffi.def_extern(error=0, onerror=_ask_outside_try)
+def hdvlab_py_gate_ask(context: Any, number: int, hit: Any) -> int:
+    try:
+        return int(ffi.from_handle(context).on_ask(number, hit))
+    except BaseException as error:  # from outside: what fails in a condition is dealt with there
+        _interrupted.error = error
+    return 0
+
+
+@ffi.def_extern(error=1, onerror=_ask_outside_try)
+def hdvlab_py_gate_idle(context: Any, ticket: int) -> int:
+    try:
+        ffi.from_handle(context).on_idle(ticket)
+    except BaseException as error:  # Ctrl-C, or the end of a guest program: the access is skipped
+        _interrupted.error = error
+        return 1
+    return 0

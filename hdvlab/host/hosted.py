@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hdvlab.device import Fault
+from hdvlab.device.rehearsed import Rehearsal
 from hdvlab.errors import AccessError, StateError
 from hdvlab.hdv import DeviceHost
 from hdvlab.hdv.callbacks import note_failure
@@ -62,7 +63,7 @@ class HostedMachine:
     ) -> tuple[int, int]:
         """Access one device, named ``device``, past the bus."""
         given = {"device": device, "write": write, "bar": bar, "offset": offset, "size": size, "value": value}
-        return self._access("device_access", **given, origin=int(origin))
+        return self._access("device_access", **given, origin=int(origin), pc=pc)
 
     def ram_read(self, address: int, size: int) -> bytes:
         """See :meth:`Bus.ram_read`."""
@@ -152,6 +153,11 @@ class HostedDevice:
         if min(bar, offset, size) < 0:
             raise AccessError("outside the BAR", None, f"peek BAR{bar}+{offset:#x}/{size}")
         return int(self._connection.call("peek", device=self._name, bar=bar, offset=offset, size=size))
+
+    def rehearse_access(self, bar: int, offset: int, size: int, value: int | None = None) -> Rehearsal:
+        """What an access would do, tried in the host; see :meth:`hdvlab.lab.Plugged.rehearse_access`."""
+        given = {"device": self._name, "bar": bar, "offset": offset, "size": size, "value": value}
+        return Rehearsal.from_dict(self._connection.call("rehearse", **given))
 
     def require_free(self) -> None:
         """It is the host's: StateError."""

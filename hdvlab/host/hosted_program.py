@@ -57,6 +57,11 @@ class HostedProgram:
         """Stop it."""
         self.take(self._connection.call("stop_program", number=self.number))
 
+    def end_with(self, told: dict[str, Any]) -> None:
+        """What the host told of its end; raises what it raised."""
+        self.take(told)
+        self.result()
+
     def result(self) -> Any:
         """What it returned; raises what it raised."""
         self.join()

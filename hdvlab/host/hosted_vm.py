@@ -80,8 +80,9 @@ class HostedVm:
     ) -> Completed:
         """Run a shell command in the guest; see :meth:`hdvlab.systems.qemu.vm.Vm.run`."""
         told = self._call(
-            "sh", on_progress=on_output, sees_end=True, command=command, name="", stdin=packed(stdin), timeout=timeout
-        )
+            "sh", on_progress=on_output, sees_end=True, gives_way=True,
+            command=command, name="", stdin=packed(stdin), timeout=timeout,
+        )  # fmt: skip
         return Completed(told["status"], unpacked(told["output"]))
 
     def put(self, source: bytes | str | os.PathLike[str], path: str, mode: int | None = None) -> int:

@@ -27,6 +27,7 @@ from hdvlab.host.programs import Programs
 from hdvlab.host.record import Record, boot_id, check_name, new_directory, started_of
 from hdvlab.host.requests import find_request
 from hdvlab.host.session import Session
+from hdvlab.host.stops import tell_stops
 from hdvlab.host.watchdog import Watchdog
 from hdvlab.lab import Lab
 from hdvlab.systems.qemu.lease import Lease
@@ -102,6 +103,11 @@ class Host:
         self._ending = ""
         self._refused = -math.inf  # when it was noted last that a client could not be let in
         self._watchdog = Watchdog(self.lab)
+        self.stepping_guard = threading.RLock()
+        self.stepping_changes = 0
+        self.lab.waits_while_held = True  # clients do not
+        self.lab.stepper.cells_run_here = self.lab.stepper.announces = False
+        self.lab.stepper.on_change(lambda: tell_stops(self))
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
 

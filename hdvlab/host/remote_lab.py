@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 from hdvlab.device import Device, Fault, Pluggable
 from hdvlab.errors import HdvError, StateError, TraceError, UsageError
 from hdvlab.guest import Function, Guest, Program
-from hdvlab.host.connection import Connection
+from hdvlab.host.connection import Connection, Ongoing
 from hdvlab.host.hosted import HostedDevice, HostedMachine, HostedMemory, HostedVectors, list_faults
 from hdvlab.host.hosted_program import HostedProgram
+from hdvlab.host.hosted_stepper import HostedStepper
 from hdvlab.host.hosted_vm import HostedVm
 from hdvlab.host.record import Record
+from hdvlab.host.remote_looking import RemoteLooking
 from hdvlab.host.source import describe_code
 from hdvlab.host.wire import packed, unpacked
 from hdvlab.lab import Plugged, Run
-from hdvlab.lab.recording import RecordingLab
 from hdvlab.lab.shell import ShellRun
+from hdvlab.lab.stepping import SteppingLab
 from hdvlab.trace.mapped import MappedTrace
 from hdvlab.trace.open import open_trace
 from hdvlab.trace.schema import Origin
@@ -34,8 +36,11 @@ if TYPE_CHECKING:
     from hdvlab.systems.qemu.command_line import VmOptions
     from hdvlab.systems.qemu.setup import Progress
 
+#: Seconds of one look at a request that is waited for.
+_SLICE = 0.05
 
-class RemoteLab(RecordingLab):
+
+class RemoteLab(RemoteLooking, SteppingLab):
     """The lab of a device host. Made by :func:`hdvlab.host.start` and :func:`hdvlab.host.attach`.
 
     What is plugged in goes to the host as source and runs there; ``trace`` is the host's, mapped by this process, so
@@ -54,9 +59,13 @@ class RemoteLab(RecordingLab):
         self._sources: dict[tuple[int, int], int] = {}
         self._codes: dict[int, CodeType] = {}
         self._programs: list[Program] = []
+        self._stepper = HostedStepper(lambda: self.vm_running)
         self.connection = Connection(record, self._on_event)
+        self.connection.on_stops = self._stepper.take
+        self.connection.known_stops, self.connection.why_held = self._stepper.tickets, self._stepper.why_held
         try:
             self.trace = _opened(record)
+            self._stepper.attach(self.connection, self.trace)
             for name, (start, stop) in self.connection.call("list_runs").items():
                 run = Run(self, name)
                 run.start, run.stop = start, len(self.trace) if stop is None else stop
@@ -247,9 +256,18 @@ class RemoteLab(RecordingLab):
             self.runs[name] = run
             self.connection.call("keep_run", name=name, start=run.start, stop=None)
         if wait:
-            program.result()
+            ongoing = self.connection.begin("wait_program", number=program.number)
+            self._waited(run, ongoing, program.end_with)
         self.warn_of_loss()
         return run
+
+    def _waited(self, run: Any, ongoing: Ongoing, take: Callable[[Any], object]) -> Any:
+        """Wait for a request that the guest may be held in; Ctrl-C gives it up, at the host, too."""
+        try:
+            return self._finished(run, lambda: not ongoing.poll(_SLICE), lambda: take(ongoing.result()))
+        except KeyboardInterrupt:
+            ongoing.cancel()
+            raise
 
     def _ended(self, run: Run, name: str, stop: int | None) -> None:
         run.stop = stop
@@ -281,19 +299,22 @@ class RemoteLab(RecordingLab):
         run = Run(self, name or program.name, program)
         if name:
             self.runs[name] = run
-        program.on_end = run.end
+        program.on_end = lambda: self._cell_ended(run, name)
         self._programs = [one for one in self._programs if one.running]
         try:
             program.start()
             self._programs.append(program)
-            program.result()
+            self._finished(run, lambda: program.running, program.result)
         except KeyboardInterrupt:
             program.stop()
             raise
-        finally:
-            self._keep(run, name)
         self.warn_of_loss()
         return run
+
+    def _cell_ended(self, run: Run, name: str) -> None:
+        run.end()
+        with contextlib.suppress(HdvError):  # the host may be gone
+            self._keep(run, name)
 
     def _keep(self, run: Run, name: str) -> None:
         if name and self.attached:
@@ -313,8 +334,22 @@ class RemoteLab(RecordingLab):
                 f"host {self.name} has an embedded machine; hdvlab.host.start(NAME, machine='vm') has a VM"
             )
         installation(progress)
-        self.connection.call("boot", sees_end=wait, options=(options or VmOptions()).to_dict(), wait=wait)
+        given = (options or VmOptions()).to_dict()
+        if wait:
+            ongoing = self.connection.begin("boot", options=given, wait=True)
+            self._waited(HostedVm(self.connection), ongoing, lambda told: told)
+        else:
+            self.connection.call("boot", options=given, wait=False)
         return HostedVm(self.connection)
+
+    @property
+    def stepper(self) -> HostedStepper:
+        """What breakpoints and stops are asked of."""
+        return self._stepper
+
+    def slots(self) -> list[Plugged]:
+        """What is plugged in."""
+        return list(self)
 
     @property
     def has_vm(self) -> bool:
@@ -361,16 +396,17 @@ class RemoteLab(RecordingLab):
         run = ShellRun(self, name or "sh", command)
         if name:
             self.runs[name] = run
-        try:
-            told = self.connection.call(
-                "sh", on_progress=on_output, sees_end=True,
-                command=command, name=name, stdin=packed(stdin), timeout=timeout,
-            )  # fmt: skip
+        def take(told: dict[str, Any]) -> None:
             run.start, run.stop = told["start"], told["stop"]
             run.status, run.output = told["status"], unpacked(told["output"])
+
+        given = {"command": command, "name": name, "stdin": packed(stdin), "timeout": timeout}
+        try:
+            self._waited(run, self.connection.begin("sh", on_progress=on_output, **given), take)
         finally:
-            run.end()
-            self.warn_of_loss()
+            if not any(one.run is run for one in self._stepper.pending):
+                run.end()
+        self.warn_of_loss()
         return run
 
     # ---- the trace ---------------------------------------------------------------------------------------------

@@ -18,11 +18,14 @@ from hdvlab.errors import HdvError, StateError, UsageError, check
 from hdvlab.guest import Guest, Program, RamAllocator, VectorAllocator
 from hdvlab.hdv import Broker
 from hdvlab.lab.forgotten import make_room, when_forgotten
+from hdvlab.lab.looking import LookingLab
 from hdvlab.lab.plugged import Plugged
 from hdvlab.lab.power import Power
 from hdvlab.lab.run import Run
+from hdvlab.lab.stepping import held_text
 from hdvlab.lab.teller import Teller
 from hdvlab.lab.vm_side import LabWithVm
+from hdvlab.stepping.stepper import Stepper
 from hdvlab.systems import EmbeddedMachine
 from hdvlab.systems.embedded import SLOT_COUNT
 from hdvlab.systems.qemu.command_line import VmOptions
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
 
 DEFAULT_RAM = 64 << 20
 _MADE_OF = {"CompiledDevice": "'./device.so'", "RemoteDevice": "Blink"}
+#: Seconds of one look at a VM that boots.
+_LOOK = 0.05
 _FIRST_SLOT = 1  # slot 0 is where a real machine has its host bridge
 
 _P = ParamSpec("_P")
@@ -57,6 +62,14 @@ class _Switch:
             power.end()
 
 
+def _is_booting(vm: Vm) -> bool:
+    """Whether a guest is not up yet, after a look; how it failed, if it has, is said by whoever waits for it."""
+    try:
+        return vm.running and vm.wait_booted_for(_LOOK) is None
+    except HdvError:
+        return False
+
+
 def _alone(method: Callable[Concatenate[Lab, _P], _R]) -> Callable[Concatenate[Lab, _P], _R]:
     """One thread at a time plugs, unplugs and switches the power of a lab."""
 
@@ -69,7 +82,7 @@ def _alone(method: Callable[Concatenate[Lab, _P], _R]) -> Callable[Concatenate[L
     return guarded
 
 
-class Lab(LabWithVm):
+class Lab(LookingLab, LabWithVm):
     """A machine with devices, recorded.
 
     Parameters
@@ -125,6 +138,7 @@ class Lab(LabWithVm):
         self._remember = when_forgotten(self, self._switch.off)
         self._programs: list[Program] = []
         self._teller = Teller(self)
+        self._stepper = Stepper(self)
         self._door = threading.RLock()
         """Held by whoever plugs, unplugs, or switches the power."""
         self.vm_lease: Lease | None = None
@@ -184,12 +198,15 @@ class Lab(LabWithVm):
         one = Plugged(self, device, name, slot, configuration, self.trace.add_device(self._info(device, name, slot)))
         if before is None or before.device is not device:
             device.require_free()
+        if before is not None and self._goes_on_with(before, device):
+            return before
         if before is not None:
             self.unplug(name)
         began = len(self.trace)
         try:
             self._moving.append(one)
             self._plugged[name] = one
+            self._stepper.resolve()
             if self._power is None:
                 self._switch_on()
             else:
@@ -226,7 +243,15 @@ class Lab(LabWithVm):
         if one.handle is not None:
             check(lib.hdvlab_device_set_index(one.handle, one.index), "set_index")
         one.described_anew()
+        self._stepper.resolve()
         return changes
+
+    def _goes_on_with(self, one: Plugged, device: Pluggable) -> bool:
+        """While an access of a device is held, new code takes its place, so that it can serve that access."""
+        if not isinstance(device, Device) or not any(stop.device == one.name for stop in self.stops):
+            return False
+        print(self.reload(one.name, type(device)))
+        return True
 
     def _refused_step(self, one: Plugged, since: int) -> str:
         """The callback of its power-on that a device answered with a failure; "" where none did, or no row is left."""
@@ -254,6 +279,7 @@ class Lab(LabWithVm):
         """Take a device out; on a running machine it is stopped and torn down first."""
         one = self[name]
         if self._power is not None:
+            self._stepper.let_go(name)
             one.wait_idle()
         self._moving.append(one)
         try:
@@ -274,6 +300,7 @@ class Lab(LabWithVm):
             for one in [one for one in self if isinstance(one.device, RemoteDevice)]:
                 del self._plugged[one.name]  # its process ends with the machine
             self._switch.power = None
+            self._stepper.detach()
         while self._moving:
             one = self._moving[-1]
             if self._power is not None:
@@ -281,6 +308,7 @@ class Lab(LabWithVm):
             if self._plugged.get(one.name) is one:
                 del self._plugged[one.name]
             self._moving.pop()
+            self._stepper.resolve()
 
     def __getitem__(self, name: str) -> Plugged:
         try:
@@ -293,7 +321,7 @@ class Lab(LabWithVm):
         return name in self._plugged
 
     def __iter__(self) -> Iterator[Plugged]:
-        return iter(self._plugged.values())
+        return iter(list(self._plugged.values()))
 
     # ---- power -------------------------------------------------------------------------------------------------
 
@@ -336,16 +364,20 @@ class Lab(LabWithVm):
             from hdvlab.lab.vm_power import VmPower
 
             served = VfioUserMachine(self.trace.handle, self._record_sections)
-            power = VmPower(served, self._teller.fault, self.trace.source_of, self.trace, self._budget, self.vm_lease)
+            stopped = held_text(self._stepper)
+            teller = self._teller.fault
+            power = VmPower(served, teller, self.trace.source_of, self.trace, self._budget, self.vm_lease, stopped)
         else:
             machine = EmbeddedMachine(self._ram, self.trace.handle, self._record_sections)
             power = Power(machine, self._teller.fault, self.trace.source_of)
         try:
             self._switch.power = power  # from here on whoever comes next switches it off, wherever Ctrl-C comes
+            power.gate = self._stepper.attach(power.machine.handle)
             power.on(list(self))
         except BaseException:
             power.off(self)
             self._switch.power = None
+            self._stepper.detach()
             raise
 
     @_alone
@@ -353,6 +385,7 @@ class Lab(LabWithVm):
         """Power off: guest programs are stopped, then every device gets Stop and Teardown. The trace stays."""
         if self._power is None:
             raise StateError("the machine is off already")
+        self._stepper.let_go()
         self._power.quiesce()
         for program in self._programs:
             try:
@@ -424,7 +457,8 @@ class Lab(LabWithVm):
         try:
             vm: Vm = power.boot(list(self), options or VmOptions(), progress)
             if wait:
-                vm.wait_booted()
+                is_booting = functools.partial(_is_booting, vm)
+                self._finished(vm, is_booting, lambda: vm.wait_booted(through_stops=True))
         except KeyboardInterrupt:
             if power.vm is not None:
                 power.vm.kill()  # who boots it again starts anew
@@ -486,7 +520,8 @@ class Lab(LabWithVm):
         name : str
             Keep the run in :attr:`runs` under this name.
         wait : bool
-            Wait for the end (Ctrl-C stops the program); else return at once, ``run.program.join()`` waits.
+            Wait for the end (Ctrl-C stops the program), or until a breakpoint holds it: then ``run`` is pending, and
+            :meth:`resume` lets it go on. Else return at once; ``run.program.join()`` waits.
 
         Returns
         -------
@@ -505,7 +540,7 @@ class Lab(LabWithVm):
             program.start()
             self._programs.append(program)
             if wait:
-                program.result()
+                self._finished(run, lambda: program.running, program.result)
         except KeyboardInterrupt:
             program.stop()
             raise
@@ -525,6 +560,15 @@ class Lab(LabWithVm):
         """Who hands out guest RAM and interrupt vectors; None while the machine is off."""
         power = self._power
         return None if power is None else (power.ram, power.vectors)
+
+    @property
+    def stepper(self) -> Stepper:
+        """What breakpoints and stops are asked of."""
+        return self._stepper
+
+    def slots(self) -> list[Plugged]:
+        """What is plugged in."""
+        return list(self._plugged.values())
 
     # ---- the trace ---------------------------------------------------------------------------------------------
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from hdvlab._core import lib
-from hdvlab.device import CannotPeekError, Pluggable, RemoteDevice
+from hdvlab.device import CannotPeekError, Device, Pluggable, RemoteDevice
 from hdvlab.device.pluggable import BarLayout
+from hdvlab.device.rehearsal import rehearse
+from hdvlab.device.rehearsed import Rehearsal
+from hdvlab.device.stage import CannotRehearseError
 from hdvlab.errors import AccessError, DeviceError, HdvError, HResult, StateError
 from hdvlab.guest import Function, GuestBar
 from hdvlab.hdv.callbacks import take_failure
 from hdvlab.pci import BarDescription, CapabilityId, lspci, spec, walk
-from hdvlab.registers import Field, Register, RegisterMap
+from hdvlab.registers import Field, NoSuchRegisterError, Register, RegisterMap
 from hdvlab.trace.schema import Origin
 
 if TYPE_CHECKING:
@@ -149,8 +155,10 @@ class Plugged:
         """Stored bytes at a BAR offset, little-endian: no handler runs, nothing changes, no row."""
         return self.device.peek(bar, offset, size)
 
-    def poke(self, bar: int, offset: int, size: int, value: int) -> int:
+    def poke(self, bar: int, offset: int, size: int, value: int, pc: int | None = None) -> int:
         """Write past the bus to the device, whatever its command register says; the row's origin is ``user``.
+
+        ``pc`` is the number of the source line for the row; that of whoever calls when not given.
 
         Returns
         -------
@@ -161,17 +169,96 @@ class Plugged:
         if size in (1, 2, 4, 8) and not 0 <= value < 1 << 8 * size:
             raise AccessError(f"{value:#x} does not fit {size} bytes", None, f"poke BAR{bar}+{offset:#x}")
         machine = self._lab.machine
-        hresult = machine.device_access(self.handle, True, bar, offset, size, value, Origin.user)[1]
+        pc = self._line_outside() if pc is None else pc
+        hresult = machine.device_access(self.handle, True, bar, offset, size, value, Origin.user, pc)[1]
         take_failure(hresult)  # it is in the faults; a later access is not to be explained by it
         return hresult
 
-    def poke_field(self, register: Register, bar: int, field: Field | None, value: int) -> int:
+    def _line_outside(self) -> int:
+        """The number of the line that called into hdvlab; 0 where none is known."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "hdvlab":
+            frame = frame.f_back
+        number = self.function.source_of if self.function is not None else None
+        return 0 if frame is None or number is None else number(frame)
+
+    def poke_field(self, register: Register, bar: int, field: Field | None, value: int, pc: int | None = None) -> int:
         """Poke a register or one field of it; the other bits keep their stored values, write-1 bits are written 0."""
-        if field is not None:
-            masks = register.masks
-            stored = self.peek(bar, register.offset, register.size)
-            value = field.insert(stored & ~(masks.write_one_to_clear | masks.write_one_to_set), value)
-        return self.poke(bar, register.offset, register.size, value)
+        value = self._with_field(register, bar, field, value)
+        return self.poke(bar, register.offset, register.size, value, pc)
+
+    def _with_field(self, register: Register, bar: int, field: Field | None, value: int) -> int:
+        if field is None:
+            return value
+        masks = register.masks
+        stored = self.peek(bar, register.offset, register.size)
+        return field.insert(stored & ~(masks.write_one_to_clear | masks.write_one_to_set), value)
+
+    def rehearse(
+        self, place: str | int, *, write: int | None = None, bar: int = 0, size: int | None = None
+    ) -> Rehearsal:
+        """What a read of ``place``, or writing ``write`` to it, would do, as a driver's. Nothing changes, no row.
+
+        The device's handlers run on a copy of it, with guest RAM as it is now; what they do is told. See
+        :func:`hdvlab.device.rehearsal.rehearse` for what can be copied.
+
+        Parameters
+        ----------
+        place : str or int
+            ``"CTRL"``, ``"bar0.CTRL"``, ``"CTRL.EN"`` (other bits keep their stored values), or an offset in ``bar``.
+        write : int, optional
+            What is written; a read when not given.
+        size : int, optional
+            Bytes of the access; the register's own, or 4.
+
+        Raises
+        ------
+        CannotRehearseError
+            It is compiled, or elsewhere; or its code uses what cannot be copied. The message says what.
+        """
+        register = field = None
+        if isinstance(place, str):
+            name, _, part = place.rpartition(".") if place.count(".") > place.startswith("bar") else (place, "", "")
+            which, _, register_name = name.rpartition(".")
+            bar, register = (int(which[3:]), self.maps[int(which[3:])][register_name]) if which else self.find(name)
+            field = register.fields.get(part)
+            if part and field is None:
+                known = ", ".join(register.fields) or "none"
+                raise NoSuchRegisterError(f"{register.name} has no field {part}; it has {known}")
+        offset = register.offset if register is not None else int(place)
+        size = size or (register.size if register is not None else 4)
+        if write is not None and register is not None and size == register.size:
+            write = self._with_field(register, bar, field, write)
+        told = self.rehearse_access(bar, offset, size, write)
+        whole = register is not None and size == register.size
+        shown = told.answer if told.value is None else told.value
+        named = place if isinstance(place, str) else f"bar{bar}+{offset:#x}"
+        return replace(told, place=named, fields=register.describe(shown) if register is not None and whole else "")
+
+    def rehearse_access(self, bar: int, offset: int, size: int, value: int | None = None) -> Rehearsal:
+        """What an access to a place in a BAR would do; see :meth:`rehearse`."""
+        self.on()
+        if not hasattr(self.device, "rehearse_access") and not isinstance(self.device, Device):
+            kind = "in another process" if isinstance(self.device, RemoteDevice) else "compiled"
+            raise CannotRehearseError(
+                f"{self.name} is {kind}: no copy of it can be made, so that what an access would do is not known "
+                "before it is done. peek looks at it without touching where it can"
+            )
+        if isinstance(self.device, Device) and lib.hdvlab_device_inside(self.handle) == 0:
+            raise StateError(f"{self.name} cannot be rehearsed from its own code")
+        command = int.from_bytes(self._lab.machine.config_peek(self.slot)[4:6], "little")
+        if not command & spec.Command.MEMORY_SPACE:
+            ones = (1 << 8 * size) - 1
+            note = "the driver has not enabled memory decoding (command register bit 1): the device is not asked"
+            return Rehearsal(self.name, bar, offset, size, value, ones if value is None else 0, notes=(note,))
+        if not isinstance(self.device, Device):
+            hosted: Any = self.device
+            told: Rehearsal = hosted.rehearse_access(bar, offset, size, value)
+            return told
+        return rehearse(
+            self.device, bar, offset, size, value, read_memory=self._lab.machine.ram_read,
+            bus_master=bool(command & spec.Command.BUS_MASTER), has_lines=self._lab.has_vm,
+        )  # fmt: skip
 
     def registers(self) -> pd.DataFrame:
         """The registers and their stored values; looking changes nothing.

@@ -13,6 +13,7 @@ from hdvlab.errors import HandleError, check
 from hdvlab.guest import Function, Guest, RamAllocator, VectorAllocator
 from hdvlab.hdv import Broker, DeviceHost
 from hdvlab.lab.plugged import Plugged
+from hdvlab.stepping.gate import Gate
 from hdvlab.systems import EmbeddedMachine
 from hdvlab.systems.firmware import Placement, configure
 from hdvlab.systems.qemu.machine import VfioUserMachine
@@ -53,6 +54,8 @@ class Power:
         #: Let device hosts of other processes in.
         self.brokers: list[Broker] = []
         self.host = DeviceHost(machine.handle)
+        #: What the library calls as long as the machine is there.
+        self.gate: Gate | None = None
 
     def on(self, plugged: Sequence[Plugged]) -> None:
         """Power on with these in the slots; what fails is left to :meth:`off`."""

@@ -40,6 +40,10 @@ class RecordingLab:
     def _keep(self, run: Run, name: str) -> None:
         """A run has ended; a lab whose host outlives it tells the host."""
 
+    def held(self) -> str:
+        """At what the guest is held; "" where nothing is."""
+        return ""
+
     def warn_of_loss(self) -> None:
         """Tell, once, that the recording has stopped: the disk is full, or it has as many rows as it may."""
         if self._told_of_loss or not self.trace.stopped:

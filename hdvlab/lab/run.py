@@ -22,6 +22,8 @@ class Recorded(Protocol):
 
     @property
     def trace(self) -> MappedTrace: ...
+    def held(self) -> str:
+        """At what the guest is held; "" where nothing is."""
 
 
 class AnyProgram(Protocol):
@@ -73,7 +75,13 @@ class Run:
         return None if self.program is None else self.program.value
 
     def __len__(self) -> int:
-        return (len(self._lab.trace) if self.stop is None else self.stop) - self.start
+        last = len(self._lab.trace)
+        return max(0, (last if self.stop is None else min(last, self.stop)) - self.start)
+
+    @property
+    def held(self) -> str:
+        """At what its program is held, so that it has not ended; "" where it is not."""
+        return self._lab.held() if self.program is not None and self.program.running else ""
 
     def __repr__(self) -> str:
         name = self.name or "recording"
@@ -91,4 +99,6 @@ class Run:
         if self.program is not None:
             end = repr(self.program)[1:-1].removeprefix(self.program.name).replace(" returned None after", "")
             end = f";{end}" if len(end) <= _LONGEST else f";{end[:_LONGEST]}…"
+            if held := self.held:
+                end = f"; {held}"
         return f"<{name}: {rows}{f' ({kinds})' if kinds else ''}{end}>"

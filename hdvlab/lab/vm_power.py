@@ -65,10 +65,12 @@ class VmPower(Power):
         trace: Recorder,
         budget: float | None,
         lease: Lease | None = None,
+        stopped: Callable[[bool], str] = lambda with_posted: "",
     ) -> None:
         super().__init__(machine, report, source_of)
         self._trace = trace
         self._budget = budget
+        self._at_breakpoint = stopped
         self.place = make_place()
         self._lease = lease or Lease(_WITHOUT_US, self.place.facts)
         self.vm: Vm | None = None
@@ -132,7 +134,7 @@ class VmPower(Power):
             for one in plugged:
                 self.machine.end(one.slot)
                 self._listen(one)
-        vm = Vm(self.place, options, [one.slot for one in plugged], self._tell, self.held, self.busy)
+        vm = Vm(self.place, options, [one.slot for one in plugged], self._tell, self.held, self.busy, self.stopped)
         self._answered = len(self._trace)
         self.vm = vm  # before it runs: Ctrl-C from here on leaves what power-off ends
         vm.start(here, self._lease, modules)
@@ -141,6 +143,15 @@ class VmPower(Power):
     def _tell(self, text: str) -> None:
         with contextlib.suppress(Exception):  # the recording has ended, or is full
             self._trace.mark(text)
+
+    def stopped(self) -> str:
+        """At which breakpoint the guest is held; "" where at none, or where it has gone on: at a posted write."""
+        text = self._at_breakpoint(False)
+        if not text and (text := self._at_breakpoint(True)):
+            waits, posted = self._unanswered()
+            if posted or not waits:
+                return ""
+        return f"the guest is {text}" if text else ""
 
     def held(self) -> str:
         """At which access a device holds the guest; "" where none does. The guest does not wait for posted writes."""

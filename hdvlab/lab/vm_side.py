@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING
 from hdvlab.errors import HdvError, StateError
 from hdvlab.lab.plugged import Plugged
 from hdvlab.lab.power import Power
-from hdvlab.lab.recording import RecordingLab
-from hdvlab.lab.shell import ShellRun
+from hdvlab.lab.shell import ShellRun, ShellWait
+from hdvlab.lab.stepping import SteppingLab
 from hdvlab.systems.qemu.machine import VfioUserMachine
+from hdvlab.trace.schema import Kind
 
 if TYPE_CHECKING:
     from hdvlab.systems import EmbeddedMachine
     from hdvlab.systems.qemu.vm import Vm
 
 
-class LabWithVm(RecordingLab):
+class LabWithVm(SteppingLab):
     """A lab whose machine may be a VM."""
 
     _kind: str
+    waits_while_held = False
+    """Whether :meth:`sh` waits on where the guest is held: in a device host, whose clients do not."""
 
     @property
     def _power(self) -> Power | None:
@@ -104,12 +107,25 @@ class LabWithVm(RecordingLab):
         if name:
             self.runs[name] = run
         try:
-            done = vm.run(command, stdin=stdin, timeout=timeout, on_output=on_output)
-            run.status, run.output = done.status, done.output
+            waiting = ShellWait(vm.start_command(command, stdin), run, timeout, on_output)
+            try:
+                if self.waits_while_held:
+                    waiting.finish()
+                else:
+                    self._finished(run, waiting.is_running, waiting.finish)
+            except KeyboardInterrupt:
+                waiting.stop()
+                raise
         finally:
-            run.end()
-            self.warn_of_loss()
+            if not any(one.run is run for one in self.stepper.pending):
+                run.end()
+        self.warn_of_loss()
         return run
+
+    def is_posted(self, kind: Kind) -> bool:
+        """Whether the guest does not wait for accesses of a kind: a VM's writes to memory BARs, unless told to."""
+        vm: Vm | None = getattr(self._power, "vm", None)
+        return vm is not None and vm.options.posted_writes and kind in (Kind.mmio_write, Kind.doorbell)
 
     def hung(self) -> dict[str, int]:
         """Devices that owe the VM an answer, and the thread (``pthread_t``) that each hangs in; 0 = not known."""

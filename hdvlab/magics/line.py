@@ -18,6 +18,8 @@ _CONVERSIONS: dict[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii
 
 # What follows is one text, whatever is in it.
 _MARK = re.compile(r"\s*mark\s+(?!-)(.*)", re.DOTALL)
+# A tracepoint's message has braces of its own.
+_LOG = re.compile(r"\s*log\s")
 # Options of sh, then what the guest's shell reads: its quotes, its #, its ; are its own.
 _SHELL = re.compile(r"\s*sh(\s+(?:(?:-o|--out|--timeout)(?:\s+|=)[^\s-]\S*\s+)*)(?:--\s+(.+)|([^\s-].*))", re.DOTALL)
 
@@ -45,7 +47,7 @@ def split(line: str, namespace: Mapping[str, Any]) -> list[str]:
     follows ``sh`` and its options, where ``${...}`` and ``{}`` are the shell's.
 
     ``{expression}`` and ``{expression:format}`` are replaced by their values, which stay in one word whatever is in
-    them; ``{{`` is a brace; ``$`` means nothing.
+    them; ``{{`` is a brace; ``$`` means nothing. The braces of ``log`` are its message's.
 
     Raises
     ------
@@ -54,7 +56,7 @@ def split(line: str, namespace: Mapping[str, Any]) -> list[str]:
     """
     if _SHELL.match(line):
         line = _OF_SHELL.sub(lambda match: f"{{{match[0]}}}" if match[0] == "{}" else f"${{{{{match[1]}}}}}", line)
-    text, values = _expanded(line.strip(), namespace)
+    text, values = _expanded(line.strip(), namespace) if not _LOG.match(line) else (line.strip(), {})
     if match := _SHELL.match(text):
         words = ["sh", *shlex.split(match[1]), match[2] or match[3]]
     elif match := _MARK.match(text):

@@ -82,13 +82,39 @@ def axes_for(ax: Axes | None, theme: Theme, height: float) -> Axes:
         FigureCanvasAgg(figure)
         ax = figure.add_subplot(axes_class=PlotAxes)
     figure_of(ax).set_facecolor(theme.face)
+    _dress(ax, theme)
+    return ax
+
+
+def _dress(ax: Axes, theme: Theme) -> None:
     ax.set_facecolor(theme.face)
     for side, spine in ax.spines.items():
         spine.set_color(theme.grid)
         spine.set_visible(side == "bottom")
     ax.tick_params(which="both", colors=theme.muted, labelcolor=theme.text, labelsize=FONT_SIZE, left=False)
     ax.set_axisbelow(True)
-    return ax
+
+
+def panels(ax: Axes, theme: Theme, *bounds: tuple[float, float, float, float]) -> list[Axes]:
+    """Divide axes into parts, ``ax.child_axes``; they themselves hold title, legend and notes and no drawing.
+
+    Parameters
+    ----------
+    ax : Axes
+        What :func:`axes_for` gave.
+    theme : Theme
+        Colours.
+    bounds : tuple of float
+        Left, bottom, width and height of each part, as shares of the axes.
+    """
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    parts = []
+    for place in bounds:
+        part = ax.inset_axes(place)
+        _dress(part, theme)
+        parts.append(part)
+    return parts
 
 
 def title(ax: Axes, theme: Theme, text: str, above: float = 0.0) -> None:

@@ -1,1 +1,9 @@
-"""Stop the guest at an access, look, change the answer, go on: breakpoints, steps, tracepoints and triggers."""
+"""Stopping the guest: breakpoints, tracepoints and triggers, and what is done with a stop."""
+
+from __future__ import annotations
+
+from hdvlab.stepping.breakpoint import Breakpoint, Breakpoints, Request
+from hdvlab.stepping.control import Control, Pending
+from hdvlab.stepping.stop import Stop
+
+__all__ = ["Breakpoint", "Breakpoints", "Control", "Pending", "Request", "Stop"]

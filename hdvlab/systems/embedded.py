@@ -13,6 +13,8 @@ from hdvlab.trace.schema import Origin
 
 SLOT_COUNT: int = lib.HDVLAB_SLOT_COUNT
 _BUSY = HResult.ERROR_BUSY.signed
+#: ``S_FALSE``: the access was held, and the device was not asked.
+_SKIPPED = 1
 #: How long an access of a person waits for a busy device before Ctrl-C is looked at, milliseconds.
 _PATIENCE_MS = 50
 
@@ -69,6 +71,8 @@ class EmbeddedMachine(SlottedMachine):
         hresult = lib.hdvlab_guest_load(self._handle, address, size, origin, pc, value)
         while hresult == _BUSY:  # the device serves another access; between tries Ctrl-C is answered
             hresult = lib.hdvlab_guest_load(self._handle, address, size, origin, pc, value)
+        if hresult == _SKIPPED:  # perhaps because the program was stopped while a breakpoint held it
+            reraise_interrupt()
         return value[0], hresult
 
     def write(self, address: int, size: int, value: int, origin: Origin, pc: int) -> int:
@@ -76,6 +80,8 @@ class EmbeddedMachine(SlottedMachine):
         hresult: int = lib.hdvlab_guest_store(self._handle, address, size, origin, pc, value)
         while hresult == _BUSY:
             hresult = lib.hdvlab_guest_store(self._handle, address, size, origin, pc, value)
+        if hresult == _SKIPPED:
+            reraise_interrupt()
         return hresult
 
     def config_read(self, slot: int, offset: int, size: int, origin: Origin, pc: int) -> tuple[int, int]:
@@ -85,6 +91,8 @@ class EmbeddedMachine(SlottedMachine):
         access.pc, access.origin = pc, origin
         while (hresult := lib.hdvlab_guest_config_read(self._handle, access, slot, offset, size, value)) == _BUSY:
             pass
+        if hresult == _SKIPPED:
+            reraise_interrupt()
         return value[0], hresult
 
     def config_write(self, slot: int, offset: int, size: int, value: int, origin: Origin, pc: int) -> int:
@@ -93,6 +101,8 @@ class EmbeddedMachine(SlottedMachine):
         access.pc, access.origin = pc, origin
         while (hresult := lib.hdvlab_guest_config_write(self._handle, access, slot, offset, size, value)) == _BUSY:
             pass
+        if hresult == _SKIPPED:
+            reraise_interrupt()
         return int(hresult)
 
     def device_access(

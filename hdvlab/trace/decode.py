@@ -77,7 +77,7 @@ def df_decoded(frame: pd.DataFrame, tables: Tables) -> pd.DataFrame:
                 unique, inverse = np.unique(value[whole], return_inverse=True)
                 texts = np.array([register.describe(int(v)) for v in unique], dtype=object)
                 fields[whole] = texts[inverse] if len(unique) else []
-    for place, name in _config_names().items():
+    for place, name in _CONFIG_NAMES.items():
         registers[np.isin(kind, [Kind.config_read, Kind.config_write]) & (address & ~np.uint64(3) == place)] = name
     fields[np.isin(kind, [Kind.interrupt]) & (frame["size"].to_numpy() == 0)] = "INTA"  # messages have 4 bytes
     sources = np.full(len(frame), "", dtype=object)
@@ -107,6 +107,14 @@ def _config_names() -> dict[int, str]:
     }
     names.update({0x10 + 4 * index: f"BAR{index}" for index in range(6)})
     return names
+
+
+_CONFIG_NAMES = _config_names()
+
+
+def offset_name(address: int) -> str:
+    """What stands at an offset of config space; empty beyond the header."""
+    return _CONFIG_NAMES.get(address & ~3, "")
 
 
 def device_names(tables: Tables) -> dict[int, str]:

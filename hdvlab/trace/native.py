@@ -160,6 +160,10 @@ class NativeTrace:
         check_trace(done, f"mark in {self.path}")
         return int(out[0])
 
+    def suspend(self, suspended: bool) -> None:
+        """Record nothing for a while, or go on."""
+        check_trace(lib.hdvlab_trace_suspend(self.handle, suspended), f"record into {self.path}")
+
     def set_time(self, t_ns: int) -> None:
         """Set the manual clock."""
         status = lib.hdvlab_trace_set_time(self.handle, t_ns)

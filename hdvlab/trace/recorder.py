@@ -165,9 +165,16 @@ class Recorder(MappedTrace):
         self._numbers[id(code), frame.f_lasti] = number
         return number
 
-    def mark(self, text: str) -> int:
-        """Record a row of kind mark; returns its number, -1 when the recording has stopped (it is counted as lost)."""
-        return self._native.mark(Kind.mark, text.encode("utf-8", "replace"), NO_DEVICE, NO_ROW, 0)
+    def mark(self, text: str, cause: int = NO_ROW) -> int:
+        """Record a row of kind mark; returns its number, -1 when the recording has stopped (it is counted as lost).
+
+        ``cause`` is the row that it speaks of.
+        """
+        return self._native.mark(Kind.mark, text.encode("utf-8", "replace"), NO_DEVICE, cause, 0)
+
+    def suspend(self, suspended: bool = True) -> None:
+        """Record nothing for a while; rows that come meanwhile are counted, in a mark when it goes on."""
+        self._native.suspend(suspended)
 
     def fault(
         self, text: str, device: int = NO_DEVICE, cause: int = NO_ROW, status: int = HResult.E_UNEXPECTED.signed

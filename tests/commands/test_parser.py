@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_every_verb_has_help_that_fits_a_line_for_each_argument(door: str, name:
 def test_every_example_parses() -> None:
     for verb in VERBS:
         if verb.example:
-            name, *words = verb.example.split()
+            name, *words = shlex.split(verb.example)
             verb_parser(name).parse_words(words)
 
 

@@ -35,7 +35,16 @@ def test_a_device_lives_from_start_to_shutdown_on_other_threads_than_the_callers
     assert threading.get_ident() not in threads
 
 
-@pytest.mark.parametrize("key", ["blink", "Gerät 🦉", str(uuid.uuid4()), str(uuid.uuid4()).upper(), 'a"\\/b'])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "blink",
+        "Gerät 🦉",
+        "49e53371-d998-4afb-b788-7d3b8a952d6a",
+        "B41A22D2-0E93-4C22-80C5-4057FCC376BF",
+        'a"\\/b',
+    ],
+)
 def test_a_key_is_the_instance_id_or_is_hashed_to_it(key: str) -> None:
     device = CallbackDevice()
     try:

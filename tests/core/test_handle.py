@@ -70,6 +70,9 @@ OPTIONAL = {
     ("hdvlab_system_add_slot", "configuration"),
     ("hdvlab_guest_bind_interrupts", "events"),
     ("hdvlab_trace_append", "payload"),
+    ("hdvlab_gate_stops", "stops"),
+    ("hdvlab_gate_on_ask", "context"),
+    ("hdvlab_gate_on_idle", "context"),
     ("hdvlab_register_file_create", "context"),
     ("hdvlab_guest_place_bars", "addresses"),
     ("HcsSetOperationContext", "context"),
@@ -157,6 +160,10 @@ GOOD: dict[str, Callable[[], Any]] = {
     "const BYTE *": lambda: ffi.new("uint8_t[64]"),
     "uint8_t *": lambda: ffi.new("uint8_t[4096]"),
     "const HDVLAB_HDV_FUNCTIONS *": lambda: own_functions(),
+    "const HDVLAB_BREAKPOINT *": lambda: ffi.new("HDVLAB_BREAKPOINT *"),
+    "HDVLAB_STOP_STATE *": lambda: ffi.NULL,
+    "HDVLAB_GATE_ASK": lambda: ffi.NULL,
+    "HDVLAB_GATE_IDLE": lambda: ffi.NULL,
     "const HDVLAB_ACCESS *": lambda: ffi.new("HDVLAB_ACCESS *"),
     "HDVLAB_MESSAGE *": lambda: ffi.new("HDVLAB_MESSAGE *"),
     "HDVLAB_DEVICE_DETAILS *": lambda: ffi.new("HDVLAB_DEVICE_DETAILS *"),
@@ -208,6 +215,7 @@ BY_NAME: dict[tuple[str, str], Any] = {
     ("HdvInitializeDeviceHostForProxy", "ProxyInterface_IUnknown"): _unknown(),
     ("HdvInitializeDeviceHostForProxyEx", "ProxyInterface_IUnknown"): _unknown(),
     ("hdvlab_embedded_create", "ram_bytes"): 1 << 20,
+    ("hdvlab_gate_limit", "ms"): 1000,
     ("hdvlab_trace_mark", "kind"): lib.HDVLAB_MARK,
     ("hdvlab_trace_create", "max_rows"): 64,
     ("hdvlab_trace_create", "chunk_rows"): 64,
@@ -320,7 +328,11 @@ WAITS_FOR_CALLBACKS = {
     "hdvlab_guest_place_bars",
 }
 #: Not for callbacks' sake: this machine's device has no interrupt and this recording no manual clock.
-INVALID_ANYWHERE = {"hdvlab_register_file_interrupt", "hdvlab_trace_set_time"}
+INVALID_ANYWHERE = {
+    "hdvlab_register_file_interrupt",
+    "hdvlab_register_file_rehearse_interrupt",
+    "hdvlab_trace_set_time",
+}
 #: Makes or ends what the test would then have to look after.
 NOT_IN_A_CALLBACK = {"hdvlab_trace_close", "hdvlab_register_file_close", "hdvlab_aperture_release"}
 

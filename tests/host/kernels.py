@@ -46,10 +46,10 @@ class Kernel:
     def send(self, cell: str) -> str:
         return str(self.client.execute(cell))
 
-    def outputs(self, request: str, until: str = "") -> list[dict[str, Any]]:
-        """The outputs of a cell until it is done, or until a stream says ``until``."""
+    def outputs(self, request: str, until: str = "", patience: float = PATIENCE) -> list[dict[str, Any]]:
+        """The outputs of a cell until it is done, or until a stream says ``until``, ``patience`` seconds at most."""
         found: list[dict[str, Any]] = []
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             try:
                 message = self.client.get_iopub_msg(timeout=1)
@@ -64,7 +64,7 @@ class Kernel:
                 found.append({"type": kind, **content})
             if until and kind == "stream" and until in content["text"]:
                 return found
-        raise AssertionError(f"no end of the cell; outputs so far: {found}")
+        raise TimeoutError(f"no end of the cell; outputs so far: {found}")
 
     def run(self, cell: str) -> list[dict[str, Any]]:
         return self.outputs(self.send(cell))

@@ -184,7 +184,7 @@ def test_a_handler_that_does_not_return_is_not_waited_for_without_end(
     lab.reload("dev", Slow)
     run = lab.run(lambda guest: guest["dev"].bar0.GOING.write(1), wait=False)
     assert inside.wait(30)
-    monkeypatch.setattr("hdvlab.device.reload.PATIENCE", 0.2)
+    monkeypatch.setattr("hdvlab.device.alone.PATIENCE", 0.2)
     with pytest.raises(StateError, match="dev goes on as it was"):
         lab.reload("dev", Second)
     assert type(lab["dev"].device) is Slow

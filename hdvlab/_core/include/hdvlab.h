@@ -103,6 +103,10 @@ HRESULT hdvlab_trace_pin(HDVLAB_TRACE trace, uint32_t column, void **base);
 void hdvlab_trace_unpin(void *trace);
 HRESULT hdvlab_trace_mark(HDVLAB_TRACE trace, uint32_t kind, uint16_t device, int64_t cause, int32_t status,
                           const void *text, uint32_t bytes, int64_t *row);
+/* Recording off and on. Rows that would have begun in between are counted and not recorded; the count is the text of a mark
+ * as it goes on, or as the recording is finished. S_OK, or 1 (S_FALSE): it is so already. ERROR_INVALID_STATE: it is finished;
+ * what stopped it (ERROR_DISK_FULL ...), when it was stopped; E_ACCESSDENIED: a reader's. */
+HRESULT hdvlab_trace_suspend(HDVLAB_TRACE trace, BOOL suspended);
 HRESULT hdvlab_trace_set_time(HDVLAB_TRACE trace, int64_t t_ns); /* manual clock only */
 /* Checks chunk `chunk`: *state is 0 unsealed, 1 whole, 2 damaged, 3 whole but for bytes in payload.bin, 4 cut short:
  * the files end within it. *rows is how many were sealed. */
@@ -290,6 +294,104 @@ HRESULT hdvlab_guest_cancel(HCS_SYSTEM system);
 HRESULT hdvlab_device_access(HDV_DEVICE device, const HDVLAB_ACCESS *access, BOOL write, uint32_t bar, uint64_t offset,
                              uint32_t size, uint64_t *value);
 
+/* ---- the gate: accesses that are held, looked at, changed ------------------------------------------------------- */
+
+/* Every system has a gate, whatever its kind. Its breakpoints are looked at where a row of a kind that the gate sees begins
+ * (BEFORE: the row is published and pending, the device was not asked yet) and before it is completed (AFTER: the device has
+ * answered). Those kinds are config, MMIO, DMA, interrupt (messages), doorbell, the lifecycle's steps and reset. An access
+ * that began before a breakpoint was added is not stopped by it, nor are accesses that no device is asked for: unclaimed
+ * ones, and those that memory of a section serves. While nothing is set, a row costs one relaxed load more.
+ *
+ * A held access waits on its own thread, outside of its device: others may come in, it may be peeked, poked, reloaded.
+ * is_inside says where not: DMA and interrupts within a callback, and lifecycle steps. A user's access (origin user) or peek
+ * that would wait for such a device fails with ERROR_POSSIBLE_DEADLOCK at once. A VM's patience (budget_ms) does not run while its access is held,
+ * and begins anew afterwards. After the hold a device that was stopped meanwhile is not asked; the row says so.
+ *
+ * While a machine is being stopped or closed, and a device torn down, what is held is let go as if skipped (what cannot be
+ * skipped: continued), and nothing is held any more: matching breakpoints count and ask. The same for the server of a VM. */
+
+enum { HDVLAB_BEFORE = 0, HDVLAB_AFTER = 1 }; /* phase */
+enum {
+    HDVLAB_BREAK_AFTER = 1,    /* phase AFTER, else BEFORE */
+    HDVLAB_BREAK_CHANGED = 2,  /* only when the value is another than the last one of the same kind, device, BAR, address and
+                                * size. The first one there is only kept. Each breakpoint keeps 256 of them; one more takes
+                                * the place of the one that was kept first, which counts as new when it comes again */
+    HDVLAB_BREAK_ONCE = 4,     /* removes itself as it holds (with PASS: as it is hit) */
+    HDVLAB_BREAK_ASK = 8,      /* hdvlab_gate_on_ask's callback decides; without one it holds */
+    HDVLAB_BREAK_PASS = 16,    /* never holds, only counts and asks */
+    HDVLAB_BREAK_DISABLED = 32 /* is not looked at */
+};
+typedef struct {
+    uint64_t kinds;       /* bits 1 << HDVLAB_MMIO_READ ...; 0 = every kind that the gate sees */
+    uint32_t origins;     /* bits 1 << HDVLAB_GUEST ...; 0 = guest and device */
+    uint32_t flags;       /* HDVLAB_BREAK_... */
+    int32_t device, bar;  /* index in the trace's table; -1 = any */
+    uint64_t first, last; /* addresses: of an access that overlaps them */
+    uint64_t value, mask; /* of the bytes from `first` on, little-endian; mask 0 = any. Matches only when the access covers
+                           * every masked bit. BEFORE it is answered a read has no value: then neither mask nor CHANGED match */
+    uint64_t ignore;      /* hits to let pass first */
+} HDVLAB_BREAKPOINT;
+typedef struct {
+    uint64_t ticket;     /* counts held accesses of this gate, from 1 on */
+    uint32_t breakpoint; /* its id; 0 = a step */
+    uint32_t phase;
+    int64_t row, held_ns; /* row of the access, -1 = not recorded; how long it is held so far */
+    uint64_t address, value, pc;
+    uint32_t size;
+    int32_t bar; /* -1 = none */
+    uint16_t device;
+    uint8_t kind, origin;
+    HRESULT status;     /* AFTER: what the device answered; BEFORE: E_PENDING */
+    uint32_t is_inside; /* the device cannot be entered: DMA and interrupts of a callback, lifecycle steps */
+} HDVLAB_STOP_STATE;
+
+/* How a held access goes on.
+ * OVERRIDE before a read: the device is not asked, the guest gets the value; before a write: the device gets the value; after
+ * a read: the value is the answer, status S_OK. Interrupt, before: the value is the message's data. DMA of at most 8 bytes:
+ * the value is what is copied (a write: before; a read: the device gets it).
+ * SKIP, before: the device is not asked. Reads (DMA too) give all ones; writes, DMA, interrupts, doorbells and resets are
+ * dropped; the status is 1 (S_FALSE).
+ * RETRY, after: the callback runs again within the same row, and AFTER is looked at again; a lifecycle step only when it
+ * failed. Before: as CONTINUE.
+ * Everything else is E_INVALIDARG, and the access stays held: lifecycle steps are neither overridden nor skipped.
+ * Rows say what the guest got. Each override, skip, retry and each hold that the limit ended leaves a mark with a text,
+ * whose cause is the access's row. */
+enum { HDVLAB_CONTINUE = 0, HDVLAB_OVERRIDE, HDVLAB_SKIP, HDVLAB_RETRY };
+
+/* 256 at most (ERROR_NOT_ENOUGH_QUOTA). All that match an access count; the lowest id that holds is what the stop names.
+ * E_INVALIDARG: a kind that the gate does not see, unknown flags or origins, first > last, device or BAR out of range. */
+HRESULT hdvlab_gate_add(HCS_SYSTEM system, const HDVLAB_BREAKPOINT *breakpoint, uint32_t *id);
+/* Other flags, all of them. ERROR_NOT_FOUND. */
+HRESULT hdvlab_gate_set(HCS_SYSTEM system, uint32_t id, uint32_t flags);
+HRESULT hdvlab_gate_remove(HCS_SYSTEM system, uint32_t id); /* what it holds stays held. ERROR_NOT_FOUND */
+/* Matches (with ASK: those that the callback answered with 1; with those that `ignore` let pass) and holds so far. */
+HRESULT hdvlab_gate_hits(HCS_SYSTEM system, uint32_t id, uint64_t *hits, uint64_t *stops);
+/* Holds the count-th access from now on (BEFORE; guest's or device's), once; 0 takes it back, and so does a hold of a
+ * breakpoint that comes first. */
+HRESULT hdvlab_gate_step(HCS_SYSTEM system, uint64_t count);
+/* Those held now, oldest first: *count of them, of which the first `room` are in stops (NULL where room is 0). */
+HRESULT hdvlab_gate_stops(HCS_SYSTEM system, HDVLAB_STOP_STATE *stops, uint32_t room, uint32_t *count);
+/* ERROR_NOT_FOUND: no such access is held (any more). */
+HRESULT hdvlab_gate_release(HCS_SYSTEM system, uint64_t ticket, uint32_t action, uint64_t value);
+/* Until the counter of holds and releases differs from *changes, which then is that counter. ERROR_BUSY after ms (UINT32_MAX =
+ * never); ERROR_INVALID_STATE: the machine is off, nothing will be held any more. */
+HRESULT hdvlab_gate_wait(HCS_SYSTEM system, uint64_t *changes, uint32_t ms);
+/* The longest hold, also of what is held already; then it goes on as if continued. 1,200,000 unless set; UINT32_MAX = none;
+ * 0: E_INVALIDARG. */
+HRESULT hdvlab_gate_limit(HCS_SYSTEM system, uint32_t ms);
+HRESULT hdvlab_gate_overdue(HCS_SYSTEM system, uint64_t *count); /* holds that the limit ended */
+
+/* Asked for a hit of a breakpoint with ASK, on the thread of the access, with no lock of the gate held and outside of the
+ * device where a hold is: 0 = go on, anything else = hold. It may call everything here. Accesses that it makes itself are not
+ * looked at. hit->ticket is 0. */
+typedef uint32_t (*HDVLAB_GATE_ASK)(void *context, uint32_t id, const HDVLAB_STOP_STATE *hit);
+/* NULL = none. On return no thread is in the callback that was set before, unless that is what calls this. */
+HRESULT hdvlab_gate_on_ask(HCS_SYSTEM system, HDVLAB_GATE_ASK ask, void *context);
+/* Called on the thread of a held access about ten times a second, so that a thread which takes signals (Ctrl-C) can leave:
+ * 0 = wait on, anything else = skip (what cannot be skipped: continue). Otherwise as on_ask. */
+typedef uint32_t (*HDVLAB_GATE_IDLE)(void *context, uint64_t ticket);
+HRESULT hdvlab_gate_on_idle(HCS_SYSTEM system, HDVLAB_GATE_IDLE idle, void *context);
+
 /* ---- for `hdvlab bench`: loops in C, and what they took --------------------------------------------------------- */
 
 HRESULT hdvlab_bench_guest_reads(HCS_SYSTEM system, uint64_t address, uint32_t size, uint64_t count, uint64_t *ns);
@@ -433,6 +535,18 @@ HRESULT hdvlab_register_file_interrupt(HDVLAB_REGISTER_FILE file, uint32_t vecto
 HRESULT hdvlab_register_file_message(HDVLAB_REGISTER_FILE file, uint32_t vector, HDVLAB_MESSAGE *message);
 /* Takes back a vector that is pending, because its reason is gone: S_OK, or 1 (S_FALSE) when it was not pending. */
 HRESULT hdvlab_register_file_withdraw(HDVLAB_REGISTER_FILE file, uint32_t vector);
+/* Rehearsal: what an access would do, tried on a register file that is bound to no instance, so that no machine and no trace
+ * notice; one that is bound is ERROR_INVALID_STATE. `to` takes over the stored values, config space and interrupt state of
+ * `from`, which has the same registers (else E_INVALIDARG). The caller keeps the device of `from` still meanwhile
+ * (hdvlab_device_enter). */
+HRESULT hdvlab_register_file_copy(HDVLAB_REGISTER_FILE from, HDVLAB_REGISTER_FILE to);
+/* An access as the guest's would be, callbacks and all; *value is written, or is the answer (all ones where it failed). */
+HRESULT hdvlab_register_file_rehearse(HDVLAB_REGISTER_FILE file, BOOL write, uint32_t bar, uint64_t offset, uint32_t size,
+                                      uint64_t *value);
+/* Raises a vector: 1 (S_FALSE) when the message of *address and *data would be sent, S_OK when it is pending now, else
+ * ERROR_INVALID_STATE where the guest enabled neither MSI-X nor MSI, E_INVALIDARG where it was not granted. */
+HRESULT hdvlab_register_file_rehearse_interrupt(HDVLAB_REGISTER_FILE file, uint32_t vector, uint64_t *address,
+                                                uint32_t *data);
 /* Ends the instance that the file is bound to, in a slot or not, with Stop and Teardown; its slot is empty afterwards.
  * S_OK, or 1 (S_FALSE) when there is none. From a callback, or while the machine changes: ERROR_INVALID_STATE. */
 HRESULT hdvlab_register_file_end(HDVLAB_REGISTER_FILE file);

@@ -32,7 +32,7 @@ static int begin_thread(struct compute *compute, struct job *job) {
 
 HRESULT compute_submit(struct job *job) {
     struct compute *compute = job->compute;
-    int begun = 1;
+    int begun = 1, is_end = job->type == HcsOperationTypeTerminate;
     if (!compute) {
         begun = begin_thread(NULL, job);
     } else {
@@ -48,6 +48,8 @@ HRESULT compute_submit(struct job *job) {
         }
         pthread_mutex_unlock(&compute->lock);
     }
+    if (begun && is_end)
+        gate_end(compute->system); /* what comes before it may wait for what is held */
     if (begun)
         return S_OK;
     operation_refuse(job->operation, E_OUTOFMEMORY, NULL);

@@ -64,6 +64,8 @@ struct device {
     _Atomic uint32_t doorbell_count, section_count, aperture_count;
     _Atomic int line;    /* asserted */
     _Atomic int hung;    /* a callback has not returned in its time: nobody enters until it has */
+    _Atomic uint32_t held_inside; /* threads that the gate holds within its callbacks: who would wait for them may wait long */
+    _Atomic int is_leaving; /* it is being torn down: the gate holds nothing of it any more */
     _Atomic int owes_teardown; /* it was given up for lost without its Teardown, and perhaps its Stop */
     _Atomic int touched; /* the guest may have changed it since it started or was reset */
     _Atomic(HDVLAB_DEVICE_RESET) on_reset;
@@ -104,12 +106,17 @@ struct thread_context {
     int64_t cause;
     int depth; /* callbacks this thread is in */
     struct inside *shared; /* those of them that share their device */
+    int asking; /* in a callback of the gate, whose accesses it does not look at */
+    int64_t held_ns; /* that it was held at the gate, ever */
+    _Atomic uint32_t *is_held; /* counts it while it is; NULL: nobody needs to know */
     struct watch *watch; /* on whoever serves a guest whose patience ends; NULL: nobody waits */
 };
 extern __thread struct thread_context thread_context;
 
 /* Waits its turn (wait_ms = 0: for ever) and arms the guard. S_OK, ERROR_INVALID_STATE on re-entry, ERROR_BUSY. */
 HRESULT device_enter(struct device *device, uint32_t wait_ms);
+/* The same for who must not wait for a callback that the gate holds: ERROR_POSSIBLE_DEADLOCK at once. wait_ms is not 0. */
+HRESULT device_enter_free(struct device *device, uint32_t wait_ms);
 void device_leave(struct device *device);
 
 /* device_shared.c: the same for an access to a concurrent device, with others. */
@@ -126,6 +133,7 @@ HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *co
 HRESULT device_start(struct device *device);
 void device_stop(struct device *device);
 void device_tear_down(struct device *device);
+void device_is_leaving(struct device *device); /* its end begins: what the gate holds of it is let go */
 /* A callback that had hung has returned. A device that was given up meanwhile has its Teardown now. */
 void device_came_back(struct device *device);
 /* A reset of the machine: the device's own, or Stop and Start; a row in any case. */
@@ -165,7 +173,7 @@ HRESULT memory_may_access(struct device *device, uint64_t gpa, uint32_t bytes);
 void interrupt_went_nowhere(HDV_DEVICE handle, uint32_t vector, HRESULT why);
 /* doorbell.c: true when a doorbell took the write. */
 int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset, uint32_t size,
-                  uint64_t value);
+                  uint64_t value, HRESULT *status);
 void doorbells_drop(struct device *device);
 /* section.c: true when a section backs the range; then *status tells how it went. */
 int section_access(struct device *device, int write, uint32_t bar, uint64_t offset, uint32_t size, uint64_t *value,

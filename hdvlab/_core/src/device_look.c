@@ -27,7 +27,7 @@ HRESULT hdvlab_device_peek(HDV_DEVICE handle, HDVLAB_DEVICE_PEEK peek, uint32_t 
     if (!device)
         return handle_refusal(handle);
     *value = UINT64_MAX;
-    HRESULT hr = device_enter(device, 1000);
+    HRESULT hr = device_enter_free(device, 1000);
     if (SUCCEEDED(hr)) {
         thread_context.depth++; /* a callback like any other, but for the row */
         uint64_t answer = UINT64_MAX;

@@ -4,6 +4,7 @@
 #include "platform.h"
 #include "system.h"
 
+#define FREE_LOOK_MS 20u /* how often whoever does not wait for the gate looks at it */
 #define LOOK_NS 100000000 /* how often whoever waits without end looks whether there is hope */
 
 __thread struct thread_context thread_context = {.cause = -1};
@@ -31,6 +32,18 @@ HRESULT device_enter(struct device *device, uint32_t wait_ms) {
     }
     atomic_store_explicit(&device->inside, self, memory_order_relaxed);
     return S_OK;
+}
+
+HRESULT device_enter_free(struct device *device, uint32_t wait_ms) {
+    int64_t end = monotonic_ns() + (int64_t)wait_ms * 1000000;
+    HRESULT hr;
+    do {
+        if (atomic_load(&device->held_inside) && atomic_load(&device->inside) != pthread_self() &&
+            !(device->concurrent && device_is_shared_here(device)))
+            return HRESULT_FROM_WIN32(ERROR_POSSIBLE_DEADLOCK);
+        hr = device_enter(device, wait_ms < FREE_LOOK_MS ? wait_ms : FREE_LOOK_MS);
+    } while (hr == HRESULT_FROM_WIN32(ERROR_BUSY) && monotonic_ns() < end);
+    return hr;
 }
 
 void device_leave(struct device *device) {

@@ -153,12 +153,11 @@ HRESULT HdvUnregisterDoorbellPage(HDV_DEVICE requestor, HDV_PCI_BAR_SELECTOR Bar
     return hr;
 }
 
-int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset, uint32_t size,
-                  uint64_t value) {
+/* With tables_lock held: the doorbell that a write rings, NULL = none. */
+static struct doorbell *find(struct device *device, uint32_t bar, uint64_t offset, uint32_t size, uint64_t value) {
     struct doorbell *best = NULL;
     int best_rank = -1;
     uint32_t code = (uint32_t)__builtin_ctz(size) + 1;
-    pthread_mutex_lock(&device->tables_lock);
     for (struct doorbell *d = device->doorbells; d; d = d->next) {
         int page = d->flags == DOORBELL_PAGE;
         uint32_t wanted = page ? 0 : d->flags & SIZE_CODE;
@@ -172,14 +171,50 @@ int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t b
             best_rank = rank;
         }
     }
-    if (best) { /* the row first: what the signal leads to stands behind it */
+    return best;
+}
+
+/* The same past the gate: a row that is held, and so not under the lock. A doorbell that was taken away meanwhile leaves the
+ * write to the device, as if it had never been there. */
+static int ring_gated(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset, uint32_t size,
+                      uint64_t value, HRESULT *status) {
+    struct tapped tapped = tap_open(device, access, HDVLAB_DOORBELL, (int)bar, offset, size, value);
+    struct gated g = gated_of(device, access->origin, HDVLAB_DOORBELL, (int)bar, offset, size);
+    g.hit.pc = access->pc;
+    g.hit.row = tapped.row;
+    struct verdict verdict = gate_look(&g, HDVLAB_BEFORE, value, S_OK);
+    int is_there = 1;
+    *status = verdict.action == HDVLAB_SKIP ? 1 : S_OK;
+    while (verdict.action != HDVLAB_SKIP) {
+        pthread_mutex_lock(&device->tables_lock);
+        struct doorbell *best = find(device, bar, offset, size, value);
+        is_there = best != NULL;
+        if (best) {
+            best->row = tapped.row;
+            platform_event_signal(best->event);
+        }
+        pthread_mutex_unlock(&device->tables_lock);
+        if (!is_there || gate_look(&g, HDVLAB_AFTER, value, S_OK).action != HDVLAB_RETRY)
+            break;
+    }
+    tap_close(&tapped, value, is_there ? *status : HRESULT_FROM_WIN32(ERROR_NOT_FOUND));
+    return is_there;
+}
+
+int doorbell_ring(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset, uint32_t size,
+                  uint64_t value, HRESULT *status) {
+    int is_gated = gate_is_armed(device->system);
+    pthread_mutex_lock(&device->tables_lock);
+    struct doorbell *best = find(device, bar, offset, size, value);
+    if (best && !is_gated) { /* the row first: what the signal leads to stands behind it */
         struct tapped tapped = tap_open(device, access, HDVLAB_DOORBELL, (int)bar, offset, size, value);
         tap_close(&tapped, value, S_OK);
         best->row = tapped.row;
         platform_event_signal(best->event);
     }
     pthread_mutex_unlock(&device->tables_lock);
-    return best != NULL;
+    *status = S_OK;
+    return best && is_gated ? ring_gated(device, access, bar, offset, size, value, status) : best != NULL;
 }
 
 HRESULT hdvlab_doorbell_row(HDV_DEVICE handle, uint32_t bar, uint64_t offset, uint64_t value, uint64_t flags,

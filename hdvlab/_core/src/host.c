@@ -173,6 +173,8 @@ HRESULT host_end(HDV_HOST deviceHostHandle) {
         struct device *devices = host->devices;
         host->devices = NULL;
         pthread_mutex_unlock(&system->lock);
+        for (struct device *d = devices; d; d = d->next)
+            device_is_leaving(d); /* the machine over there may wait for a callback that the gate holds */
         if (system->ops->host_close)
             system->ops->host_close(system, host);
         while (devices) {

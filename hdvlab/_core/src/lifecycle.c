@@ -10,6 +10,24 @@ static struct tapped step_open(struct device *device, uint32_t kind, uint64_t va
     return tap_open(device, &by_the_machine, kind, -1, 0, 0, value);
 }
 
+static struct verdict look(struct device *device, const struct tapped *tapped, uint32_t origin, uint32_t kind,
+                           uint32_t phase, uint64_t value, HRESULT status) {
+    if (!gate_is_armed(device->system))
+        return (struct verdict){.action = HDVLAB_CONTINUE};
+    struct gated g = gated_of(device, origin, kind, -1, 0, 0);
+    g.hit.row = tapped->row;
+    return gate_look(&g, phase, value, status);
+}
+
+/* A step can be waited for at the gate, and tried again where it failed. */
+static void look_before(struct device *device, const struct tapped *tapped, uint32_t kind, uint64_t value) {
+    look(device, tapped, HDVLAB_GUEST, kind, HDVLAB_BEFORE, value, S_OK);
+}
+
+static int is_retried(struct device *device, const struct tapped *tapped, uint32_t kind, uint64_t value, HRESULT status) {
+    return look(device, tapped, HDVLAB_GUEST, kind, HDVLAB_AFTER, value, status).action == HDVLAB_RETRY;
+}
+
 static void learn_bars(struct device *device) {
     for (int i = 0; i < HDV_PCI_BAR_COUNT; i++) {
         uint32_t low = device->probed_bars[i];
@@ -35,20 +53,28 @@ static int bars_are_sound(const struct device *device) {
 /* The steps of a power-on, each a row, with the device entered. */
 static HRESULT initialize(struct device *device) {
     struct tapped tapped = step_open(device, HDVLAB_INITIALIZE, 0);
-    return tap_close(&tapped, 0, device->interface.Initialize(device->context));
+    HRESULT hr;
+    look_before(device, &tapped, HDVLAB_INITIALIZE, 0);
+    do
+        hr = device->interface.Initialize(device->context);
+    while (is_retried(device, &tapped, HDVLAB_INITIALIZE, 0, hr));
+    return tap_close(&tapped, 0, hr);
 }
 
 static HRESULT set_configuration(struct device *device, uint32_t count, const LPCWSTR *configuration) {
     static const LPCWSTR nothing[1] = {NULL};
     struct tapped tapped = step_open(device, HDVLAB_SET_CONFIGURATION, count);
-    HRESULT hr = device->interface.SetConfiguration(device->context, count, count ? configuration : nothing);
+    HRESULT hr;
+    look_before(device, &tapped, HDVLAB_SET_CONFIGURATION, count);
+    do
+        hr = device->interface.SetConfiguration(device->context, count, count ? configuration : nothing);
+    while (is_retried(device, &tapped, HDVLAB_SET_CONFIGURATION, count, hr));
     return tap_close(&tapped, count, hr);
 }
 
-static HRESULT get_details(struct device *device) {
+static HRESULT ask_details(struct device *device) {
     HDV_PCI_PNP_ID id = {0};
     uint32_t probed_bars[HDV_PCI_BAR_COUNT] = {0};
-    struct tapped tapped = step_open(device, HDVLAB_GET_DETAILS, 0);
     HRESULT hr = device->interface.GetDetails(device->context, &id, HDV_PCI_BAR_COUNT, probed_bars);
     device->pnp_id = id;
     /* Asked again, a device says the same; then nothing is written under accesses that look at it. */
@@ -58,12 +84,26 @@ static HRESULT get_details(struct device *device) {
     }
     if (SUCCEEDED(hr) && !bars_are_sound(device))
         hr = E_INVALIDARG;
-    return tap_close(&tapped, (uint64_t)id.DeviceID << 16 | id.VendorID, hr);
+    return hr;
+}
+
+static HRESULT get_details(struct device *device) {
+    struct tapped tapped = step_open(device, HDVLAB_GET_DETAILS, 0);
+    HRESULT hr;
+    uint64_t ids;
+    look_before(device, &tapped, HDVLAB_GET_DETAILS, 0);
+    do {
+        hr = ask_details(device);
+        ids = (uint64_t)device->pnp_id.DeviceID << 16 | device->pnp_id.VendorID;
+    } while (is_retried(device, &tapped, HDVLAB_GET_DETAILS, ids, hr));
+    return tap_close(&tapped, ids, hr);
 }
 
 static void call_stop(struct device *device) {
     struct tapped tapped = step_open(device, HDVLAB_STOP, 0);
+    look_before(device, &tapped, HDVLAB_STOP, 0);
     device->interface.Stop(device->context);
+    (void)is_retried(device, &tapped, HDVLAB_STOP, 0, S_OK);
     tap_close(&tapped, 0, S_OK);
 }
 
@@ -72,7 +112,12 @@ static HRESULT start(struct device *device) {
     if (before == DEVICE_TORN_DOWN || !atomic_compare_exchange_strong(&device->state, &before, DEVICE_STARTING))
         return wrong_moment(device); /* it was given up during the Stop of its reset */
     struct tapped tapped = step_open(device, HDVLAB_START, 0);
-    HRESULT hr = tap_close(&tapped, 0, device->interface.Start(device->context));
+    HRESULT hr;
+    look_before(device, &tapped, HDVLAB_START, 0);
+    do
+        hr = device->interface.Start(device->context);
+    while (is_retried(device, &tapped, HDVLAB_START, 0, hr));
+    hr = tap_close(&tapped, 0, hr);
     before = DEVICE_STARTING;
     if (!atomic_compare_exchange_strong(&device->state, &before, SUCCEEDED(hr) ? DEVICE_RUNNING : DEVICE_STOPPED) &&
         SUCCEEDED(hr))
@@ -120,15 +165,25 @@ void device_reset(struct device *device, const HDVLAB_ACCESS *access) {
     int touched = atomic_exchange(&device->touched, 0);
     HRESULT (*own)(void *) = atomic_load(&device->on_reset);
     struct tapped tapped = tap_open(device, access, HDVLAB_RESET, -1, 0, 0, (uint64_t)touched);
-    if (atomic_load(&device->state) != DEVICE_RUNNING) {
-        hr = wrong_moment(device);
-    } else if (touched && own) {
-        hr = own(device->context);
-    } else if (touched) {
-        stop(device);
-        hr = start(device);
+    struct verdict verdict = look(device, &tapped, access->origin, HDVLAB_RESET, HDVLAB_BEFORE, (uint64_t)touched, S_OK);
+    if (verdict.action == HDVLAB_SKIP) {
+        if (touched)
+            atomic_store(&device->touched, 1);
+        hr = 1;
     }
-    atomic_store(&device->command, 0);
+    while (verdict.action != HDVLAB_SKIP) {
+        if (atomic_load(&device->state) != DEVICE_RUNNING) {
+            hr = wrong_moment(device);
+        } else if (touched && own) {
+            hr = own(device->context);
+        } else if (touched) {
+            stop(device);
+            hr = start(device);
+        }
+        atomic_store(&device->command, 0);
+        if (look(device, &tapped, access->origin, HDVLAB_RESET, HDVLAB_AFTER, (uint64_t)touched, hr).action != HDVLAB_RETRY)
+            break;
+    }
     tap_close(&tapped, (uint64_t)touched, hr);
     device_leave(device);
 }
@@ -185,6 +240,14 @@ void device_stop(struct device *device) {
     device_leave(device);
 }
 
+static void call_teardown(struct device *device) {
+    struct tapped tapped = step_open(device, HDVLAB_TEARDOWN, 0);
+    look_before(device, &tapped, HDVLAB_TEARDOWN, 0); /* held it is not any more, but counted */
+    device->interface.Teardown(device->context);
+    (void)is_retried(device, &tapped, HDVLAB_TEARDOWN, 0, S_OK);
+    tap_close(&tapped, 0, S_OK);
+}
+
 enum { OWES_NOTHING, OWES_TEARDOWN, OWES_STOP_TOO };
 
 /* What a device that was given up has not been told, now that it can be. */
@@ -194,9 +257,7 @@ static void pay(struct device *device) {
         return;
     if (owed == OWES_STOP_TOO)
         call_stop(device);
-    struct tapped tapped = step_open(device, HDVLAB_TEARDOWN, 0);
-    device->interface.Teardown(device->context);
-    tap_close(&tapped, 0, S_OK);
+    call_teardown(device);
     device_leave(device);
 }
 
@@ -220,8 +281,14 @@ void device_came_back(struct device *device) {
     pay(device);
 }
 
+void device_is_leaving(struct device *device) {
+    atomic_store(&device->is_leaving, 1);
+    gate_wake(device->system);
+}
+
 void device_tear_down(struct device *device) {
     HRESULT hr;
+    device_is_leaving(device);
     do {
         device_stop(device);
         hr = device_enter(device, 0);
@@ -232,9 +299,7 @@ void device_tear_down(struct device *device) {
         return;
     }
     if (atomic_exchange(&device->state, DEVICE_TORN_DOWN) != DEVICE_TORN_DOWN) {
-        struct tapped tapped = step_open(device, HDVLAB_TEARDOWN, 0);
-        device->interface.Teardown(device->context);
-        tap_close(&tapped, 0, S_OK);
+        call_teardown(device);
         doorbells_drop(device);
         sections_drop(device);
         apertures_drop(device);

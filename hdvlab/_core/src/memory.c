@@ -19,6 +19,53 @@ HRESULT memory_may_access(struct device *device, uint64_t gpa, uint32_t bytes) {
     return S_OK;
 }
 
+static HRESULT move(struct device *device, uint64_t gpa, uint32_t bytes, void *to, const void *from) {
+    struct system *system = device->system;
+    HRESULT hr = memory_may_access(device, gpa, bytes);
+    if (hr == S_OK && (bytes || is_elsewhere(device)))
+        hr = to ? system->ops->read_memory(system, device, gpa, bytes, to)
+                : system->ops->write_memory(system, device, gpa, bytes, from);
+    return hr;
+}
+
+static uint64_t first_bytes(const void *data, uint32_t bytes) {
+    uint64_t value = 0;
+    memcpy(&value, data, bytes < 8 ? bytes : 8);
+    return value;
+}
+
+/* The same past the gate. *from becomes `instead` where that is written in its place. */
+static HRESULT move_gated(struct device *device, uint64_t gpa, uint32_t bytes, void *to, const void **from, int64_t row,
+                          uint64_t *instead) {
+    struct gated g = gated_of(device, HDVLAB_DEVICE, to ? HDVLAB_DMA_READ : HDVLAB_DMA_WRITE, -1, gpa, bytes);
+    g.hit.row = row;
+    uint64_t value = to ? 0 : first_bytes(*from, bytes);
+    struct verdict verdict = gate_look(&g, HDVLAB_BEFORE, value, S_OK);
+    if (verdict.action == HDVLAB_SKIP) {
+        if (to)
+            memset(to, 0xFF, bytes);
+        return 1;
+    }
+    if (verdict.action == HDVLAB_OVERRIDE && to) {
+        memcpy(to, &verdict.value, bytes);
+        return S_OK;
+    }
+    if (verdict.action == HDVLAB_OVERRIDE) {
+        *instead = verdict.value;
+        *from = instead;
+    }
+    HRESULT hr;
+    do {
+        hr = move(device, gpa, bytes, to, *from);
+        value = !to ? first_bytes(*from, bytes) : hr == S_OK ? first_bytes(to, bytes) : ones(bytes);
+        verdict = gate_look(&g, HDVLAB_AFTER, value, hr);
+    } while (verdict.action == HDVLAB_RETRY);
+    if (verdict.action != HDVLAB_OVERRIDE)
+        return hr;
+    memcpy(to, &verdict.value, bytes);
+    return S_OK;
+}
+
 static HRESULT copy(HDV_DEVICE handle, uint64_t gpa, uint32_t bytes, void *to, const void *from) {
     if (!to && !from)
         return E_POINTER;
@@ -28,13 +75,12 @@ static HRESULT copy(HDV_DEVICE handle, uint64_t gpa, uint32_t bytes, void *to, c
     struct system *system = device->system;
     struct row r = device_row(device, to ? HDVLAB_DMA_READ : HDVLAB_DMA_WRITE, NO_BAR, gpa, bytes, 0);
     int64_t began = 0, payload = -1, row = trace_begin(system->trace, &r, &began);
-    HRESULT hr = memory_may_access(device, gpa, bytes);
-    if (hr == S_OK && (bytes || is_elsewhere(device)))
-        hr = to ? system->ops->read_memory(system, device, gpa, bytes, to)
-                : system->ops->write_memory(system, device, gpa, bytes, from);
-    if (hr == S_OK && row >= 0) {
+    uint64_t instead;
+    HRESULT hr = gate_is_armed(system) ? move_gated(device, gpa, bytes, to, &from, row, &instead)
+                                       : move(device, gpa, bytes, to, from);
+    if (SUCCEEDED(hr) && row >= 0) {
         const void *moved = to ? to : from;
-        memcpy(&r.value, moved, bytes < 8 ? bytes : 8);
+        r.value = first_bytes(moved, bytes);
         if (bytes > 8)
             payload = trace_payload(system->trace, moved, bytes);
     }
@@ -51,6 +97,26 @@ HRESULT HdvWriteGuestMemory(HDV_DEVICE requestor, UINT64 guestPhysicalAddress, U
     return copy(requestor, guestPhysicalAddress, byteCount, NULL, buffer);
 }
 
+static HRESULT deliver(struct device *device, uint64_t address, uint32_t data) {
+    HRESULT hr = memory_may_access(device, address, 4); /* a message is a memory write of the device */
+    return hr == S_OK ? device->system->ops->deliver_interrupt(device->system, device, address, data) : hr;
+}
+
+static HRESULT deliver_gated(struct device *device, uint64_t address, uint32_t *data, int64_t row) {
+    struct gated g = gated_of(device, HDVLAB_DEVICE, HDVLAB_INTERRUPT, -1, address, 4);
+    g.hit.row = row;
+    struct verdict verdict = gate_look(&g, HDVLAB_BEFORE, *data, S_OK);
+    if (verdict.action == HDVLAB_SKIP)
+        return 1;
+    if (verdict.action == HDVLAB_OVERRIDE)
+        *data = (uint32_t)verdict.value;
+    HRESULT hr;
+    do
+        hr = deliver(device, address, *data);
+    while (gate_look(&g, HDVLAB_AFTER, *data, hr).action == HDVLAB_RETRY);
+    return hr;
+}
+
 HRESULT HdvDeliverGuestInterrupt(HDV_DEVICE requestor, UINT64 msiAddress, UINT32 msiData) {
     struct device *device = handle_acquire(requestor, HANDLE_DEVICE);
     if (!device)
@@ -58,9 +124,8 @@ HRESULT HdvDeliverGuestInterrupt(HDV_DEVICE requestor, UINT64 msiAddress, UINT32
     struct system *system = device->system;
     struct row r = device_row(device, HDVLAB_INTERRUPT, NO_BAR, msiAddress, 4, msiData);
     int64_t began = 0, row = trace_begin(system->trace, &r, &began);
-    HRESULT hr = memory_may_access(device, msiAddress, 4); /* a message is a memory write of the device */
-    if (hr == S_OK)
-        hr = system->ops->deliver_interrupt(system, device, msiAddress, msiData);
+    HRESULT hr = gate_is_armed(system) ? deliver_gated(device, msiAddress, &msiData, row)
+                                       : deliver(device, msiAddress, msiData);
     trace_complete(system->trace, row, began, msiData, -1, hr);
     handle_release(requestor);
     return hr;

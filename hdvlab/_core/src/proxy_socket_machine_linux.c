@@ -301,7 +301,9 @@ static HRESULT serve(struct connection *c, const struct wire_message *m) {
     struct proxy_call call = {.operation = h->operation, .memory = NO_HANDLE};
     memcpy(call.argument, h->argument, sizeof call.argument);
     thread_context.cause = mine ? proxy_sound_cause(h->target, h->cause) : -1;
+    thread_context.is_held = &c->is_held;
     HRESULT hr = mine ? proxy_serve(NULL, h->target, &call) : E_HANDLE;
+    thread_context.is_held = NULL;
     thread_context.cause = -1;
     if (hr == HCS_E_PROTOCOL_ERROR)
         return hr;

@@ -40,6 +40,7 @@ struct connection {
     void *handle; /* HANDLE_PROXY */
     int socket;
     pthread_t reader;
+    _Atomic uint32_t is_held; /* at the gate, in what the peer asked: no answer of the peer's is read, and nobody's patience ends */
     int has_reader;
     uint32_t send_patience_ms;
     pthread_mutex_t send_lock; /* taken alone */

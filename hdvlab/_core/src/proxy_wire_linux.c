@@ -270,11 +270,17 @@ HRESULT connection_call(struct connection *c, uint64_t target, struct proxy_call
     transmit(c, &header, call->in, -1);
     if (!timeout_ms)
         return HRESULT_FROM_WIN32(ERROR_TIMEOUT);
-    int late = 0;
+    int late = 0, seen_held = 0;
     pthread_mutex_lock(&c->lock);
-    while (!pending.done && !c->why && !late)
+    while (!pending.done && !c->why && !late) {
         late = timeout_ms == WIRE_FOR_EVER ? pthread_cond_wait(&c->changed, &c->lock)
                                            : platform_wait_until(&c->changed, &c->lock, deadline_ns) == ETIMEDOUT;
+        if (late && (seen_held || atomic_load(&c->is_held))) { /* its time begins anew when it goes on */
+            seen_held = atomic_load(&c->is_held) != 0;
+            deadline_ns = proxy_deadline(timeout_ms);
+            late = 0;
+        }
+    }
     forget(c, &pending);
     if (pending.done) {
         hr = pending.status;

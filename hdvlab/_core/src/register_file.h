@@ -66,6 +66,8 @@ HRESULT message_learn(struct register_file *file);
 void message_reset(struct register_file *file);
 /* Bytes of the MSI-X table or pending bits at a BAR offset; NULL = other registers. */
 uint8_t *message_window(struct register_file *file, uint32_t bar, uint64_t offset, uint32_t size, int *writable);
+/* Under message_lock: 1 with address and data when the vector may fire now, 0 when it became pending, else HRESULT. */
+HRESULT message_raise(struct register_file *file, uint32_t vector, uint64_t *address, uint32_t *data);
 /* Delivers what is pending and no longer masked. */
 void message_unmasked(struct register_file *file);
 

@@ -116,6 +116,12 @@ static int msi_enabled(struct register_file *file) {
     return file->msi_offset && load(file->config + file->msi_offset + 2, 2) & MSI_ENABLE;
 }
 
+HRESULT message_raise(struct register_file *file, uint32_t vector, uint64_t *address, uint32_t *data) {
+    return msix_enabled(file)  ? raise_msix(file, vector, address, data)
+           : msi_enabled(file) ? raise_msi(file, vector, address, data)
+                               : HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+}
+
 HRESULT hdvlab_register_file_interrupt(HDVLAB_REGISTER_FILE handle, uint32_t vector) {
     struct register_file *file = handle_acquire(handle, HANDLE_REGISTER_FILE);
     if (!file)
@@ -124,10 +130,7 @@ HRESULT hdvlab_register_file_interrupt(HDVLAB_REGISTER_FILE handle, uint32_t vec
     uint32_t data = 0;
     HDV_DEVICE device = atomic_load(&file->device);
     pthread_mutex_lock(&file->message_lock);
-    HRESULT hr = !device                ? HRESULT_FROM_WIN32(ERROR_INVALID_STATE)
-                 : msix_enabled(file) ? raise_msix(file, vector, &address, &data)
-                 : msi_enabled(file)  ? raise_msi(file, vector, &address, &data)
-                                        : HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
+    HRESULT hr = device ? message_raise(file, vector, &address, &data) : HRESULT_FROM_WIN32(ERROR_INVALID_STATE);
     pthread_mutex_unlock(&file->message_lock);
     if (hr == 1) /* outside the lock: delivery is the machine's */
         hr = HdvDeliverGuestInterrupt(device, address, data);

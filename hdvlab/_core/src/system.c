@@ -12,6 +12,7 @@ HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_
     pthread_mutex_init(&system->lock, NULL);
     pthread_cond_init(&system->settled, NULL);
     system_pause_init(system);
+    gate_init(&system->gate);
     graveyard_init(&system->dead_apertures);
     if (trace) {
         if (!(system->trace = handle_acquire(trace, HANDLE_TRACE)))
@@ -29,6 +30,7 @@ void system_destroy(struct system *system) {
     if (system->trace_handle)
         handle_release(system->trace_handle);
     system_pause_destroy(system);
+    gate_destroy(&system->gate);
     graveyard_destroy(&system->dead_apertures);
     memory_map_release(system->memory);
     pthread_mutex_destroy(&system->lock);
@@ -252,10 +254,12 @@ void system_await_settled(struct system *system) {
  * began to wait while devices were being stopped: it finds the new state or this call finds it. */
 static void come_to_rest(struct system *system) {
     settle(system, SYSTEM_STOPPED);
+    gate_end(system);
     system->ops->cancel(system);
 }
 
 static void power_off_all(struct system *system) {
+    gate_end(system);
     if (atomic_load(&system->paused))
         system_set_paused(system, PAUSE_ENDING);
     system->ops->cancel(system); /* early: a device may wait in Stop for what waits for an interrupt */

@@ -3,6 +3,7 @@
 #define HDVLAB_SYSTEM_H
 
 #include "device.h"
+#include "gate.h"
 #include "memory_map.h"
 
 enum system_state { SYSTEM_OFF, SYSTEM_BUSY, SYSTEM_RUNNING, SYSTEM_STOPPED };
@@ -72,6 +73,7 @@ struct system {
     void *trace_handle;
     int record_sections;
     _Atomic int paused; /* what every guest access looks at, with the device entered; beside what it uses anyway */
+    _Atomic int is_gated; /* something is set at the gate: what every row looks at */
     pthread_mutex_t lock; /* state, hosts, slots; never held across a callback */
     pthread_cond_t settled; /* no longer SYSTEM_BUSY; no longer opening a device */
     _Atomic int state;
@@ -81,6 +83,7 @@ struct system {
     pthread_cond_t resumed;
     struct memory_map *memory; /* guest RAM; NULL = the machine is elsewhere, and its RAM with it */
     struct graveyard dead_apertures;
+    struct gate gate;
 };
 
 HRESULT system_init(struct system *system, const struct system_ops *ops, HDVLAB_TRACE trace);

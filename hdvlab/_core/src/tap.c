@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define LOOK_MS 100u
+
 void tap_unclaimed(struct trace *trace, const HDVLAB_ACCESS *access, uint32_t kind, uint64_t address, uint32_t size,
                    uint64_t value, HRESULT status) {
     struct row r = {.kind = (uint8_t)kind, .origin = access->origin, .device = HDVLAB_NO_DEVICE, .bar = -1,
@@ -26,6 +28,22 @@ static int is_held(const struct device *device, const HDVLAB_ACCESS *access) {
            access->origin != HDVLAB_USER && !thread_context.depth;
 }
 
+/* Who would wait for a callback that is held at the gate: a person's access fails, for it may be that person's to let go. */
+static HRESULT enter(struct device *device, const HDVLAB_ACCESS *access, int may_share, struct inside *inside) {
+    inside->device = NULL;
+    if (may_share && device->concurrent)
+        return device_enter_shared(device, access->wait_ms, inside);
+    if (access->origin != HDVLAB_USER)
+        return device_enter(device, access->wait_ms);
+    int64_t end = monotonic_ns() + (int64_t)access->wait_ms * 1000000;
+    for (;;) {
+        HRESULT hr = device_enter_free(device, access->wait_ms && access->wait_ms < LOOK_MS ? access->wait_ms : LOOK_MS);
+        if (hr != HRESULT_FROM_WIN32(ERROR_BUSY) || (access->wait_ms && monotonic_ns() >= end) ||
+            atomic_load(&device->hung))
+            return hr;
+    }
+}
+
 HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access, int may_share, struct inside *inside,
                              uint32_t kind, int bar, uint64_t address, uint32_t size, uint64_t value) {
     HRESULT hr;
@@ -33,9 +51,7 @@ HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access, int ma
         return tap_served(device, access, kind, bar < 0 ? HDV_PCI_BAR_COUNT : (uint32_t)bar, address, size, value,
                           HRESULT_FROM_WIN32(ERROR_TIMEOUT));
     for (;;) {
-        inside->device = NULL;
-        hr = may_share && device->concurrent ? device_enter_shared(device, access->wait_ms, inside)
-                                             : device_enter(device, access->wait_ms);
+        hr = enter(device, access, may_share, inside);
         if (hr != S_OK || !is_held(device, access)) /* the pause entered every device after it was set */
             break;
         leave(device, inside);
@@ -52,6 +68,30 @@ HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access, int ma
         tap_close(&tapped, value, hr);
     }
     return hr;
+}
+
+/* Without a row: the visit has one. So ERROR_BUSY, which would say that nothing has happened, is none of the answers. A VM
+ * waits no longer than its patience allows; every other guest as long as it takes. */
+HRESULT visit_again(struct visit *visit) {
+    struct device *device = visit->device;
+    uint32_t wait_ms = thread_context.watch ? visit->access->wait_ms : 0;
+    HRESULT hr = atomic_load(&device->hung) ? HRESULT_FROM_WIN32(ERROR_TIMEOUT) : S_OK;
+    while (hr == S_OK) {
+        visit->inside.device = NULL;
+        hr = visit->may_share && device->concurrent ? device_enter_shared(device, wait_ms, &visit->inside)
+                                                    : device_enter(device, wait_ms);
+        if (hr != S_OK)
+            break;
+        int is_paused = atomic_load(&device->system->paused) && visit->access->origin != HDVLAB_USER &&
+                        thread_context.depth == 1;
+        if (!is_paused && is_answering(device)) {
+            visit->is_out = 0;
+            return S_OK;
+        }
+        leave(device, &visit->inside);
+        hr = is_paused ? system_wait_resumed(device->system, wait_ms) : wrong_moment(device);
+    }
+    return hr == HRESULT_FROM_WIN32(ERROR_BUSY) ? HRESULT_FROM_WIN32(ERROR_TIMEOUT) : hr;
 }
 
 static int fits_bar(const struct device *device, uint32_t bar, uint64_t offset, uint32_t size) {
@@ -90,6 +130,15 @@ static int through_section(struct device *device, const HDVLAB_ACCESS *access, i
     return 1;
 }
 
+static HRESULT ask_read(struct visit *visit, uint64_t *value) {
+    struct device *device = visit->device;
+    uint64_t answer = UINT64_MAX;
+    HRESULT hr = device->interface.ReadInterceptedMemory(device->context, (HDV_PCI_BAR_SELECTOR)visit->bar,
+                                                         visit->address, visit->size, (BYTE *)&answer);
+    *value = FAILED(hr) ? ones(visit->size) : answer & ones(visit->size);
+    return hr;
+}
+
 HRESULT device_mmio_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset,
                          uint32_t size, uint64_t *value) {
     HRESULT hr;
@@ -98,18 +147,15 @@ HRESULT device_mmio_read(struct device *device, const HDVLAB_ACCESS *access, uin
         return tap_served(device, access, HDVLAB_MMIO_READ, bar, offset, size, *value, E_INVALIDARG);
     if (through_section(device, access, 0, bar, offset, size, value, &hr))
         return hr;
-    struct inside inside;
-    hr = enter_running(device, access, 1, &inside, HDVLAB_MMIO_READ, (int)bar, offset, size, *value);
-    if (FAILED(hr))
-        return hr;
-    struct tapped tapped = tap_open(device, access, HDVLAB_MMIO_READ, (int)bar, offset, size, 0);
-    uint64_t answer = UINT64_MAX;
-    hr = device->interface.ReadInterceptedMemory(device->context, (HDV_PCI_BAR_SELECTOR)bar, offset, size,
-                                                 (BYTE *)&answer);
-    *value = FAILED(hr) ? ones(size) : answer & ones(size);
-    hr = tap_close(&tapped, *value, hr);
-    leave(device, &inside);
-    return hr;
+    struct visit visit = {.device = device, .access = access, .may_share = 1, .kind = HDVLAB_MMIO_READ, .bar = (int)bar,
+                          .address = offset, .size = size};
+    return tap_visit(&visit, ask_read, value);
+}
+
+static HRESULT ask_write(struct visit *visit, uint64_t *value) {
+    struct device *device = visit->device;
+    return device->interface.WriteInterceptedMemory(device->context, (HDV_PCI_BAR_SELECTOR)visit->bar, visit->address,
+                                                    visit->size, (const BYTE *)value);
 }
 
 HRESULT device_mmio_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t bar, uint64_t offset,
@@ -123,19 +169,12 @@ HRESULT device_mmio_write(struct device *device, const HDVLAB_ACCESS *access, ui
         hr = wait_resumed(device, access, HDVLAB_MMIO_WRITE, bar, offset, size, value);
         if (FAILED(hr))
             return hr;
-        if (doorbell_ring(device, access, bar, offset, size, value))
-            return S_OK;
+        if (doorbell_ring(device, access, bar, offset, size, value, &hr))
+            return hr;
     }
     if (through_section(device, access, 1, bar, offset, size, &value, &hr))
         return hr;
-    struct inside inside;
-    hr = enter_running(device, access, 1, &inside, HDVLAB_MMIO_WRITE, (int)bar, offset, size, value);
-    if (FAILED(hr))
-        return hr;
-    struct tapped tapped = tap_open(device, access, HDVLAB_MMIO_WRITE, (int)bar, offset, size, value);
-    hr = device->interface.WriteInterceptedMemory(device->context, (HDV_PCI_BAR_SELECTOR)bar, offset, size,
-                                                  (const BYTE *)&value);
-    hr = tap_close(&tapped, value, hr);
-    leave(device, &inside);
-    return hr;
+    struct visit visit = {.device = device, .access = access, .may_share = 1, .kind = HDVLAB_MMIO_WRITE, .bar = (int)bar,
+                          .address = offset, .size = size};
+    return tap_visit(&visit, ask_write, &value);
 }

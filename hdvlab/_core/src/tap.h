@@ -8,6 +8,21 @@
 
 #define NO_BAR HDV_PCI_BAR_COUNT
 
+/* An access that its device is to answer. */
+struct visit {
+    struct device *device;
+    const HDVLAB_ACCESS *access;
+    uint32_t kind, size, offset; /* offset, slot: of config space */
+    uint32_t slot;
+    int bar, may_share;
+    uint64_t address;
+    uint8_t *data; /* more than a value's 8 bytes */
+    struct inside inside;
+    int is_out; /* it has left its device, to be held or for good */
+};
+/* Calls the device: *value is what it is to get, or what it answers. */
+typedef HRESULT visit_ask(struct visit *visit, uint64_t *value);
+
 /* A row of what a device does by itself. */
 static inline struct row device_row(const struct device *device, uint32_t kind, uint64_t bar, uint64_t address,
                                     uint32_t size, uint64_t value) {
@@ -66,11 +81,45 @@ static inline HRESULT wrong_moment(const struct device *device) {
 HRESULT enter_running(struct device *device, const HDVLAB_ACCESS *access, int may_share, struct inside *inside,
                              uint32_t kind, int bar, uint64_t address, uint32_t size, uint64_t value);
 
+/* Into the device again, after it was left in the middle of a visit; or why not, and that is the access's status. */
+HRESULT visit_again(struct visit *visit);
+
+static inline int gate_is_armed(const struct system *system) {
+    return __builtin_expect(atomic_load_explicit(&system->is_gated, memory_order_relaxed), 0) != 0;
+}
+
+static inline struct gated gated_of(struct device *device, uint32_t origin, uint32_t kind, int bar, uint64_t address,
+                                    uint32_t size) {
+    return (struct gated){.device = device, .hit = {.kind = (uint8_t)kind, .origin = (uint8_t)origin, .bar = bar,
+                                                    .device = device->index, .address = address, .size = size}};
+}
+
+/* gate_look.c: as `ask_device`, past the gate. */
+struct tapped;
+HRESULT gate_visit(struct visit *visit, const struct tapped *tapped, visit_ask *ask_device, uint64_t *value);
+
 static inline void leave(struct device *device, struct inside *inside) {
     if (inside->device)
         device_leave_shared(device, inside);
     else
         device_leave(device);
+}
+
+/* Into the device, past the gate, its answer, out again: a row, whose value is *value in the end. */
+static inline HRESULT tap_visit(struct visit *visit, visit_ask *ask_device, uint64_t *value) {
+    struct device *device = visit->device;
+    HRESULT hr = enter_running(device, visit->access, visit->may_share, &visit->inside, visit->kind, visit->bar,
+                               visit->address, visit->size, *value);
+    if (FAILED(hr))
+        return hr;
+    int is_read = visit->kind == HDVLAB_MMIO_READ || visit->kind == HDVLAB_CONFIG_READ;
+    struct tapped tapped = tap_open(device, visit->access, visit->kind, visit->bar, visit->address, visit->size,
+                                    is_read ? 0 : *value);
+    hr = gate_is_armed(device->system) ? gate_visit(visit, &tapped, ask_device, value) : ask_device(visit, value);
+    hr = tap_close(&tapped, *value, hr);
+    if (!visit->is_out)
+        leave(device, &visit->inside);
+    return hr;
 }
 
 #endif

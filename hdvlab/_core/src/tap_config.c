@@ -19,20 +19,25 @@ static HRESULT merged_dword(struct device *device, uint32_t slot, uint32_t offse
     return hr;
 }
 
+static HRESULT ask_read(struct visit *visit, uint64_t *value) {
+    uint32_t dword, host_mask;
+    HRESULT hr = merged_dword(visit->device, visit->slot, visit->offset & ~3u, &dword, &host_mask);
+    *value = SUCCEEDED(hr) ? (dword >> 8 * (visit->offset & 3)) & ones(visit->size) : ones(visit->size);
+    return hr;
+}
+
+static struct visit visit_of(struct device *device, const HDVLAB_ACCESS *access, uint32_t kind, uint32_t slot,
+                             uint32_t offset, uint32_t size) {
+    return (struct visit){.device = device, .access = access, .may_share = 1, .kind = kind, .bar = -1, .slot = slot,
+                          .offset = offset, .address = offset, .size = size};
+}
+
 HRESULT device_config_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
                            uint32_t size, uint32_t *value) {
-    *value = (uint32_t)ones(size);
-    struct inside inside;
-    HRESULT hr = enter_running(device, access, 1, &inside, HDVLAB_CONFIG_READ, -1, offset, size, *value);
-    if (FAILED(hr))
-        return hr;
-    struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_READ, -1, offset, size, 0);
-    uint32_t dword, host_mask;
-    hr = merged_dword(device, slot, offset & ~3u, &dword, &host_mask);
-    if (SUCCEEDED(hr))
-        *value = (dword >> 8 * (offset & 3)) & (uint32_t)ones(size);
-    hr = tap_close(&tapped, *value, hr);
-    leave(device, &inside);
+    struct visit visit = visit_of(device, access, HDVLAB_CONFIG_READ, slot, offset, size);
+    uint64_t answer = ones(size);
+    HRESULT hr = tap_visit(&visit, ask_read, &answer);
+    *value = (uint32_t)answer;
     return hr;
 }
 
@@ -58,83 +63,101 @@ static uint32_t write_one_to_clear_bits(struct device *device, uint32_t dword_of
     return 0;
 }
 
-HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
-                            uint32_t size, uint32_t value) {
-    struct inside inside; /* a part of a dword is read, merged and written: not two at once */
-    HRESULT hr = enter_running(device, access, size == 4, &inside, HDVLAB_CONFIG_WRITE, -1, offset, size, value);
-    if (FAILED(hr))
-        return hr;
-    struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_WRITE, -1, offset, size, value);
-    uint32_t aligned = offset & ~3u, dword = value;
+static HRESULT ask_write(struct visit *visit, uint64_t *value) {
+    struct device *device = visit->device;
+    uint32_t offset = visit->offset, size = visit->size;
+    uint32_t aligned = offset & ~3u, dword = (uint32_t)*value;
+    HRESULT hr = S_OK;
     if (size < 4) {
         uint32_t mask = (uint32_t)ones(size) << 8 * (offset & 3), host_mask;
-        hr = merged_dword(device, slot, aligned, &dword, &host_mask);
+        hr = merged_dword(device, visit->slot, aligned, &dword, &host_mask);
         uint32_t kept = ~mask & ~(host_mask == UINT32_MAX ? 0 : write_one_to_clear_bits(device, aligned));
-        dword = (dword & kept) | (value << 8 * (offset & 3) & mask);
+        dword = (dword & kept) | ((uint32_t)*value << 8 * (offset & 3) & mask);
     }
     /* The machine's part first, so that the device finds decoding and bus mastering as it is told of them. */
-    device->system->ops->config_keep(device->system, slot, device, aligned, dword);
-    if (SUCCEEDED(hr))
-        hr = device->interface.WriteConfigSpace(device->context, aligned, dword);
-    hr = tap_close(&tapped, value, hr);
-    leave(device, &inside);
+    device->system->ops->config_keep(device->system, visit->slot, device, aligned, dword);
+    return SUCCEEDED(hr) ? device->interface.WriteConfigSpace(device->context, aligned, dword) : hr;
+}
+
+HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
+                            uint32_t size, uint32_t value) {
+    struct visit visit = visit_of(device, access, HDVLAB_CONFIG_WRITE, slot, offset, size);
+    visit.may_share = size == 4; /* a part of a dword is read, merged and written: not two at once */
+    uint64_t given = value;
+    return tap_visit(&visit, ask_write, &given);
+}
+
+/* The first 8 bytes are the value of the row. */
+static HRESULT ask_dump(struct visit *visit, uint64_t *value) {
+    HRESULT hr = S_OK;
+    uint32_t offset = visit->offset, bytes = visit->size;
+    memset(visit->data, 0xFF, bytes);
+    for (uint32_t at = offset & ~3u; at < offset + bytes && SUCCEEDED(hr); at += 4) {
+        uint32_t dword, host_mask;
+        hr = merged_dword(visit->device, visit->slot, at, &dword, &host_mask);
+        for (uint32_t i = 0; i < 4 && SUCCEEDED(hr); i++)
+            if (at + i >= offset && at + i < offset + bytes)
+                visit->data[at + i - offset] = (uint8_t)(dword >> 8 * i);
+    }
+    *value = 0;
+    memcpy(value, visit->data, bytes < 8 ? bytes : 8);
     return hr;
 }
 
 HRESULT device_config_dump(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,
                            uint32_t bytes, uint8_t *copy) {
-    struct inside inside;
-    HRESULT hr = enter_running(device, access, 1, &inside, HDVLAB_CONFIG_READ, -1, offset, bytes, UINT64_MAX);
+    struct visit visit = visit_of(device, access, HDVLAB_CONFIG_READ, slot, offset, bytes);
+    HRESULT hr = enter_running(device, access, 1, &visit.inside, HDVLAB_CONFIG_READ, -1, offset, bytes, UINT64_MAX);
     if (FAILED(hr))
         return hr;
     struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_READ, -1, offset, bytes, 0);
-    uint64_t value = 0;
+    uint64_t value = UINT64_MAX;
     uint8_t data[CONFIG_SPACE_BYTES]; /* the caller's may be another thread's when a callback returns late */
     memset(data, 0xFF, sizeof data);
-    for (uint32_t at = offset & ~3u; at < offset + bytes && SUCCEEDED(hr); at += 4) {
-        uint32_t dword, host_mask;
-        hr = merged_dword(device, slot, at, &dword, &host_mask);
-        for (uint32_t i = 0; i < 4 && SUCCEEDED(hr); i++)
-            if (at + i >= offset && at + i < offset + bytes)
-                data[at + i - offset] = (uint8_t)(dword >> 8 * i);
+    visit.data = data;
+    if (gate_is_armed(device->system)) {
+        hr = gate_visit(&visit, &tapped, ask_dump, &value);
+        if (bytes <= 8) /* it may be an override */
+            memcpy(data, &value, bytes);
+    } else {
+        hr = ask_dump(&visit, &value);
     }
-    memcpy(&value, data, bytes < 8 ? bytes : 8);
     int64_t payload = bytes > 8 && tapped.row >= 0 ? trace_payload(tapped.trace, data, bytes) : -1;
     hr = tap_close_with(&tapped, value, payload, hr);
     if (SUCCEEDED(hr) && !(thread_context.watch && watch_is_taken(thread_context.watch)))
         memcpy(copy, data, bytes);
-    leave(device, &inside);
+    if (!visit.is_out)
+        leave(device, &visit.inside);
+    return hr;
+}
+
+static HRESULT ask_dword(struct visit *visit, uint64_t *value) {
+    uint32_t dword;
+    HRESULT hr = read_dword(visit->device, visit->offset, &dword);
+    *value = FAILED(hr) ? UINT32_MAX : dword;
     return hr;
 }
 
 HRESULT device_dword_read(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t *value) {
-    *value = UINT32_MAX;
-    struct inside inside;
-    HRESULT hr = enter_running(device, access, 1, &inside, HDVLAB_CONFIG_READ, -1, offset, 4, *value);
-    if (FAILED(hr))
-        return hr;
-    struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_READ, -1, offset, 4, 0);
-    hr = read_dword(device, offset, value);
-    if (FAILED(hr))
-        *value = UINT32_MAX;
-    hr = tap_close(&tapped, *value, hr);
-    leave(device, &inside);
+    struct visit visit = visit_of(device, access, HDVLAB_CONFIG_READ, 0, offset, 4);
+    uint64_t answer = UINT32_MAX;
+    HRESULT hr = tap_visit(&visit, ask_dword, &answer);
+    *value = (uint32_t)answer;
     return hr;
+}
+
+static HRESULT ask_dword_write(struct visit *visit, uint64_t *value) {
+    return visit->device->interface.WriteConfigSpace(visit->device->context, visit->offset, (UINT32)*value);
 }
 
 HRESULT device_dword_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t offset, uint32_t value) {
-    struct inside inside;
-    HRESULT hr = enter_running(device, access, 1, &inside, HDVLAB_CONFIG_WRITE, -1, offset, 4, value);
-    if (FAILED(hr))
-        return hr;
-    struct tapped tapped = tap_open(device, access, HDVLAB_CONFIG_WRITE, -1, offset, 4, value);
-    hr = tap_close(&tapped, value, device->interface.WriteConfigSpace(device->context, offset, value));
-    leave(device, &inside);
-    return hr;
+    struct visit visit = visit_of(device, access, HDVLAB_CONFIG_WRITE, 0, offset, 4);
+    uint64_t given = value;
+    return tap_visit(&visit, ask_dword_write, &given);
 }
 
 HRESULT device_config_peek(struct device *device, uint32_t slot, uint8_t *config) {
-    HRESULT hr = device_enter(device, 1000);
+    HRESULT hr = device_enter_free(device, 1000);
     if (FAILED(hr))
         return hr;
     if (!thread_context.depth++ && thread_context.watch) /* a callback like any other, but for the row */

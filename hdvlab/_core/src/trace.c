@@ -25,18 +25,21 @@ uint32_t hdvlab_trace_column(uint32_t column, const char **name) {
 
 int64_t trace_lose(struct trace *trace) {
     pthread_mutex_lock(&trace->grow_lock); /* the close that seals the lost row waits for a count that has begun */
-    if (atomic_load(&trace->state) == TRACE_STOPPED) {
+    uint32_t state = atomic_load(&trace->state);
+    if (state == TRACE_SUSPENDED) {
+        trace->unrecorded++;
+    } else if (state == TRACE_STOPPED) {
         uint64_t row = atomic_load(&trace->lost_row);
         atomic_fetch_add(&trace->header->lost, 1);
         atomic_fetch_add(&COLUMN(trace, _Atomic uint64_t, VALUE)[row], 1);
     }
     pthread_mutex_unlock(&trace->grow_lock);
-    return -1;
+    return state == TRACE_RECORDING ? trace_reserve(trace) : -1; /* it has gone on in this moment */
 }
 
 /* Stops the recording for good, with a row that counts what is lost from here on. Caller holds grow_lock. */
 static void stop_recording(struct trace *trace, int32_t why) {
-    if (atomic_load(&trace->state) != TRACE_RECORDING)
+    if (!trace_is_open(trace))
         return;
     uint64_t capacity = atomic_load(&trace->header->capacity);
     uint64_t row = atomic_fetch_add(&trace->header->reserved, 1);
@@ -44,6 +47,9 @@ static void stop_recording(struct trace *trace, int32_t why) {
         row = capacity; /* the spare row */
     struct row r = {.kind = HDVLAB_LOST, .origin = HDVLAB_DEVICE, .device = HDVLAB_NO_DEVICE, .bar = -1, .cause = -1};
     trace_fill(trace, (int64_t)row, &r, clock_now(&trace->clock), why);
+    COLUMN(trace, uint64_t, VALUE)[row] = trace->unrecorded; /* it is not going on: these are lost with the others */
+    atomic_fetch_add(&trace->header->lost, trace->unrecorded);
+    trace->unrecorded = 0;
     atomic_store(&trace->lost_row, row);
     atomic_store(&trace->header->stopped, why);
     atomic_store_explicit(&trace->state, TRACE_STOPPED, memory_order_release);
@@ -52,7 +58,7 @@ static void stop_recording(struct trace *trace, int32_t why) {
 int64_t trace_reserve_slow(struct trace *trace, uint64_t row) {
     pthread_mutex_lock(&trace->grow_lock);
     int error = 0;
-    while (!error && row >= atomic_load(&trace->header->capacity) && atomic_load(&trace->state) == TRACE_RECORDING)
+    while (!error && row >= atomic_load(&trace->header->capacity) && trace_is_open(trace))
         error = trace_grow(trace, row + 1);
     if (error)
         stop_recording(trace, trace_hresult_of(error));
@@ -67,14 +73,14 @@ int64_t trace_reserve_slow(struct trace *trace, uint64_t row) {
 }
 
 int64_t trace_payload(struct trace *trace, const void *bytes, uint64_t size) {
-    if (!trace || atomic_load_explicit(&trace->state, memory_order_acquire) != TRACE_RECORDING)
+    if (!trace || !trace_is_open(trace))
         return -1;
     uint64_t place = atomic_fetch_add(&trace->header->payload_reserved, (size + 7) & ~7ull);
     if (place + size > atomic_load_explicit(&trace->header->payload_capacity, memory_order_acquire)) {
         pthread_mutex_lock(&trace->grow_lock);
         uint64_t capacity = atomic_load(&trace->header->payload_capacity);
         uint64_t wanted = (place + size + PAYLOAD_CHUNK - 1) & ~(PAYLOAD_CHUNK - 1);
-        int error = atomic_load(&trace->state) == TRACE_RECORDING ? 0 : ECANCELED;
+        int error = trace_is_open(trace) ? 0 : ECANCELED;
         if (!error && place + size > capacity)
             error = wanted > trace->payload_max ? ENOBUFS
                                                 : platform_file_reserve(trace->payload_file, capacity, wanted - capacity);
@@ -97,6 +103,17 @@ int64_t trace_event(struct trace *trace, const struct row *r, int32_t status) {
     return row;
 }
 
+int64_t trace_mark(struct trace *trace, uint32_t kind, uint32_t origin, uint16_t device, int64_t cause, int32_t status,
+                   const void *text, uint32_t bytes) {
+    struct row r = {.kind = (uint8_t)kind, .origin = (uint8_t)origin, .device = device, .bar = -1, .size = bytes,
+                    .cause = cause};
+    memcpy(&r.value, text, bytes < 8 ? bytes : 8);
+    int64_t payload = bytes > 8 ? trace_payload(trace, text, bytes) : -1, began = 0;
+    int64_t row = trace_begin(trace, &r, &began);
+    trace_complete(trace, row, began, r.value, payload, status);
+    return row;
+}
+
 HRESULT hdvlab_trace_mark(HDVLAB_TRACE handle, uint32_t kind, uint16_t device, int64_t cause, int32_t status,
                           const void *text, uint32_t bytes, int64_t *row) {
     if (!text || !row)
@@ -110,12 +127,8 @@ HRESULT hdvlab_trace_mark(HDVLAB_TRACE handle, uint32_t kind, uint16_t device, i
     if (!trace->writable) {
         hr = E_ACCESSDENIED;
     } else {
-        struct row r = {.kind = (uint8_t)kind, .origin = kind == HDVLAB_FAULT ? HDVLAB_DEVICE : HDVLAB_USER, .device = device, .bar = -1, .size = bytes,
-                        .cause = cause};
-        memcpy(&r.value, text, bytes < 8 ? bytes : 8);
-        int64_t payload = bytes > 8 ? trace_payload(trace, text, bytes) : -1, began = 0;
-        *row = trace_begin(trace, &r, &began);
-        trace_complete(trace, *row, began, r.value, payload, status);
+        *row = trace_mark(trace, kind, kind == HDVLAB_FAULT ? HDVLAB_DEVICE : HDVLAB_USER, device, cause, status, text,
+                          bytes);
     }
     handle_release(handle);
     return hr;
@@ -138,6 +151,7 @@ HRESULT hdvlab_trace_finish(HDVLAB_TRACE handle) {
     struct trace *trace = handle_acquire(handle, HANDLE_TRACE);
     if (!trace)
         return handle_refusal(handle);
+    trace_go_on(trace);
     pthread_mutex_lock(&trace->grow_lock);
     uint32_t before = atomic_exchange(&trace->state, TRACE_CLOSED);
     pthread_mutex_unlock(&trace->grow_lock);

@@ -31,7 +31,7 @@ enum column {
     COLUMN_PC,
 };
 
-enum trace_state { TRACE_RECORDING = 1, TRACE_STOPPED = 2, TRACE_CLOSED = 3 };
+enum trace_state { TRACE_RECORDING = 1, TRACE_STOPPED = 2, TRACE_CLOSED = 3, TRACE_SUSPENDED = 4 };
 
 /* The counters as they were when the recording was closed in good order, and a CRC-32C of them. */
 struct trace_totals {
@@ -81,6 +81,7 @@ struct trace {
     int helper_running, helper_asked, helper_quit;
     uint64_t next_seal;
     _Atomic uint64_t lost_row; /* valid once stopped */
+    uint64_t unrecorded; /* rows since it was suspended; under grow_lock */
 };
 
 struct row {
@@ -94,6 +95,13 @@ struct row {
 
 #define COLUMN(trace, type, name) ((type *)(trace)->column[COLUMN_##name])
 
+/* Rows that have begun are completed, whether or not others begin. */
+static inline int trace_is_open(struct trace *trace) {
+    uint32_t state = atomic_load_explicit(&trace->state, memory_order_acquire);
+    return state == TRACE_RECORDING || state == TRACE_SUSPENDED;
+}
+
+void trace_go_on(struct trace *trace); /* trace_suspend.c: if it is suspended */
 int64_t trace_reserve_slow(struct trace *trace, uint64_t row);
 int64_t trace_lose(struct trace *trace);
 /* Place of a copy of the bytes in payload.bin, -1 when there is no space for it: then the recording stops, and the row
@@ -154,6 +162,9 @@ static inline void trace_complete(struct trace *trace, int64_t row, int64_t bega
     atomic_store_explicit(&COLUMN(trace, _Atomic int32_t, STATUS)[row], status, memory_order_release);
 }
 
+/* A row of text. */
+int64_t trace_mark(struct trace *trace, uint32_t kind, uint32_t origin, uint16_t device, int64_t cause, int32_t status,
+                   const void *text, uint32_t bytes);
 /* A row that begins and ends at once. */
 int64_t trace_event(struct trace *trace, const struct row *r, int32_t status);
 extern const struct column_format { const char *name; uint32_t width; } trace_columns[HDVLAB_COLUMN_COUNT];

@@ -28,7 +28,7 @@ static void *work(void *argument) {
         pthread_mutex_unlock(&trace->helper_lock);
         if (quit)
             return NULL;
-        if (atomic_load(&trace->state) == TRACE_RECORDING) {
+        if (trace_is_open(trace)) {
             pthread_mutex_lock(&trace->grow_lock);
             /* No space is no news here: the writer that needs it stops the recording. */
             (void)trace_grow(trace, atomic_load(&trace->header->reserved) + trace->chunk_rows);

@@ -88,6 +88,7 @@ void vfio_user_end_server(struct server *server) {
     uint64_t one = 1;
     atomic_store(&server->is_ending, 1);
     (void)!write(server->wake, &one, sizeof one);
+    gate_wake(&machine->system);
     pthread_mutex_lock(&server->lock);
     vfio_user_changed(server);
     while (server->is_served) /* a callback that hangs is replaced in its time, by who finds the server in the table */

@@ -125,19 +125,20 @@ static HRESULT access_in_turn(struct server *server, struct device *device, int 
 }
 
 /* Whether a VM has waited long enough for an access of many pieces, each of which has a time of its own. */
-static int is_enough(struct server *server, int64_t began_ns) {
+/* Time at the gate is no waiting. */
+static int is_enough(struct server *server, int64_t began_ns, int64_t held_ns) {
     uint32_t budget = server->options.budget_ms;
     return atomic_load(&server->is_ending) ||
-           (budget != UINT32_MAX && monotonic_ns() - began_ns >= (int64_t)budget * 1000000);
+           (budget != UINT32_MAX && monotonic_ns() - began_ns - (thread_context.held_ns - held_ns) >= (int64_t)budget * 1000000);
 }
 
 /* Piece by piece. ESTALE: this thread was replaced, and `m` is another's. */
 static int serve_pieces(struct server *server, struct device *device, struct message *m, const struct region_access *r,
                         int write, uint32_t kind, uint8_t *data) {
     HDVLAB_ACCESS access = access_of(server);
-    int64_t began_ns = r->count > 8 ? monotonic_ns() : 0;
+    int64_t began_ns = r->count > 8 ? monotonic_ns() : 0, held_ns = thread_context.held_ns;
     for (; m->done < r->count; m->done += m->piece) {
-        if (began_ns && is_enough(server, began_ns)) {
+        if (began_ns && is_enough(server, began_ns, held_ns)) {
             uint32_t rest = r->count - (uint32_t)m->done;
             uint64_t value = ones(rest);
             if (write)

@@ -35,6 +35,7 @@ int vfio_user_start_worker(struct server *server) {
         return ENOMEM;
     worker->server = server;
     worker->watch.is_asleep = &server->machine->is_watch_asleep;
+    worker->watch.is_ending = &server->is_ending;
     worker->watch.wake = wake;
     worker->watch.settle = settle;
     server->worker = worker;

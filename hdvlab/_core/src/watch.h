@@ -18,6 +18,7 @@ struct watch {
     int64_t row, began_ns;
     uint64_t all_ones; /* of the access's width */
     _Atomic int *is_asleep; /* who watches; then it is to be woken */
+    _Atomic int *is_ending; /* who serves: it is not to be held any more; NULL = never */
     void (*wake)(struct watch *watch);
     void (*settle)(struct watch *watch); /* waits until whoever took the turn is through with it */
 };
@@ -44,6 +45,13 @@ static inline int watch_end(struct watch *watch) {
         return 1;
     watch->settle(watch);
     return 0;
+}
+
+/* While the gate holds the access nobody's patience runs: true = `watch_resume` begins anew what was to be watched. One that
+ * was taken before stays taken. */
+static inline int watch_pause(struct watch *watch) { return watch_end(watch); }
+static inline void watch_resume(struct watch *watch) {
+    watch_begin(watch, watch->device, watch->trace, watch->row, watch->began_ns, watch->all_ones);
 }
 
 static inline int watch_is_taken(struct watch *watch) { return atomic_load(&watch->turn) % WATCH_STATES == WATCH_TAKEN; }

@@ -6,7 +6,19 @@ import os
 import select
 from collections.abc import Mapping
 
+from hdvlab.device.stage import Stage
 from hdvlab.hdv import Doorbell
+
+
+class StagedWake:
+    """Notes that the worker would be woken."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def set(self) -> None:
+        """Note it."""
+        self._stage.note("wake", "the worker thread would be woken; what it does then is not known")
 
 
 class Wake:
@@ -22,6 +34,10 @@ class Wake:
     def set(self) -> None:
         """Let :meth:`wait` return."""
         os.eventfd_write(self._event, 1)
+
+    def in_rehearsal(self, stage: Stage) -> StagedWake:
+        """What stands for it where an access is rehearsed: nobody sleeps on that."""
+        return StagedWake(stage)
 
     def listen(self, doorbells: Mapping[int, Doorbell]) -> None:
         """Wait for these doorbells too, by number; those of before are closed. By the waiting thread only."""

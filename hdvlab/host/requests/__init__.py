@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hdvlab.host.process import Host
 
 #: Modules of this package that have requests.
-MODULES = ["access", "devices", "machine", "program", "rows", "vm"]
+MODULES = ["access", "devices", "looking", "machine", "program", "rows", "stepping", "vm"]
 
 
 class Request:

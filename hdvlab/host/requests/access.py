@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hdvlab.hdv.callbacks import take_failure
 from hdvlab.host.requests import request
@@ -54,12 +54,13 @@ def config_peek(host: Host, call: Call, *, slot: int) -> str:
 
 @request
 def device_access(
-    host: Host, call: Call, *, device: str, write: bool, bar: int, offset: int, size: int, value: int, origin: int
+    host: Host, call: Call, *, device: str, write: bool, bar: int, offset: int, size: int, value: int, origin: int,
+    pc: int = 0,
 ) -> Answer:
     """Past the bus, to one device."""
     one = host.lab[device]
     one.on()
-    value, hresult = host.lab.machine.device_access(one.handle, write, bar, offset, size, value, Origin(origin))
+    value, hresult = host.lab.machine.device_access(one.handle, write, bar, offset, size, value, Origin(origin), pc)
     return value, hresult, take_failure(hresult) if hresult < 0 else ""
 
 
@@ -67,6 +68,14 @@ def device_access(
 def peek(host: Host, call: Call, *, device: str, bar: int, offset: int, size: int) -> int:
     """Stored bytes; no row."""
     return host.lab[device].peek(bar, offset, size)
+
+
+@request
+def rehearse(
+    host: Host, call: Call, *, device: str, bar: int, offset: int, size: int, value: int | None = None
+) -> dict[str, Any]:
+    """What an access would do; nothing changes, no row."""
+    return host.lab[device].rehearse_access(bar, offset, size, value).to_dict()
 
 
 @request

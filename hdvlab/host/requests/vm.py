@@ -31,7 +31,7 @@ def boot(host: Host, call: Call, *, options: dict[str, Any], wait: bool = True) 
     if wait:
         try:
             with call.interruptible():
-                vm.wait_booted()
+                vm.wait_booted(through_stops=True)
         except GuestInterrupted:
             vm.kill()  # who boots it again starts anew
             raise

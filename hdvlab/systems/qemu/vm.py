@@ -61,6 +61,8 @@ class Vm:
         Says at which access a device holds the guest, "" where none does.
     busy : callable
         The same, also for a write that the guest does not wait for.
+    stopped : callable
+        At which breakpoint the guest is held, "" where at none.
     """
 
     def __init__(
@@ -71,12 +73,13 @@ class Vm:
         tell: Callable[[str], None] = lambda text: None,
         held: Callable[[], str] = lambda: "",
         busy: Callable[[], str] = lambda: "",
+        stopped: Callable[[], str] = lambda: "",
     ) -> None:
         self.place = place
         self.options = options
         self.slots = tuple(slots)
         self._tell = tell
-        self._held, self._busy = held, busy
+        self._busy_device, self._held_by_device, self._stopped = busy, held, stopped
         self._process: QemuProcess | None = None
         self._monitor: Monitor | None = None
         self._agent: Agent | None = None
@@ -88,6 +91,12 @@ class Vm:
         self.boot_seconds: float | None = None
         """From QEMU's start to a guest that answers."""
         self.wanted_off = False
+
+    def _held(self) -> str:
+        return self._stopped() or self._held_by_device()
+
+    def _busy(self) -> str:
+        return self._stopped() or self._busy_device()
 
     # ---- life --------------------------------------------------------------------------------------------------
 
@@ -149,8 +158,10 @@ class Vm:
         ended = "did not come up" if process is None or process.running else f"ended with status {process.status}"
         return BackendError(f"QEMU {ended}: {words or f'it printed nothing; its log is {self.place.log}'}")
 
-    def wait_booted(self, timeout: float = BOOT_TIMEOUT) -> float:
+    def wait_booted(self, timeout: float = BOOT_TIMEOUT, *, through_stops: bool = False) -> float:
         """Wait until the guest's agent answers; seconds since the start. Ctrl-C ends the wait, not the VM.
+
+        Where a breakpoint holds the guest this says so at once; with ``through_stops`` it waits until it goes on.
 
         Raises
         ------
@@ -163,6 +174,10 @@ class Vm:
         while self.boot_seconds is None:
             if not self.running:
                 raise self._failure()
+            if stopped := self._stopped():
+                if not through_stops:
+                    raise StateError(f"the guest is booting: {stopped}")
+                deadline = max(deadline, time.monotonic() + timeout)
             if words := self._last_words():
                 raise StateError(f"the guest did not come up: {words}; %hdv vm console says more, %hdv vm kill ends it")
             if not self.options.agent or self._connected_agent(0.2) is not None:
@@ -188,7 +203,7 @@ class Vm:
     def _connected_agent(self, timeout: float) -> Agent | None:
         with self._guard:
             if self._agent is None:
-                agent = Agent(self.place.agent, why_silent=self.why_silent)
+                agent = Agent(self.place.agent, why_silent=self.why_silent, is_stopped=lambda: bool(self._stopped()))
                 try:
                     agent.connect(timeout)
                 except HdvError:  # not yet
@@ -281,7 +296,8 @@ class Vm:
     def _not_held(self) -> None:
         """QEMU is frozen while a device owes it an answer; asking it would be waiting for that."""
         if held := self._held():
-            raise StateError(f"{held}; it goes on when the device answers, %hdv vm kill pulls the plug")
+            on = "" if self._stopped() else "; it goes on when the device answers"
+            raise StateError(f"{held}{on}; %hdv vm kill pulls the plug")
 
     def _qmp(self, command: str, timeout: float = 5.0) -> Any:
         self._on()

@@ -30,14 +30,22 @@ class Agent:
         Asked when the guest is silent: says why, such as ``"the VM is paused"``, or ``""`` where it should not be.
     silence : float
         Seconds without any answer after which a guest that has no reason to be silent is given up.
+    is_stopped : callable, optional
+        Whether a breakpoint holds the guest: then its silence is waited for.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, why_silent: Callable[[], str] | None = None, silence: float = 30.0
+        self,
+        path: str | os.PathLike[str],
+        *,
+        why_silent: Callable[[], str] | None = None,
+        silence: float = 30.0,
+        is_stopped: Callable[[], bool] | None = None,
     ) -> None:
         self.path = Path(path)
         self.why_silent: Callable[[], str] = why_silent or (lambda: "")
         self.silence = silence
+        self.is_stopped: Callable[[], bool] = is_stopped or (lambda: False)
         self._line: Line | None = None
         self._lock = threading.Lock()
         self._running: dict[int, Running] = {}

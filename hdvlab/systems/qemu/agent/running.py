@@ -68,6 +68,9 @@ class Running:
         self._received = 0
         self._done: Done | None = None
         self._failed: HdvError | None = None
+        self._began = self._asked = time.monotonic()
+        self.through_stops = False
+        """Whether it waits where a breakpoint holds the guest; else that is an error, as with any other silence."""
 
     def put(self, event: Frame | HdvError) -> None:
         """Take what came for it; on the reading thread."""
@@ -148,6 +151,23 @@ class Running:
             if self._done is not None or self._failed is not None:
                 self._agent.forget(self)
 
+    def poll(self, seconds: float, on_output: Callable[[bytes], None] | None = None) -> bool:
+        """Take what comes for so long; whether it is done, or has failed: :meth:`wait` says how."""
+        try:
+            return self._until(time.monotonic() + seconds, on_output) is not None
+        except HdvError as error:
+            self._failed = error
+            return True
+
+    def interrupt(self, on_output: Callable[[bytes], None] | None = None) -> None:
+        """End it in the guest, with SIGINT first."""
+        try:
+            if self._end(signal.SIGINT, on_output) is None:
+                self._end(signal.SIGKILL, on_output)
+        finally:
+            if self._done is not None or self._failed is not None:
+                self._agent.forget(self)
+
     def _end(self, number: int, on_output: Callable[[bytes], None] | None) -> Done | None:
         self.kill(number)
         with contextlib.suppress(HdvError):
@@ -156,7 +176,6 @@ class Running:
 
     def _until(self, deadline: float | None, on_output: Callable[[bytes], None] | None) -> Done | None:
         """Its end; None when that does not come before ``deadline``."""
-        began = asked = time.monotonic()
         while self._done is None:
             if self._failed is not None:
                 raise self._failed
@@ -164,9 +183,11 @@ class Running:
             left = _ASK if deadline is None else min(_ASK, deadline - now)
             if left <= 0 and self._events.empty():
                 return None
-            self._check_alive(now, max(self._agent.heard, began))
-            if now - max(self._agent.heard, asked) > _ASK / 2:  # it is looked once in _ASK
-                asked = now
+            if self.through_stops and self._agent.is_stopped():  # held for as long as a person likes
+                self._began = now
+            self._check_alive(now, max(self._agent.heard, self._began))
+            if now - max(self._agent.heard, self._asked) > _ASK / 2:  # it is looked once in _ASK
+                self._asked = now
                 self._agent.send(Kind.PING, 0)
             try:
                 event = self._events.get(timeout=max(left, 0))

@@ -131,12 +131,25 @@ def run_guest_program(
     BackendError
         The guest cannot take it.
     """
+    command = guest_command(agent, program, arguments, devices=devices, timeout=timeout)
+    return agent.run(command, stdin=stdin, timeout=timeout, on_output=on_output)
+
+
+def guest_command(
+    agent: Runner,
+    program: GuestProgram | Path,
+    arguments: Sequence[str] = (),
+    *,
+    devices: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+) -> str:
+    """The shell command that runs a static program in the guest, where it is now; see :func:`run_guest_program`."""
     path = program.path if isinstance(program, GuestProgram) else program
     content = path.read_bytes()
     there = bring(agent, content, timeout=timeout)
     settings = [shlex.quote(f"HDVLAB_DEVICE_{name}={place}") for name, place in (devices or {}).items()]
     command = ["exec", "env", *settings, there, *(shlex.quote(one) for one in arguments)]
-    return agent.run(" ".join(command), stdin=stdin, timeout=timeout, on_output=on_output)
+    return " ".join(command)
 
 
 def _thin_out(folder: Path) -> None:
