@@ -57,10 +57,6 @@ class HostedStepper(Control):
             self._known.update(stop.ticket for stop in new)
         self.tell(new)
 
-    def tickets(self) -> set[int]:
-        """Of what is held now, as the host told last."""
-        return {stop.ticket for stop in self.read_stops()}
-
     def why_held(self, known: set[int]) -> str:
         """At what the guest is held that is not among ``known``; "" where at nothing."""
         return self.held() if self.tickets() - known else ""

@@ -247,6 +247,7 @@ class RemoteLab(RemoteLooking, SteppingLab):
 
     def _run(self, given: dict[str, Any], token: str, wait: bool) -> Run:
         name = given["name"]
+        known = self._stepper.tickets()
         told = self.connection.call("run", **given, token=token)
         program = HostedProgram(self.connection, told["number"], told["name"])
         run = Run(self, name or program.name, program)
@@ -257,14 +258,14 @@ class RemoteLab(RemoteLooking, SteppingLab):
             self.connection.call("keep_run", name=name, start=run.start, stop=None)
         if wait:
             ongoing = self.connection.begin("wait_program", number=program.number)
-            self._waited(run, ongoing, program.end_with)
+            self._waited(run, ongoing, program.end_with, known)
         self.warn_of_loss()
         return run
 
-    def _waited(self, run: Any, ongoing: Ongoing, take: Callable[[Any], object]) -> Any:
+    def _waited(self, run: Any, ongoing: Ongoing, take: Callable[[Any], object], known: set[int]) -> Any:
         """Wait for a request that the guest may be held in; Ctrl-C gives it up, at the host, too."""
         try:
-            return self._finished(run, lambda: not ongoing.poll(_SLICE), lambda: take(ongoing.result()))
+            return self._finished(run, lambda: not ongoing.poll(_SLICE), lambda: take(ongoing.result()), known)
         except KeyboardInterrupt:
             ongoing.cancel()
             raise
@@ -301,10 +302,11 @@ class RemoteLab(RemoteLooking, SteppingLab):
             self.runs[name] = run
         program.on_end = lambda: self._cell_ended(run, name)
         self._programs = [one for one in self._programs if one.running]
+        known = self._stepper.tickets()
         try:
             program.start()
             self._programs.append(program)
-            self._finished(run, lambda: program.running, program.result)
+            self._finished(run, lambda: program.running, program.result, known)
         except KeyboardInterrupt:
             program.stop()
             raise
@@ -336,8 +338,9 @@ class RemoteLab(RemoteLooking, SteppingLab):
         installation(progress)
         given = (options or VmOptions()).to_dict()
         if wait:
+            known = self._stepper.tickets()
             ongoing = self.connection.begin("boot", options=given, wait=True)
-            self._waited(HostedVm(self.connection), ongoing, lambda told: told)
+            self._waited(HostedVm(self.connection), ongoing, lambda told: told, known)
         else:
             self.connection.call("boot", options=given, wait=False)
         return HostedVm(self.connection)
@@ -402,7 +405,8 @@ class RemoteLab(RemoteLooking, SteppingLab):
 
         given = {"command": command, "name": name, "stdin": packed(stdin), "timeout": timeout}
         try:
-            self._waited(run, self.connection.begin("sh", on_progress=on_output, **given), take)
+            known = self._stepper.tickets()
+            self._waited(run, self.connection.begin("sh", on_progress=on_output, **given), take, known)
         finally:
             if not any(one.run is run for one in self._stepper.pending):
                 run.end()

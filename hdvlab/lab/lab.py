@@ -455,10 +455,11 @@ class Lab(LookingLab, LabWithVm):
             self._switch_on()
         power: Any = self._power
         try:
+            known = self._stepper.tickets()
             vm: Vm = power.boot(list(self), options or VmOptions(), progress)
             if wait:
                 is_booting = functools.partial(_is_booting, vm)
-                self._finished(vm, is_booting, lambda: vm.wait_booted(through_stops=True))
+                self._finished(vm, is_booting, lambda: vm.wait_booted(through_stops=True), known)
         except KeyboardInterrupt:
             if power.vm is not None:
                 power.vm.kill()  # who boots it again starts anew
@@ -536,11 +537,12 @@ class Lab(LookingLab, LabWithVm):
         if name:
             self.runs[name] = run
         program.on_end = run.end
+        known = self._stepper.tickets()
         try:
             program.start()
             self._programs.append(program)
             if wait:
-                self._finished(run, lambda: program.running, program.result)
+                self._finished(run, lambda: program.running, program.result, known)
         except KeyboardInterrupt:
             program.stop()
             raise

@@ -6,7 +6,6 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hdvlab.errors import StateError
 from hdvlab.lab.recording import RecordingLab
 from hdvlab.lab.run import Run
 from hdvlab.stepping import Breakpoint, Breakpoints, Control, Pending, Stop
@@ -147,11 +146,11 @@ class SteppingLab(RecordingLab):
         self.runs[name] = run
         self._keep(run, name)
 
-    def _finished(self, run: Any, is_running: Callable[[], bool], finish: Callable[[], object]) -> Any:
-        """Wait for something the guest does, or until it is held: then it is left pending, and ``run`` says so."""
-        return self.stepper.wait_run(Pending(run, is_running, finish))
+    def _finished(
+        self, run: Any, is_running: Callable[[], bool], finish: Callable[[], object], known: set[int]
+    ) -> Any:
+        """Wait for something the guest does, or until it is held: then it is left pending, and ``run`` says so.
 
-    def _not_held(self, what: str) -> None:
-        """Raise where nothing would come of waiting for the guest."""
-        if held := self.held():
-            raise StateError(f"{what} would wait: the guest is {held}")
+        ``known`` are the tickets of what was held before it began.
+        """
+        return self.stepper.wait_run(Pending(run, is_running, finish), known)

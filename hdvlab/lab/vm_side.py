@@ -106,13 +106,14 @@ class LabWithVm(SteppingLab):
         run = ShellRun(self, name or "sh", command)
         if name:
             self.runs[name] = run
+        known = self.stepper.tickets()
         try:
             waiting = ShellWait(vm.start_command(command, stdin), run, timeout, on_output)
             try:
                 if self.waits_while_held:
                     waiting.finish()
                 else:
-                    self._finished(run, waiting.is_running, waiting.finish)
+                    self._finished(run, waiting.is_running, waiting.finish, known)
             except KeyboardInterrupt:
                 waiting.stop()
                 raise

@@ -157,9 +157,13 @@ class Control:
         """The oldest stop, waiting for one where nothing is held; None after ``timeout`` seconds."""
         return self._until(lambda: None, set(), timeout)
 
-    def wait_run(self, pending: Pending) -> Any:
-        """Wait for the end of something, or until the guest is held meanwhile; then it is left pending."""
-        known = {stop.ticket for stop in self.read_stops()}
+    def tickets(self) -> set[int]:
+        """Of what is held now: to be told from what is held later."""
+        return {stop.ticket for stop in self.read_stops()}
+
+    def wait_run(self, pending: Pending, known: set[int]) -> Any:
+        """Wait for the end of something, or until more is held than the tickets ``known``, of before it began; then it
+        is left pending."""
         if self._until(lambda: None if pending.is_running() else pending, known) is None:
             pending.finish()
         else:

@@ -207,9 +207,9 @@ def _in_space(where: str, match: re.Match[str], slots: list[Slot], device: str |
             raise UsageError(f"{slot.name} has no {space}; {nearest('', (f'bar{index}' for index in bars))}")
         size = bars[int(space[3:])]
     last = _number(match["last"]) if match["last"] else min(first + 3, size - 1) if match["first"] else size - 1
+    if max(first, last) >= size:
+        raise UsageError(f"{space} of {slot.name} is {size:#x} bytes long; {max(first, last):#x} is outside it")
     _check_order(where, first, last)
-    if last >= size:
-        raise UsageError(f"{space} of {slot.name} is {size:#x} bytes long; {last:#x} is outside it")
     if space == "config":
         return Place(slot.name, KIND_GROUPS["config"], -1, first, last)
     return Place(slot.name, _ON_BAR, int(space[3:]), first, last)

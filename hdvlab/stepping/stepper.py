@@ -490,7 +490,7 @@ class Stepper(Control):
         self._told()
         count = gate.overdue()
         if count > overdue:
-            minutes = "" if self._limit is None else f" for {self._limit:,.0f} s"
+            minutes = "" if self._limit is None else f" for {self._limit:,g} s"
             print(
                 f"nobody let the guest go on{minutes}, so it goes on by itself; the marks in the trace say where",
                 file=sys.stderr, flush=True,

@@ -46,7 +46,9 @@ def test_a_held_read_is_pending_and_its_device_free(
         assert (row["kind"], row["status"], row["address"]) == (READ, HResult.E_PENDING, 8)
         assert (stop.breakpoint, stop.phase, stop.kind, stop.address, stop.size) == (number, 0, READ, 8, 4)
         assert (stop.bar, stop.device, stop.origin, stop.pc, stop.is_inside) == (0, 0, lib.HDVLAB_GUEST, 0x77, 0)
-        assert stop.ticket == 1 and stop.held_ns >= 0 and stop.status == HResult.E_PENDING.signed
+        assert stop.ticket == 1
+        assert stop.held_ns >= 0
+        assert stop.status == HResult.E_PENDING.signed
         assert machine.read(PLACE + 4, wait_ms=1) == (S_OK, 0)  # another guest comes in
         assert machine.poke(device, False, 0, 8, 4, origin=lib.HDVLAB_USER) == (S_OK, 0x1234)
         assert device.names() == ["read", "read"]
@@ -100,7 +102,8 @@ def test_what_an_override_gives_to_whom(
     with Threads() as threads:
         threads.start(lambda: answers.append(machine.read(PLACE)))
         failed = gate.go(OVERRIDE, 9)
-    assert failed.status == HResult.E_FAIL.signed and failed.value == 0xFFFFFFFF
+    assert failed.status == HResult.E_FAIL.signed
+    assert failed.value == 0xFFFFFFFF
     assert answers[-1] == (S_OK, 9)
     assert [type(error) for error in device.errors] == [ZeroDivisionError]
     device.errors.clear()
@@ -146,7 +149,8 @@ def test_a_retry_asks_the_device_again_within_the_same_row(
         second = gate.go()
     assert answers == [(S_OK, 2)]
     assert second.row == first.row == since
-    assert recording.rows(READ, since=since)[0]["value"] == 2 and len(recording.rows(READ, since=since)) == 1
+    assert recording.rows(READ, since=since)[0]["value"] == 2
+    assert len(recording.rows(READ, since=since)) == 1
     assert gate.hits(number) == (2, 2)
     assert marks(recording.rows(since=since), recording) == [(since, "retry: the device had answered 0x1 (0x00000000)")]
     gate.set(number, 0)
@@ -212,7 +216,9 @@ def test_what_a_device_that_was_stopped_meanwhile_answers(
 
 
 @pytest.mark.parametrize("end", ["remove", "teardown", "close"])
-def test_the_end_of_a_device_lets_its_accesses_go(machine: Machine, device: CallbackDevice, gate: Gate, end: str) -> None:
+def test_the_end_of_a_device_lets_its_accesses_go(
+    machine: Machine, device: CallbackDevice, gate: Gate, end: str
+) -> None:
     gate.add(READ)
     answers: list[Any] = []
     with Threads() as threads:

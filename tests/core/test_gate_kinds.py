@@ -62,7 +62,9 @@ def test_dma_goes_on_with_another_value(
 
     def refuse_nine() -> None:
         stop = gate.one()
-        assert stop.value == 0x3837363534333231 and stop.size == 9 and stop.is_inside == 0
+        assert stop.value == 0x3837363534333231
+        assert stop.size == 9
+        assert stop.is_inside == 0
         assert gate.release(stop.ticket, OVERRIDE, 1) == INVALID
         gate.go()
 
@@ -85,11 +87,15 @@ def test_dma_after_it_was_copied(machine: Machine, device: CallbackDevice, gate:
 
     def refused() -> None:
         stop = gate.one()
-        assert stop.status == HResult.ERROR_NOACCESS.signed and stop.value == 0xFFFF
+        assert stop.status == HResult.ERROR_NOACCESS.signed
+        assert stop.value == 0xFFFF
         gate.go()
 
     assert _do(lambda: device.dma_read(1 << 40, 2), refused)[0] == HResult.ERROR_NOACCESS
-    assert _do(lambda: device.dma_write(0x2000, b"z"), lambda: gate.release(gate.one().ticket, OVERRIDE, 1), gate.go) == S_OK
+    assert (
+        _do(lambda: device.dma_write(0x2000, b"z"), lambda: gate.release(gate.one().ticket, OVERRIDE, 1), gate.go)
+        == S_OK
+    )
 
 
 def test_dma_within_a_callback_says_that_its_device_is_taken(
@@ -129,7 +135,8 @@ def test_power_off_lets_go_of_dma_within_a_callback(
 def test_an_interrupt_gets_another_message_or_none(machine: Machine, device: CallbackDevice, gate: Gate) -> None:
     number = gate.add(INTERRUPT)
     assert _do(lambda: device.interrupt(data=0x41), lambda: gate.go(OVERRIDE, 0x42)) == S_OK
-    assert machine.wait_interrupt(0x42)[0] == S_OK and machine.wait_interrupt(0x41)[0] == HResult.ERROR_TIMEOUT
+    assert machine.wait_interrupt(0x42)[0] == S_OK
+    assert machine.wait_interrupt(0x41)[0] == HResult.ERROR_TIMEOUT
     assert _do(lambda: device.interrupt(data=0x41), lambda: gate.go(SKIP)) == S_FALSE
     assert machine.wait_interrupt(0x41)[0] == HResult.ERROR_TIMEOUT
     gate.set(number, AFTER)
@@ -190,7 +197,8 @@ def test_the_steps_of_a_start_are_held_one_by_one_and_tried_again(machine: Machi
 
     def mend() -> None:
         stop = gate.one()
-        assert stop.breakpoint == failing and stop.status == HResult.E_FAIL.signed
+        assert stop.breakpoint == failing
+        assert stop.status == HResult.E_FAIL.signed
         del device.during["start"]
         assert gate.release(stop.ticket, RETRY) == S_OK
 
@@ -220,4 +228,5 @@ def test_a_start_that_is_held_fails_when_its_device_goes(machine: Machine) -> No
     gate = Gate(machine.system)
     gate.add(lib.HDVLAB_INITIALIZE)
     _do(machine.start, gate.one, machine.teardown)
-    assert device.names()[0] == "initialize" and device.names()[-1] == "teardown"
+    assert device.names()[0] == "initialize"
+    assert device.names()[-1] == "teardown"

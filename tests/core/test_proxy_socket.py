@@ -23,6 +23,7 @@ from hdvlab.errors import HResult
 from hdvlab.trace.schema import Kind
 
 from ..c.building import needed, plain_environment
+from .gate_scaffold import Gate
 from .proxy_process import (
     ABORT,
     CLOSE_ALL,
@@ -154,6 +155,29 @@ def test_a_callback_may_ask_the_machine_while_the_guest_waits_for_it(on: Machine
             (Kind.interrupt, 0),
         ]
         assert [row["cause"] for row in rows] == [-1, rows[0]["row"], -1, rows[2]["row"]]
+
+
+def test_an_interrupt_that_is_held_costs_the_devices_process_no_patience(on: Machine, recording: Recording) -> None:
+    budget_ms, gate = 300, Gate(on.system)
+    answers: list[int] = []
+    with Process(on, uuid.uuid4(), budget_ms=budget_ms) as process:
+        process.plug()
+        gate.add(lib.HDVLAB_INTERRUPT)
+        with Threads() as threads:
+            threads.start(lambda: answers.append(on.write(PLACE + INTERRUPT, 0x41)))
+            stop = gate.one()
+            assert stop.is_inside == 1
+            changes = gate.wait(1 << 60, 0)[1]
+            assert gate.wait(changes, 2 * budget_ms)[0] == HResult.ERROR_BUSY
+            poked = lib.hdvlab_device_access(
+                slot_device(on), on.access(origin=lib.HDVLAB_USER), False, 0, 0, 4, ffi.new("uint64_t *")
+            )
+            assert code(poked) == HResult.ERROR_POSSIBLE_DEADLOCK
+            assert gate.release(stop.ticket) == S_OK
+        assert answers == [S_OK]
+        assert on.wait_interrupt(0x41) == (S_OK, 0)
+        assert on.read(PLACE + 8)[0] == S_OK
+        assert {row["status"] for row in recording.rows(Kind.mmio_write, Kind.interrupt)} == {S_OK}
 
 
 def test_a_doorbell_of_the_owner_signals_the_devices_process(on: Machine) -> None:

@@ -59,6 +59,7 @@ static void make_all(void) {
     }
     if (!live[SYSTEM]) {
         REQUIRE(hdvlab_embedded_create(1 << 20, 0, live[TRACE], &live[SYSTEM]) == S_OK);
+        REQUIRE(hdvlab_gate_limit(live[SYSTEM], 1) == S_OK); /* who is held is this very thread */
         if (live[HOST]) {
             REQUIRE(HdvTeardownDeviceHost(live[HOST]) == S_OK);
             forget(DEVICE);
@@ -235,7 +236,7 @@ static void call_trace(uint32_t which) {
         hr = E_HANDLE;
         break;
     case 6: hr = hdvlab_trace_mark(handle, (uint32_t)(a & 31), (uint16_t)b, -1, (int32_t)a, scratch, (uint32_t)b & 63, (int64_t *)&number); break;
-    case 7: hr = hdvlab_trace_set_time(handle, (int64_t)a); break;
+    case 7: hr = a & 3 ? hdvlab_trace_set_time(handle, (int64_t)a) : hdvlab_trace_suspend(handle, (BOOL)(b & 1)); break;
     case 8: hr = hdvlab_trace_verify(handle, a, &word, &other); break;
     case 9: hr = hdvlab_trace_settled(handle, a, &number); break;
     case 10:
@@ -468,6 +469,44 @@ static void call_machine(uint32_t which) {
     check(hr);
 }
 
+/* ---- the gate ------------------------------------------------------------------------------------------------------- */
+
+static uint32_t asked(void *system, uint32_t id, const HDVLAB_STOP_STATE *hit) {
+    REQUIRE(hit->breakpoint == id && !hit->ticket);
+    if (hit->address & 4)
+        (void)hdvlab_gate_remove(system, id);
+    return hit->address & 1;
+}
+static uint32_t idles(void *system, uint64_t ticket) { return hdvlab_gate_release(system, ticket, HDVLAB_RETRY, 0) != S_OK; }
+
+static void call_gate(uint32_t which) {
+    void *handle = SYSTEM_OF;
+    uint64_t a = N, b = N, number = 0, other = 0;
+    uint32_t id = (uint32_t)a & 15, count;
+    HDVLAB_STOP_STATE stops[2];
+    HRESULT hr;
+    switch (which) {
+    case 0: {
+        HDVLAB_BREAKPOINT one = {.kinds = a & 3 ? 0 : a, .origins = (uint32_t)(a >> 8) & 7, .flags = (uint32_t)b & 127, .device = -1,
+                                 .bar = -1, .first = b >> 8 & 255, .last = UINT64_MAX - (a & 1), .mask = b >> 16 & 1, .ignore = b >> 20 & 3};
+        hr = hdvlab_gate_add(handle, &one, &id);
+        break;
+    }
+    case 1: hr = hdvlab_gate_set(handle, id, (uint32_t)b & 127); break;
+    case 2: hr = hdvlab_gate_remove(handle, id); break;
+    case 3: hr = hdvlab_gate_hits(handle, id, &number, &other); break;
+    case 4: hr = hdvlab_gate_step(handle, a & 7); break;
+    case 5: hr = hdvlab_gate_stops(handle, stops, (uint32_t)a & 1, &count); break;
+    case 6: hr = hdvlab_gate_release(handle, a, (uint32_t)b & 7, b); break;
+    case 7: hr = hdvlab_gate_wait(handle, &number, 0); break;
+    case 8: hr = hdvlab_gate_limit(handle, (uint32_t)a & 1); break;
+    case 9: hr = hdvlab_gate_overdue(handle, &number); break;
+    case 10: hr = hdvlab_gate_on_ask(handle, a & 1 ? asked : NULL, handle); break;
+    default: hr = hdvlab_gate_on_idle(handle, a & 1 ? idles : NULL, handle); break;
+    }
+    check(hr);
+}
+
 /* ---- the HCS calls: only those that are refused, and operations; fuzz_compute_system.c has the others --------------- */
 
 static void CALLBACK completed(HCS_OPERATION operation, void *context) { (void)operation, (void)context; }
@@ -626,7 +665,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         switch (what % 5) {
         case 0: call_hdv(what / 5 % 18); break;
         case 1: call_trace(what / 5 % 16); break;
-        case 2: call_machine(what / 5 % 37); break;
+        case 2: what / 5 < 40 ? call_machine(what / 5 % 37) : call_gate(what / 5 - 40); break;
         case 3: call_compute(what / 5 % 22); break;
         default: call_device(what / 5 % 25); break;
         }

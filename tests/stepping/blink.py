@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from hdvlab import Bar, Device, Field, Register
 from hdvlab.guest import Guest
-from hdvlab.pci import MsiCapability
 
 
 class Blink(Device):
     vendor_id, device_id = 0x1234, 0x40
-    capabilities = (MsiCapability(),)
 
     class bar0(Bar):
-        CTRL = Register(0x00, fields={"EN": 0, "RATE": (4, 4), "MODE": Field(8, meanings={0: "slow", 1: "fast"})})
+        CTRL = Register(0x00, fields={"EN": 0, "RATE": (1, 7), "MODE": Field(8, meanings={0: "slow", 1: "fast"})})
         COUNT = Register(0x04, access="ro")
         DMA = Register(0x08, 64)
         ANSWER = Register(0x10)
@@ -23,7 +21,7 @@ class Blink(Device):
 
     @bar0.DMA.on_write
     def dma(self, address: int) -> None:
-        self.write_guest_memory(address, b"\x11\x22\x33\x44")
+        self.dma_write(address, b"\x11\x22\x33\x44")
 
     @bar0.ANSWER.on_read
     def answer(self) -> int:
@@ -55,4 +53,4 @@ def copy(guest: Guest) -> bytes:
     buffer = guest.dma_alloc(4096)
     guest.functions["blink"].enable()
     guest.functions["blink"].bar0.DMA.write(buffer.address)
-    return bytes(buffer[:4])
+    return buffer.read(0, 4)

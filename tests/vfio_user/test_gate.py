@@ -17,15 +17,16 @@ from . import client as wire
 from .client import Client
 from .served import PAGE, Vm
 
-BUDGET_MS = 40
+#: Short enough to be let pass, long enough for a machine that is busy with other things.
+BUDGET_MS = 400
 READ, WRITE = lib.HDVLAB_MMIO_READ, lib.HDVLAB_MMIO_WRITE
 ANY_ORIGIN = 1 << lib.HDVLAB_GUEST | 1 << lib.HDVLAB_MACHINE | 1 << lib.HDVLAB_DEVICE
 
 
 def _let_budget_pass(gate: Gate) -> None:
-    """Nothing changes at the gate while several budgets pass."""
+    """Nothing changes at the gate while a budget passes."""
     changes = gate.wait(1 << 60, 0)[1]
-    assert gate.wait(changes, 5 * BUDGET_MS) == (HResult.ERROR_BUSY, changes)
+    assert gate.wait(changes, 2 * BUDGET_MS) == (HResult.ERROR_BUSY, changes)
 
 
 def _ask(client: Client, offset: int, size: int = 4) -> int:
@@ -91,9 +92,7 @@ def test_a_callback_that_came_back_too_late_is_not_held(vm: Vm, device: Callback
     assert gate.stops() == []
 
 
-def test_a_long_access_is_not_cut_short_by_a_hold_in_its_middle(
-    vm: Vm, device: CallbackDevice, client: Client
-) -> None:
+def test_a_long_access_is_not_cut_short_by_a_hold_in_its_middle(vm: Vm, device: CallbackDevice, client: Client) -> None:
     gate = Gate(vm.system)
     gate.add(READ, first=8, last=15, origins=ANY_ORIGIN)
     device.memory[0, 16] = 7
