@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
@@ -19,6 +20,8 @@ from hdvlab.errors import UsageError
 from ..labs import PATIENCE
 
 SOLUTION = Path(__file__).parent / "solutions/blink.py"
+
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 #: A sheet of one quick check, so that the processes are what takes the time.
 SHEET = """
@@ -217,6 +220,41 @@ def test_interrupted_it_ends_what_it_started(tmp_path: Path, folder: Path) -> No
     while [entry for entry in Path("/proc").glob("[0-9]*") if str(tmp_path).encode() in _command_line(entry)]:
         assert time.monotonic() < deadline, "a watcher is left"
         os.sched_yield()
+
+
+#: The watcher where neither user namespaces nor those of processes can be had.
+BARE = """
+import sys
+from hdvlab.checks import confine, watch
+
+confine.enter = lambda folder, size, hidden=None: "no namespaces here"
+confine.new_pid_namespace = lambda: False
+sys.exit(watch.main(sys.argv[1:]))
+"""
+
+
+def test_without_namespaces_what_a_submission_leaves_behind_is_ended_all_the_same(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (tmp_path / "quick.py").write_text(SHEET)
+    mine = f"hdvlab-left-{os.getpid()}"
+    child = f"[sys.executable, '-c', 'import time; time.sleep(1e6)', '{mine}']"
+    forks = f"import subprocess, sys\nsubprocess.Popen({child}, start_new_session=True)\n"
+    (tmp_path / "a.py").write_text(forks + SOLUTION.read_text())
+    order = {
+        "sheet": str(tmp_path / "quick.py"),
+        "path": str(tmp_path / "a.py"),
+        "folder": str(work),
+        "hidden": "",
+        "limits": asdict(Limits(seconds=6 * PATIENCE)),
+    }
+    command = [sys.executable, "-c", BARE, json.dumps(order)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **ONE_THREAD})
+    answer = json.loads(done.stdout)
+    assert answer["weakness"] == "no namespaces here"
+    assert answer["broke_off"] == ""
+    assert sum(one["points"] for one in answer["report"]["verdicts"]) == 3
+    assert not [entry for entry in Path("/proc").glob("[0-9]*") if mine.encode() in _command_line(entry)]
 
 
 def test_what_cannot_be_graded_is_refused(tmp_path: Path) -> None:
