@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from hdvlab import Bar, Device, Register
 from hdvlab.checks import DeviceClass, Sheet, after, before, count, interrupts, never, order, reads_as, until, within
+from hdvlab.device import Device
 from hdvlab.errors import GuestTimeoutError
 from hdvlab.guest import Function, Guest
+from hdvlab.registers import Bar, Register
 
 
 class TimerRegisters(Device):
