@@ -182,3 +182,17 @@ def test_the_doctor_compares_a_version_with_every_bound(version: str, wanted: st
     from hdvlab.doctor import _is_within
 
     assert _is_within(version, wanted) is fits
+
+
+def test_a_class_is_checked_and_its_points_are_a_table(tmp_path: Path) -> None:
+    solution = Path(__file__).parent / "checks/solutions/blink.py"
+    (tmp_path / "ann.py").write_text(solution.read_text())
+    done = hdvlab("check", "blink", str(tmp_path), "--csv")
+    assert done.returncode == 0
+    heading, ann = done.stdout.splitlines()
+    assert heading.startswith("submission,points,of,values after power-on,")
+    assert ann.startswith("ann.py,11.0,11.0,1.0,")
+    assert done.stderr.splitlines()[0] == "ann.py: 11 of 11"
+    wrong = hdvlab("check", "blnk", str(tmp_path))
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("hdvlab: no lab sheet blnk; did you mean blink?")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -153,19 +154,46 @@ def grade_folder(
 
     def one(path: Path) -> Graded:
         graded = _graded(found_sheet, sheet, path, str(path.relative_to(place)), hidden, limits or Limits(), running)
-        if progress is not None:
+        if progress is not None and not running.is_over:
             progress(graded)
         return graded
 
-    running: set[subprocess.Popen[bytes]] = set()
+    running = _Running()
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="hdvlab-check")
     try:
         return ClassTable(found_sheet, list(pool.map(one, files)))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in list(running):  # after Ctrl-C; each ends what it watches
-            process.terminate()
+        running.end()  # after Ctrl-C; each ends what it watches
         pool.shutdown()
+
+
+class _Running:
+    """The watchers that run; none goes on, and none begins, once they are to end."""
+
+    def __init__(self) -> None:
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._guard = threading.Lock()
+        self.is_over = False
+
+    def add(self, process: subprocess.Popen[bytes]) -> None:
+        """One has begun."""
+        with self._guard:
+            self._processes.add(process)
+            if self.is_over:
+                process.terminate()
+
+    def remove(self, process: subprocess.Popen[bytes]) -> None:
+        """One has ended."""
+        with self._guard:
+            self._processes.discard(process)
+
+    def end(self) -> None:
+        """End them all."""
+        with self._guard:
+            self.is_over = True
+            for process in self._processes:
+                process.terminate()
 
 
 def _may_be_hidden(folder: Path, sheet: str) -> bool:
@@ -183,7 +211,7 @@ def _graded(
     name: str,
     hidden: Path | None,
     limits: Limits,
-    running: set[subprocess.Popen[bytes]],
+    running: _Running,
 ) -> Graded:
     work = Path(tempfile.mkdtemp(prefix="hdvlab-check-"))
     order = {
@@ -203,7 +231,7 @@ def _graded(
     return Graded(name, Report.from_dict(answer["report"]), answer["broke_off"], answer["printed"], answer["weakness"])
 
 
-def _watched(order: dict[str, Any], limits: Limits, running: set[subprocess.Popen[bytes]]) -> Any:
+def _watched(order: dict[str, Any], limits: Limits, running: _Running) -> Any:
     """The watcher's answer, or why there is none."""
     environment = dict(os.environ, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
     # Its own session: Ctrl-C in the terminal reaches this process, which ends it.
@@ -221,7 +249,7 @@ def _watched(order: dict[str, Any], limits: Limits, running: set[subprocess.Pope
     except subprocess.TimeoutExpired:
         return "judging it took too long"
     finally:
-        running.discard(process)
+        running.remove(process)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()

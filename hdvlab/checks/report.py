@@ -175,22 +175,22 @@ class Report:
     def _repr_html_(self) -> str:
         rows, check = [], ""
         for one in self.verdicts:
-            title = "" if one.check == check else html.escape(one.check)
-            if title and one.ended:
-                title += f"<div>the exercise broke off: {html.escape(one.ended)}</div>"
-            check = one.check
+            if one.check != check:
+                check = one.check
+                ended = f"<div>the exercise broke off: {html.escape(one.ended)}</div>" if one.ended else ""
+                rows.append(f'<tr><th colspan="3" style="text-align:left">{html.escape(check)}{ended}</th></tr>')
             told = "".join(self._html_breach(breach) for breach in one.breaches)
             told += f"<div>and {one.more} more</div>" if one.more else ""
             told += f"<div>{html.escape(one.note)}</div>" if one.note else ""
             rows.append(
-                f'<tr style="vertical-align:top"><th style="text-align:left">{title}</th><td>{one.sign}</td>'
-                f'<td style="text-align:left">{html.escape(one.text)}{told}</td>'
-                f"<td>{one.points:.3g}/{one.worth:.3g}</td></tr>"
+                f'<tr style="vertical-align:top"><td>{one.sign}</td><td>{one.points:.3g}/{one.worth:.3g}</td>'
+                f'<td style="text-align:left">{html.escape(one.text)}{told}</td></tr>'
             )
         faults = "".join(f"<div>in the device's code: {html.escape(fault)}</div>" for fault in self.faults)
         return (
-            f"<div><b>{html.escape(self._heading())}</b><table><thead><tr><th>check</th><th></th>"
-            f"<th>property</th><th>points</th></tr></thead><tbody>{''.join(rows)}</tbody></table>{faults}</div>"
+            f"<div><b>{html.escape(self._heading())}</b><table><thead><tr><th></th><th>points</th>"
+            f'<th style="text-align:left">property</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
+            f"{faults}</div>"
         )
 
     @staticmethod
@@ -199,4 +199,6 @@ class Report:
         if not breach.around:
             return f"<div>{sentence}</div>"
         lines = html.escape("\n".join(breach.excerpt()))
-        return f'<details open><summary>{sentence}</summary><pre style="margin:0">{lines}</pre></details>'
+        return (
+            f'<details open><summary>{sentence}</summary><pre style="margin:0;overflow-x:auto">{lines}</pre></details>'
+        )

@@ -102,7 +102,7 @@ def _only_fitting(sheet: Sheet, module: types.ModuleType) -> Any:
         for value in module.__dict__.values()
         if isinstance(value, type)
         and issubclass(value, Device)
-        and (value.vendor_id, value.device_id) == (like.vendor_id, like.device_id)
+        and (getattr(value, "vendor_id", 0), getattr(value, "device_id", 0)) == (like.vendor_id, like.device_id)
     ]
     return fitting[0] if len(fitting) == 1 else None
 

@@ -65,14 +65,13 @@ def _run(sheet: Sheet, name: str, content: bytes, folder: Path, limits: Limits) 
     """Run it to its end, or to the end of its time; empty, or how it broke off."""
     deadline = time.monotonic() + limits.seconds
     reader, writer = os.pipe()
-    waiter = os.fork()
-    if waiter == 0:
-        os.close(reader)
-        _wait_below(sheet, name, content, folder, limits, writer)
-    os.close(writer)
     told = bytearray()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
+        if os.fork() == 0:
+            os.close(reader)
+            _wait_below(sheet, name, content, folder, limits, writer)
+        os.close(writer)
         _listen(reader, deadline, told)
     finally:
         _end_all(_NUMBER.unpack_from(told)[0] if len(told) >= _NUMBER.size else 0)
@@ -98,6 +97,7 @@ def _listen(reader: int, deadline: float, told: bytearray) -> None:
 def _wait_below(sheet: Sheet, name: str, content: bytes, folder: Path, limits: Limits, writer: int) -> None:
     """The process in the middle: it starts the submission's, and tells how that ended."""
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         confine.end_with_parent(signal.SIGKILL)
         is_alone = confine.new_pid_namespace()
         child = os.fork()

@@ -113,7 +113,7 @@ def _offers(
         return ACTIONS
     if kind == "sheet":
         held = [name for name, value in namespace.items() if type(value).__name__ == "Sheet" and name[0] != "_"]
-        return [*checking.sheets(), *held, *_paths(typed)]
+        return [*checking.sheets(), *held, *(_paths(typed) if typed.startswith((".", "/", "~")) else [])]
     if kind == "submission":
         return [name for name, value in namespace.items() if plugging.is_device(value) and name[0] != "_"] + list(
             recording.drivers(namespace)

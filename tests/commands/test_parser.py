@@ -12,7 +12,7 @@ from hdvlab.commands.picture import PICTURES
 from hdvlab.errors import UsageError
 
 #: Verbs whose door does more than call the function of that name.
-DOORS_OWN = {"close", "host", "attach", "lab", "start", "mark", "record", "guest", "c", "theme"}
+DOORS_OWN = {"close", "host", "attach", "lab", "start", "mark", "record", "guest", "c", "check", "theme"}
 #: Parameters that nobody types: the person's variables, where progress and output are shown.
 GIVEN_BY_THE_DOOR = {"namespace", "progress", "on_output"}
 
@@ -111,6 +111,8 @@ def test_a_mistake_is_answered_in_one_line(words: list[str], said: str) -> None:
         ("boot --device nv", {"nvme"}),
         ("sh --", {"--help", "--out", "--timeout"}),
         ("run ", {"driver", "edu", "nvme", "ring", "virtio"}),
+        ("check b", {"blink"}),
+        ("check blink dr", {"driver"}),
         ("nothing ", set()),
     ],
 )

@@ -72,6 +72,38 @@ def test_the_only_error_on_the_page_on_c_devices_is_the_compilers(c_device: nbfo
     assert not [one for one in _outputs(c_device) if one.output_type == "stream" and one.name == "stderr"]
 
 
+#: Pages of the course: what they show on the way, and what stderr says where a page speaks of a mistake.
+COURSE = {
+    "05-config-space": (["slot 1: 1234:0005", "bar0: 0x1000  bar2: 0x100000", "capability 0x5 at 0x40"], ""),
+    "06-registers": (["0x31 (EN=1 SPEED=3 BUSY=0)", "left: 0x2, which is TX", "RX is lost", "ERROR_NOT_FOUND"], ""),
+    "07-interrupts": (["(2, 1)", "pending, and nobody was told", "an interrupt, and STATUS is 0x0"], ""),
+    "08-dma-rings": (["b'A SHORT TEXT' status 1", "RINGS ARE EVERYWHERE", "ERROR_NOACCESS"], "bus mastering"),
+    "09-doorbells-sections": (["499500 499500 499500", "{'by register': 256, 'by section': 1}"], ""),
+    "10-stepping": (["held at breakpoint 1: meter.SAMPLE write 0x12c", "reloaded in its place", "1 hit"],
+                    "ZeroDivisionError"),
+    "11-driver-mistakes": (["rules, careless: 0 of 5 points", "row 38: expected a register; got bar0+0x1c"], ""),
+    "12-exercises": (["blink, Blink: 5 of 11 points", "timer, Timer: ", "copy, copy_all: 4.5 of 12 points"], ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_a_page_of_the_course_runs_and_shows_what_it_speaks_of(name: str, tmp_path: Path) -> None:
+    outputs = _outputs(_run(NOTEBOOKS / f"{name}.ipynb", tmp_path))
+    wanted, told = COURSE[name]
+    printed = [output.text for output in outputs if output.output_type == "stream" and output.name == "stdout"]
+    shown = "\n".join([*printed, *(output.get("data", {}).get("text/plain", "") for output in outputs)])
+    assert [text for text in wanted if text not in shown] == []
+    errors = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stderr")
+    assert (errors.count(told) >= 1) if told else (errors == "")
+    assert errors.count("Traceback") == bool(told)
+
+
+def test_every_page_of_the_course_is_run_by_a_test() -> None:
+    pages = {path.stem for path in NOTEBOOKS.glob("*.ipynb")}
+    elsewhere = {"00-tour", "01-c-device", "02-boot-linux", "03-nvme", "04-both-sides"}
+    assert pages == elsewhere | set(COURSE)
+
+
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
 def test_notebooks_are_kept_without_outputs(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hdvlab import Bar, Device, Register
 from hdvlab.checks import DeviceClass, Sheet, always, never, reads_as
+from hdvlab.device import Device
 from hdvlab.guest import Function, Guest
+from hdvlab.registers import Bar, Register
 
 
 class BlinkRegisters(Device):

@@ -6,7 +6,6 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hdvlab import Bar, Device, Register
 from hdvlab.checks import (
     DriverFunction,
     Sheet,
@@ -20,8 +19,10 @@ from hdvlab.checks import (
     returns,
     until,
 )
+from hdvlab.device import Device
 from hdvlab.errors import DeviceError
 from hdvlab.guest import Guest
+from hdvlab.registers import Bar, Register
 
 #: source, target, length, status; 24 bytes.
 DESCRIPTOR = struct.Struct("<QQII")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from hdvlab import Bar, Device, Register
 from hdvlab.checks import DeviceClass, Sheet, after, before, count, interrupts, never, order, reads_as, until, within
+from hdvlab.device import Device
 from hdvlab.errors import GuestTimeoutError
 from hdvlab.guest import Function, Guest
+from hdvlab.registers import Bar, Register
 
 
 class TimerRegisters(Device):
@@ -54,7 +55,7 @@ def _start(guest: Guest, timer: Function, delay_us: int) -> None:
 )
 def one_shot(guest: Guest, timer: Function) -> None:
     _start(guest, timer, 2_000)
-    guest.wait_interrupt(timer, 3.0)
+    guest.wait_interrupt(timer, 2.0)
     guest.sleep(0.02)
 
 
@@ -81,7 +82,7 @@ def patient(guest: Guest, timer: Function) -> None:
 )
 def registers(guest: Guest, timer: Function) -> None:
     _start(guest, timer, 1_000)
-    guest.wait_interrupt(timer, 3.0)
+    guest.wait_interrupt(timer, 2.0)
     timer.bar0.STATUS.read()
     timer.bar0.CTRL.read()
     timer.bar0.STATUS.write(1)
@@ -105,7 +106,7 @@ def again(guest: Guest, timer: Function) -> None:
     _start(guest, timer, 10_000_000)
     timer.bar0.DELAY.write(2_000)
     timer.bar0.CTRL.write(1)
-    guest.wait_interrupt(timer, 3.0)
+    guest.wait_interrupt(timer, 2.0)
     guest.sleep(0.02)
 
 
@@ -124,7 +125,7 @@ def three(guest: Guest, timer: Function) -> None:
         try:
             guest.wait_interrupt(timer, 1.0)
         except GuestTimeoutError:
-            continue
+            break
         timer.bar0.STATUS.write(1)
 
 
