@@ -153,6 +153,8 @@ VERBS: tuple[Verb, ...] = (
         "plot", "timeline, heatmap, latency or waveform", arguments.plot, arguments.plot_file,
         example="plot waveform CTRL COUNT",
     ),
+    Verb("panel", "live panels: registers, trace, timeline, stepper and more", arguments.panel,
+         example="panel registers table"),
     Verb("break", "stop the guest, or a device, at an access", arguments.break_,
          example='break CTRL --write --when "value & 1"'),
     Verb("breaks", "breakpoints, tracepoints and triggers", arguments.nothing),

@@ -12,7 +12,7 @@ from hdvlab._core import ffi, lib
 from hdvlab.device.alone import Alone
 from hdvlab.device.device import Device
 from hdvlab.device.interrupt import read_interrupt_state
-from hdvlab.device.rehearsed import AttributeChange, Rehearsal, RegisterChange
+from hdvlab.device.rehearsed import AttributeChange, RegisterChange, Rehearsal
 from hdvlab.device.stage import CannotRehearseError, Stage
 from hdvlab.device.twin import copy_attributes, leaves
 from hdvlab.errors import AccessError, GuestInterrupted, HResult, StateError, check

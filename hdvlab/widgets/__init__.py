@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hdvlab.widgets.config import ConfigPanel
+    from hdvlab.widgets.dashboard import Dashboard
     from hdvlab.widgets.memory import MemoryPanel
     from hdvlab.widgets.registers import RegisterPanel
+    from hdvlab.widgets.status import StatusPanel
+    from hdvlab.widgets.stepper import StepperPanel
     from hdvlab.widgets.table import TraceTable
 
-__all__ = ["config", "memory", "registers", "table"]
+__all__ = ["config", "dashboard", "memory", "registers", "status", "stepper", "table"]
 
 
 def registers(lab: Any, device: str | None = None, **state: Any) -> RegisterPanel:
@@ -41,6 +44,24 @@ def memory(lab: Any, address: int | str = 0, **state: Any) -> MemoryPanel:
 def table(source: Any, **state: Any) -> TraceTable:
     """The rows of a lab's trace, or of any trace; see :class:`hdvlab.widgets.table.TraceTable`."""
     made: TraceTable = _home("table").TraceTable(source, **state)
+    return made
+
+
+def stepper(lab: Any, **state: Any) -> StepperPanel:
+    """Stops and breakpoints; see :class:`hdvlab.widgets.stepper.StepperPanel`."""
+    made: StepperPanel = _home("stepper").StepperPanel(lab, **state)
+    return made
+
+
+def status(lab: Any, **state: Any) -> StatusPanel:
+    """How the lab stands; see :class:`hdvlab.widgets.status.StatusPanel`."""
+    made: StatusPanel = _home("status").StatusPanel(lab, **state)
+    return made
+
+
+def dashboard(lab: Any, *names: str) -> Dashboard:
+    """The panels of a lab laid out together; see :class:`hdvlab.widgets.dashboard.Dashboard`."""
+    made: Dashboard = _home("dashboard").Dashboard(lab, names)
     return made
 
 
