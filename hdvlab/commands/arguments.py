@@ -439,6 +439,12 @@ def theme(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def panel(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "names", metavar="PANEL", nargs="*",
+         choices=("status", "stepper", "registers", "config", "memory", "timeline", "table", "heatmap"),
+         help="which: status, stepper, registers, config, memory, timeline, table, heatmap; else all")  # fmt: skip
+
+
 def save(parser: argparse.ArgumentParser) -> None:
     _add(parser, "path", metavar="PATH", complete="path", help="a new directory, or a file that ends in .parquet")
     _run(parser)

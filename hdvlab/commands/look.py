@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hdvlab.commands.nearest import nearest
@@ -11,6 +12,7 @@ from hdvlab.errors import UsageError
 if TYPE_CHECKING:
     from hdvlab.commands.register_frame import RegisterFrame
     from hdvlab.lab import AnyLab, Plugged
+    from hdvlab.widgets.dashboard import Dashboard
 
 
 def _chosen(lab: AnyLab, device: str | None) -> list[Plugged]:
@@ -56,6 +58,11 @@ def regs(lab: AnyLab, device: str | None = None) -> RegisterFrame:
     from hdvlab.commands.register_frame import df_registers
 
     return df_registers(_chosen(lab, device))
+
+
+def panel(lab: AnyLab, names: Sequence[str] = ()) -> Dashboard:
+    """The lab's panels, live: all, or those that are named; see :class:`hdvlab.widgets.dashboard.Dashboard`."""
+    return lab.panel(*names)
 
 
 def faults(lab: AnyLab) -> Text:

@@ -157,6 +157,8 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb("theme", "light or dark pictures, remembered", arguments.theme, arguments.theme, lab=False,
          example="theme dark"),
+    Verb("panel", "live panels: registers, trace, timeline, stepper and more", arguments.panel,
+         example="panel registers table"),
     Verb("break", "stop the guest, or a device, at an access", arguments.break_,
          example='break CTRL --write --when "value & 1"'),
     Verb("breaks", "breakpoints, tracepoints and triggers", arguments.nothing),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hdvlab.systems.qemu.agent import Completed
     from hdvlab.systems.qemu.command_line import VmOptions
     from hdvlab.systems.qemu.setup import Progress
+    from hdvlab.widgets.dashboard import Dashboard
 
 
 class Machine(Protocol):
@@ -84,6 +85,7 @@ class AnyLab(Protocol):
     def trace(self) -> MappedTrace: ...
     @property
     def machine(self) -> Machine: ...
+    def panel(self, *names: str) -> Dashboard: ...
     @property
     def running(self) -> bool: ...
     @property

@@ -6,12 +6,15 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from hdvlab.errors import TraceError, TraceLossWarning
 from hdvlab.lab.run import Run
 from hdvlab.trace.mapped import MappedTrace
 from hdvlab.trace.trace import Trace
+
+if TYPE_CHECKING:
+    from hdvlab.widgets.dashboard import Dashboard
 
 
 class RecordingLab:
@@ -53,6 +56,19 @@ class RecordingLab:
             self.trace.check()
         except TraceError as error:
             warnings.warn(str(error), TraceLossWarning, stacklevel=3)
+
+    def panel(self, *names: str) -> Dashboard:
+        """The panels of this lab laid out together, live; ``lab.panel("registers", "table")`` only these.
+
+        Parameters
+        ----------
+        *names : str
+            status, stepper, registers, config, memory, timeline, table, heatmap; all when none is named. One alone,
+            with settings of its own: ``hdvlab.widgets.registers(lab, "blink")``.
+        """
+        from hdvlab import widgets
+
+        return widgets.dashboard(self, *names)
 
     def close(self) -> None:
         """The end of the lab, or of this view of it."""

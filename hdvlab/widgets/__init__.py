@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hdvlab.widgets.config import ConfigPanel
+    from hdvlab.widgets.dashboard import Dashboard
     from hdvlab.widgets.heatmap import HeatMap
     from hdvlab.widgets.memory import MemoryPanel
     from hdvlab.widgets.registers import RegisterPanel
+    from hdvlab.widgets.status import StatusPanel
+    from hdvlab.widgets.stepper import StepperPanel
     from hdvlab.widgets.table import TraceTable
     from hdvlab.widgets.timeline import Timeline
 
-__all__ = ["config", "heatmap", "memory", "registers", "table", "timeline"]
+__all__ = ["config", "dashboard", "heatmap", "memory", "registers", "status", "stepper", "table", "timeline"]
 
 
 def registers(lab: Any, device: str | None = None, **state: Any) -> RegisterPanel:
@@ -56,6 +59,24 @@ def heatmap(source: Any, **state: Any) -> HeatMap:
 def timeline(source: Any, **state: Any) -> Timeline:
     """Every access of a lab's trace, or of any trace, over time; see :class:`hdvlab.widgets.timeline.Timeline`."""
     made: Timeline = _home("timeline").Timeline(source, **state)
+    return made
+
+
+def stepper(lab: Any, **state: Any) -> StepperPanel:
+    """Stops and breakpoints; see :class:`hdvlab.widgets.stepper.StepperPanel`."""
+    made: StepperPanel = _home("stepper").StepperPanel(lab, **state)
+    return made
+
+
+def status(lab: Any, **state: Any) -> StatusPanel:
+    """How the lab stands; see :class:`hdvlab.widgets.status.StatusPanel`."""
+    made: StatusPanel = _home("status").StatusPanel(lab, **state)
+    return made
+
+
+def dashboard(lab: Any, *names: str) -> Dashboard:
+    """The panels of a lab laid out together; see :class:`hdvlab.widgets.dashboard.Dashboard`."""
+    made: Dashboard = _home("dashboard").Dashboard(lab, names)
     return made
 
 
