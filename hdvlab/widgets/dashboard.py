@@ -28,7 +28,7 @@ _DEVICE = ("registers", "config", "memory")
 _ROWS = ("timeline", "table", "heatmap")
 
 
-class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
+class Dashboard(ipywidgets.VBox):
     """Panels that share what is chosen: a row picked in the table is marked in the timeline, and so on.
 
     Panels in tabs that are not open cost nothing.
@@ -46,6 +46,8 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets is not typ
         By their names.
     """
 
+    _is_open = False  # until it is made: what could not be made is deleted, and closed by that
+
     def __init__(self, lab: Any, names: Iterable[str] = ()) -> None:
         chosen = tuple(names) or tuple(TITLES)
         for name in chosen:
@@ -56,6 +58,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets is not typ
         groups = [self._stacked(_TOP), self._tabs(_DEVICE), self._tabs(_ROWS)]
         super().__init__([one for group in groups for one in group])
         self.layout.width = "100%"
+        self._is_open = True
 
     def _stacked(self, names: Iterable[str]) -> list[Any]:
         return [self.panels[name] for name in names if name in self.panels]
@@ -76,6 +79,9 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets is not typ
 
     def close(self) -> None:
         """End the panels; where they were shown, their last state stays as text."""
+        if not self._is_open:
+            return
+        self._is_open = False
         displays, self._displays = self._displays, []
         texts = self._texts()
         for panel in self.panels.values():

@@ -63,13 +63,6 @@ class PanelWidget(anywidget.AnyWidget):
         make_live(self)
         self.on_msg(self._arrived)
 
-    def __init_subclass__(cls, **given: Any) -> None:
-        # Their texts: with paths, anywidget keeps every widget for ever, to tell it when the file changes.
-        for name in ("_esm", "_css"):
-            if isinstance(file := cls.__dict__.get(name), Path):
-                setattr(cls, name, file.read_text(encoding="utf-8"))
-        super().__init_subclass__(**given)
-
     # ---- for subclasses ----------------------------------------------------------------------------------------
 
     def on_request(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:

@@ -88,9 +88,7 @@ class StepperPanel(LookingWidget):
         else:
             raise UsageError(f"the stepper knows no request {kind!r:.40}")
 
-    def act(
-        self, action: str, ticket: int | None = None, value: str = "", count: int = 1, where: str = ""
-    ) -> Stop | object | None:
+    def act(self, action: str, ticket: int | None = None, value: str = "", count: int = 1, where: str = "") -> Any:
         """What a button does; returns the next stop, the run that ended, or None, as ``lab.resume`` and so on do.
 
         Parameters
