@@ -97,7 +97,8 @@ def boot(parser: argparse.ArgumentParser) -> None:
         complete="size",
         help="guest RAM; 256M when not given",
     )
-    _add(parser, "--cpus", type=parse_count, default=1, metavar="N", help="virtual CPUs; 1 when not given")
+    _add(parser, "--cpus", type=parse_count, default=1, metavar="N", complete="cpus",
+         help="virtual CPUs; 1 when not given")  # fmt: skip
     _add(parser, "--kvm", action="store_true", help="run the guest's code on this computer's CPU, not emulated (TCG)")
     _add(parser, "--kernel", metavar="FILE", complete="path", help="a Linux kernel of yours")
     _add(parser, "--initramfs", metavar="FILE", complete="path", help="an initramfs of yours")
@@ -242,6 +243,7 @@ def run(parser: argparse.ArgumentParser) -> None:
         metavar="ARGUMENT",
         nargs="*",
         default=[],
+        complete="variable",
         help="more arguments for it: literals or variables",
     )
     _run_name(parser)
@@ -293,7 +295,7 @@ def _stopping(parser: argparse.ArgumentParser, *, fully: bool = False) -> None:
          help='Python on value, old, offset, size, read, write, fields, registers by name: "value & 1"')  # fmt: skip
     if fully:
         _add(parser, "--device", metavar="DEVICE", complete="device", help="only this device")
-        _add(parser, "--kind", metavar="KIND", complete="stopping", help="only rows of this kind, such as dma")
+        _add(parser, "--kind", metavar="KIND", complete="stopkind", help="only rows of this kind, such as dma")
         _add(parser, "--ignore", type=parse_number, default=0, metavar="N", help="let the first N pass")
     _add(parser, "--once", action="store_true", help="gone after the first")
     _add(parser, "--after", action="store_true", help="when the device has answered; else before it is asked")
@@ -333,7 +335,7 @@ def next_(parser: argparse.ArgumentParser) -> None:
 
 
 def override(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "value", metavar="VALUE", help="31, 0x1f, or FIELD=1: the other bits stay")
+    _add(parser, "value", metavar="VALUE", complete="override", help="31, 0x1f, or FIELD=1: the other bits stay")
 
 
 def log(parser: argparse.ArgumentParser) -> None:
