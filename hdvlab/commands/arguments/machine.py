@@ -36,7 +36,8 @@ def boot(parser: argparse.ArgumentParser) -> None:
         complete="size",
         help="guest RAM; 256M when not given",
     )
-    add(parser, "--cpus", type=parse_count, default=1, metavar="N", help="virtual CPUs; 1 when not given")
+    add(parser, "--cpus", type=parse_count, default=1, metavar="N", complete="cpus",
+         help="virtual CPUs; 1 when not given")  # fmt: skip
     add(parser, "--kvm", action="store_true", help="run the guest's code on this computer's CPU, not emulated (TCG)")
     add(parser, "--kernel", metavar="FILE", complete="path", help="a Linux kernel of yours")
     add(parser, "--initramfs", metavar="FILE", complete="path", help="an initramfs of yours")

@@ -16,6 +16,7 @@ def run(parser: argparse.ArgumentParser) -> None:
         metavar="ARGUMENT",
         nargs="*",
         default=[],
+        complete="variable",
         help="more arguments for it: literals or variables",
     )
     run_name(parser)

@@ -37,7 +37,7 @@ def next_(parser: argparse.ArgumentParser) -> None:
 
 
 def override(parser: argparse.ArgumentParser) -> None:
-    add(parser, "value", metavar="VALUE", help="31, 0x1f, or FIELD=1: the other bits stay")
+    add(parser, "value", metavar="VALUE", complete="override", help="31, 0x1f, or FIELD=1: the other bits stay")
 
 
 def log(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +63,7 @@ def _stopping(parser: argparse.ArgumentParser, *, fully: bool = False) -> None:
         help='Python on value, old, offset, size, read, write, fields, registers by name: "value & 1"')  # fmt: skip
     if fully:
         add(parser, "--device", metavar="DEVICE", complete="device", help="only this device")
-        add(parser, "--kind", metavar="KIND", complete="stopping", help="only rows of this kind, such as dma")
+        add(parser, "--kind", metavar="KIND", complete="stopkind", help="only rows of this kind, such as dma")
         add(parser, "--ignore", type=parse_number, default=0, metavar="N", help="let the first N pass")
     add(parser, "--once", action="store_true", help="gone after the first")
     add(parser, "--after", action="store_true", help="when the device has answered; else before it is asked")
