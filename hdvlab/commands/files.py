@@ -42,7 +42,7 @@ def save(
     rows = trace_of(source, run, namespace)
     whole = rows[: len(rows)]  # fixed: a device that is at work adds rows meanwhile
     try:
-        with late_bar():
+        with late_bar(f"writing {target.name}"):
             written = whole.archive(target) if target.suffix == ".parquet" else whole.save(target)
     except OSError as error:
         raise _readable(error, target) from error
@@ -76,7 +76,7 @@ def open_file(path: str) -> Trace:
 
     source = Path(path).expanduser()
     try:
-        with late_bar():
+        with late_bar(f"reading {source.name}"):
             return read_trace(source)
     except OSError as error:
         raise _readable(error, source) from error

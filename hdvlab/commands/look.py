@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hdvlab.commands.nearest import nearest
+from hdvlab.commands.progress import late_bar
 from hdvlab.commands.text import Text
 from hdvlab.errors import UsageError
 
@@ -62,7 +63,8 @@ def regs(lab: AnyLab, device: str | None = None) -> RegisterFrame:
 
 def panel(lab: AnyLab, names: Sequence[str] = ()) -> Dashboard:
     """The lab's panels, live: all, or those that are named; see :class:`hdvlab.widgets.dashboard.Dashboard`."""
-    return lab.panel(*names)
+    with late_bar("making panels"):
+        return lab.panel(*names)
 
 
 def faults(lab: AnyLab) -> Text:
