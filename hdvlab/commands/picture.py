@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdvlab.commands.files import open_file
+from hdvlab.commands.importing import import_whole
 from hdvlab.commands.nearest import nearest
 from hdvlab.commands.progress import late_bar
 from hdvlab.commands.runs import trace_of
@@ -114,6 +115,7 @@ def plot(
         raise UsageError(f"{kind} takes one register; draw {' and '.join(registers)} one after the other")
     if output is not None and Path(output).suffix.lower() not in _ENDINGS:
         raise UsageError(f"-o {output}: a picture is a png, pdf or svg; write {Path(output).with_suffix('.png')}")
+    import_whole("pandas", "matplotlib.pyplot", "hdvlab.plots")
     from hdvlab.analysis.selection import nanoseconds
 
     first, end = _moment(start), _moment(stop)

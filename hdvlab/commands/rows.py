@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hdvlab.commands.importing import import_whole
 from hdvlab.commands.nearest import nearest
 from hdvlab.commands.number import parse_number
 from hdvlab.commands.progress import late_bar
@@ -82,6 +83,7 @@ def trace(
         The person's variables.
     """
     with late_bar("reading rows"):
+        import_whole("pandas")
         return _chosen(trace_of(source, run, namespace), last, kind, device, register, origin, since, failed, raw)
 
 
