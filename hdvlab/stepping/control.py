@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from hdvlab.errors import StateError, UsageError
 from hdvlab.stepping.breakpoint import Breakpoint, Breakpoints, Request
+from hdvlab.stepping.pending import Pending, PendingRuns
 from hdvlab.stepping.stop import Stop
+from hdvlab.stepping.typed_value import check_value
 
 #: How a held access goes on; ``HDVLAB_CONTINUE`` and so on.
 ACTIONS = {"continue": 0, "override": 1, "skip": 2, "retry": 3}
@@ -25,18 +26,6 @@ _SLICE = 0.05
 _PATIENCE = 2.0
 
 
-@dataclass(frozen=True)
-class Pending:
-    """Something that was begun and is not over, because the guest is held: a guest program, a shell command.
-
-    ``finish()`` takes what came of it, and raises what it failed with.
-    """
-
-    run: Any
-    is_running: Callable[[], bool]
-    finish: Callable[[], object]
-
-
 class Control:
     """The object behind ``lab.stops``, ``lab.resume()`` and so on.
 
@@ -46,11 +35,14 @@ class Control:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._callbacks: list[Callable[[Stop], None]] = []
+        self._observers: list[Callable[[], object]] = []
         self._waiting = 0
+        self._viewers = 0
         self.announces = True
-        """Whether a stop that nobody waits for prints a line."""
-        self.pending: list[Pending] = []
+        """Whether a stop that nobody waits for, and no panel shows, prints a line."""
+        self.pending = PendingRuns(lambda: bool(self.read_stops()))
         """What goes on when the guest does."""
+        self.pending.announces = self._says_so
         self.breakpoints = Breakpoints(self.list_breakpoints, self.remove)
 
     # ---- what a subclass has -----------------------------------------------------------------------------------
@@ -102,6 +94,12 @@ class Control:
         """Whether a guest may make accesses that nobody here waits for: a VM."""
         return False
 
+    def release_all(self, stops: Iterable[Stop]) -> None:
+        """Let some go; those that have gone on by themselves are gone."""
+        for stop in stops:
+            with contextlib.suppress(StateError):
+                self.release(stop.ticket, "continue")
+
     # ---- looking -----------------------------------------------------------------------------------------------
 
     @property
@@ -131,10 +129,42 @@ class Control:
     def begin_watching(self) -> None:
         """From now on somebody wants to know of stops."""
 
+    def on_change(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Have ``callback()`` called whenever something is held, let go, set or taken out, on any thread; it is short
+        and asks nothing. What is returned ends that."""
+        self._observers.append(callback)
+        self.begin_watching()
+
+        def end() -> None:
+            with contextlib.suppress(ValueError):
+                self._observers.remove(callback)
+
+        return end
+
+    def viewed(self) -> Callable[[], None]:
+        """A panel shows the stops from now on, so that none is printed; what is returned ends that."""
+        ends = [1]  # of one panel, however often it is called
+        with self._changed:
+            self._viewers += 1
+
+        def end() -> None:
+            with self._changed:
+                self._viewers -= ends.pop() if ends else 0
+
+        return end
+
+    def _says_so(self) -> bool:
+        return self.announces and not self._waiting and not self._viewers
+
+    def _told(self) -> None:
+        self.pending.wake()
+        for callback in list(self._observers):
+            callback()
+
     def tell(self, stops: list[Stop]) -> None:
         """There are new stops, or some were let go: tell whoever waits, else whoever looks."""
         with self._changed:
-            says_so = self.announces and not self._waiting
+            says_so = self._says_so()
             self._changed.notify_all()
         if stops and (says_so or self._callbacks):
             # Of its own: a callback may ask for what this thread is to see.
@@ -164,10 +194,11 @@ class Control:
     def wait_run(self, pending: Pending, known: set[int]) -> Any:
         """Wait for the end of something, or until more is held than the tickets ``known``, of before it began; then it
         is left pending."""
-        if self._until(lambda: None if pending.is_running() else pending, known) is None:
-            pending.finish()
-        else:
-            self.pending.append(pending)
+        with self.pending.waits():
+            if self._until(lambda: None if pending.is_running() else pending, known) is None:
+                pending.finish()
+            else:
+                self.pending.add(pending)
         return pending.run
 
     def _until(
@@ -192,17 +223,29 @@ class Control:
             with self._changed:
                 self._waiting -= 1
 
-    def _next_stop(self, known: set[int], patience: float) -> Any:
+    @contextlib.contextmanager
+    def _expecting(self) -> Iterator[list[Pending]]:
+        """While in it, what is pending is waited for here: also what ends as soon as something is let go."""
+        with self.pending.waits():
+            yield list(self.pending)
+
+    def _next_stop(self, pending: list[Pending], known: set[int], patience: float) -> Any:
         """What comes next: a stop, the run of what has ended (which raises what it failed with), or None."""
-        if not self.pending:
-            return self._until(lambda: None, known, patience) if patience else self._another(known)
-        stop = self._until(lambda: next((one for one in self.pending if not one.is_running()), None), known)
+        if not pending:
+            if patience:
+                return self._until(lambda: None, known, patience)
+            found = self._another(known)
+            if found is None and (ended := self.pending.take_ended()) is not None:
+                ended.finish()
+                return ended.run
+            return found
+        stop = self._until(lambda: next((one for one in pending if not one.is_running()), None), known)
         if stop is not None:
             return stop
-        ended = next(one for one in self.pending if not one.is_running())
-        self.pending.remove(ended)
-        ended.finish()
-        return ended.run
+        over = next(one for one in pending if not one.is_running())
+        self.pending.take(over)
+        over.finish()
+        return over.run
 
     def _another(self, known: set[int]) -> Stop | None:
         return next((stop for stop in self.read_stops() if stop.ticket not in known), None)
@@ -219,10 +262,12 @@ class Control:
             nothing is waited for. Ctrl-C ends the waiting only.
         """
         going = self.read_stops() if stop is None else [stop]
-        for one in going:
-            with contextlib.suppress(*([StateError] if stop is None else [])):  # it went on by itself
-                self.release(one.ticket, "continue")
-        return self._next_stop({one.ticket for one in going}, 0.0)
+        with self._expecting() as pending:
+            if stop is None:
+                self.release_all(going)
+            else:
+                self.release(stop.ticket, "continue")
+            return self._next_stop(pending, {one.ticket for one in going}, 0.0)
 
     def step(self, count: int = 1) -> Any:
         """Go on until the ``count``-th next access of the guest or a device, of any kind; returns as :meth:`resume`."""
@@ -242,11 +287,10 @@ class Control:
 
     def _go_on(self) -> Any:
         going = self.read_stops()
-        for one in going:
-            with contextlib.suppress(StateError):
-                self.release(one.ticket, "continue")
-        wanted = bool(going) or self.guest_runs()
-        return self._next_stop({one.ticket for one in going}, _PATIENCE if wanted else 0.0)
+        with self._expecting() as pending:
+            self.release_all(going)
+            wanted = bool(going) or self.guest_runs()
+            return self._next_stop(pending, {one.ticket for one in going}, _PATIENCE if wanted else 0.0)
 
     def override(self, value: int, stop: Stop | None = None) -> Any:
         """Let the oldest stop, or ``stop``, go on with another value: the answer of a read (before it the device is
@@ -274,22 +318,14 @@ class Control:
                 raise StateError(f"nothing is held, so there is nothing to {action}; %hdv break sets a breakpoint")
             stop = held[0]
         if action == "override":
-            _check_value(value, stop)
-        self.release(stop.ticket, action, value)
-        wanted = action == "retry" and stop.phase == "after"
-        return self._next_stop({stop.ticket}, _PATIENCE if wanted else 0.0)
+            check_value(value, stop)
+        with self._expecting() as pending:
+            self.release(stop.ticket, action, value)
+            wanted = action == "retry" and stop.phase == "after"
+            return self._next_stop(pending, {stop.ticket}, _PATIENCE if wanted else 0.0)
 
     # ---- setting -----------------------------------------------------------------------------------------------
 
     def break_at(self, where: str = "", **given: Any) -> Breakpoint:
         """Set a breakpoint; see :class:`~hdvlab.stepping.breakpoint.Request` for what there is."""
         return self.add(Request(where, **given))
-
-
-def _check_value(value: int, stop: Stop) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise UsageError(f"override takes a number, not {value!r}")
-    size = 4 if stop.kind == "interrupt" else min(stop.size, 8)
-    if not 0 <= value < 1 << 8 * size:
-        width = f"{size} byte{'s' if size > 1 else ''} wide"
-        raise UsageError(f"{stop.place or stop.kind} is {width}; {value:#x} does not fit")

@@ -76,6 +76,7 @@ typedef struct {
     uint32_t clock;
     uint32_t closed; /* 1 when the writer closed it in good order */
     uint32_t live;   /* 1 while its writer runs */
+    uint32_t suspended; /* 1 while hdvlab_trace_suspend has it record nothing */
 } HDVLAB_TRACE_STATE;
 
 /* Creates directory `path`, unless it is there, and records into it; a directory has one recording (ERROR_ALREADY_EXISTS).
