@@ -72,6 +72,10 @@ def test_every_value_that_can_be_known_is_completed() -> None:
             assert known or action.dest in FREE, f"{verb} {action.dest}"
 
 
+def test_panel_alone_is_all_panels() -> None:
+    assert verb_parser("panel").parse_args([]).names == []
+
+
 def test_panels_are_completed_without_importing_widgets() -> None:
     code = (
         "import sys; from hdvlab.commands.completion import complete; print(*complete(['panel', ''], None, {}));"
