@@ -4,13 +4,13 @@ import { roving } from "./roving";
 import { breaksOf } from "./stepper_breaks";
 import { factsOf, headOf, isOffered, NOTHING, placeOf, type State, type Stop } from "./stepper_words";
 
-const ACTIONS: [name: string, label: string, title: string][] = [
-  ["continue", "▶ Continue", "Let it go on"],
-  ["all", "▶▶ Continue all", "Let everything that is held go on"],
-  ["step", "⏭ Step", "Go on until the next access of any kind"],
-  ["retry", "↻ Retry", "Have the device serve the access again, with its code as it is now"],
-  ["skip", "⏩ Skip", "Go on without asking the device: a read gets all ones, anything else is dropped"],
-  ["cancel", "■ Cancel", "Do not stop at the next access after all"],
+const ACTIONS: [name: string, sign: string, label: string, title: string][] = [
+  ["continue", "▶", "Continue", "Let it go on"],
+  ["all", "▶▶", "Continue all", "Let everything that is held go on"],
+  ["step", "⇥", "Step", "Go on until the next access of any kind"],
+  ["retry", "↻", "Retry", "Have the device serve the access again, with its code as it is now"],
+  ["skip", "»", "Skip", "Go on without asking the device: a read gets all ones, anything else is dropped"],
+  ["cancel", "■", "Cancel", "Do not stop at the next access after all"],
 ];
 
 function build(frame: Frame): void {
@@ -30,8 +30,8 @@ function build(frame: Frame): void {
   const source = element("ol", { class: "hdv-step-source hdv-code", "data-testid": "source", "aria-label": "The driver's lines" });
   const driver = element("div", { class: "hdv-step-driver" }, place, source);
   const stopped = element("div", { class: "hdv-step-stop" }, element("div", {}, facts, rows), driver);
-  const buttons = new Map(ACTIONS.map(([name, label, title]) => {
-    const button = element("button", { type: "button", title, "data-action": name }, label);
+  const buttons = new Map(ACTIONS.map(([name, sign, label, title]) => {
+    const button = element("button", { type: "button", title, "data-action": name }, element("span", { "aria-hidden": "true" }, `${sign} `), label);
     // Not `disabled`: whoever presses it by keyboard stays on it.
     frame.on(button, "click", () => isOffered(name, state, stop()) && act(name));
     return [name, button];

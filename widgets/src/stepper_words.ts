@@ -44,7 +44,7 @@ export const NOTHING: State = { running: false, stops: [], breakpoints: [], awai
 
 /** Glyph and words for the head of the panel. */
 export function headOf(state: State, held: Stop | undefined): [glyph: string, words: string] {
-  if (held) return ["⏸", held.short.replace(/^breakpoint (\d+): /, "").replace(/^a step: /, "")];
+  if (held) return ["❚❚", held.short.replace(/^breakpoint (\d+): /, "").replace(/^a step: /, "")];
   if (!state.running) return ["○", "the machine is off"];
   if (state.awaits) return ["▶", `goes on until ${state.awaits}`];
   return ["●", "nothing is held"];
