@@ -79,7 +79,7 @@ class PendingRuns:
         self._waiting = 0
         self._thread: threading.Thread | None = None
         self._callbacks: list[OnEnd] = []
-        self.announces = lambda: True
+        self.announces: Callable[[], bool] = lambda: True
         """Whether a failure that nobody waits for is printed."""
 
     def __len__(self) -> int:

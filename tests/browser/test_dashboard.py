@@ -65,7 +65,8 @@ def test_it_is_accessible_and_fits_in_both_themes(board: LabPage, width: int) ->
         board.shot(f"panel-{width}-{'dark' if dark else 'light'}")
     assert board.violations("dashboard") == []
     wide = board.page.evaluate(
-        "() => [...document.querySelectorAll('.hdv-panel')].filter(e => e.clientWidth && e.scrollWidth > e.clientWidth).length"
+        "() => [...document.querySelectorAll('.hdv-panel')]"
+        ".filter(e => e.clientWidth && e.scrollWidth > e.clientWidth).length"
     )
     assert wide == 0, "no panel is cut"
     board.ev("lab.breakpoints.clear()")
