@@ -43,8 +43,8 @@ class BusyGuest:
         self._bar = self.lab.plug(BusyDevice, name="busy").bar0
         self._in_c = in_c
         self._done = threading.Event()
-        self.accesses, self.ns = 0, 0
-        """How many there were, and how long they took together."""
+        self.accesses, self.ns, self.cpu_ns = 0, 0, 0
+        """How many there were, how long they took together, and how much of that the guest's thread had a CPU."""
         self._began_ns = 0  # of the trace, since 1970
 
     def run(self, seconds: float) -> None:
@@ -59,7 +59,9 @@ class BusyGuest:
         loop(1000)
         until = time.monotonic() + seconds
         while time.monotonic() < until:
+            began = time.thread_time_ns()
             self.ns += loop(count := _AT_ONCE_C if self._in_c else _AT_ONCE_PYTHON)
+            self.cpu_ns += time.thread_time_ns() - began
             self.accesses += count
         self._done.set()
 

@@ -167,7 +167,7 @@ def _used(page: NotebookPage, source: str, rows: int) -> _Person:
         use(person)
         wire, count = page.comm_bytes.total() - bytes_before, page.comm_messages - messages
         person.facts[f"{panel}: over the wire, kB in messages"] = f"{wire / 1e3:.0f} in {count}"
-    person.facts["kernel memory at the end beside the rows, MB"] = f"{page.kernel_bytes() / 1e6:.0f}"
+    person.facts["kernel memory at the end, rows with it, MB"] = f"{page.kernel_bytes() / 1e6:.0f}"
     person.facts["JS heap at the end, MB"] = f"{page.heap_bytes() / 1e6:.0f}"
     return person
 
