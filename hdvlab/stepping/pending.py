@@ -66,9 +66,9 @@ OnEnd = Callable[[Any, BaseException | None], object]
 class PendingRuns:
     """Those of one lab, oldest first.
 
-    Whoever waits takes the result of what ends. Where nobody does, since a button or another kernel let the guest go on
-    or the longest hold was over, a thread takes it, so that it reaches its run all the same; ``resume`` tells of it until
-    something else is begun.
+    Whoever waits takes the result of what ends. Where nobody does, since a button or another kernel let the guest go
+    on or the longest hold was over, a thread takes it, so that it reaches its run all the same; ``resume`` tells of it
+    until something else is begun.
     """
 
     def __init__(self, is_held: Callable[[], bool]) -> None:
@@ -122,7 +122,7 @@ class PendingRuns:
             return self._ended.pop(0) if self._ended else None
 
     def on_end(self, callback: OnEnd) -> Callable[[], None]:
-        """Have ``callback(run, error)`` called when something ends that nobody waits for; what is returned ends that."""
+        """Have ``callback(run, error)`` called when something ends that nobody waits for; what is returned ends it."""
         self._callbacks.append(callback)
 
         def end() -> None:

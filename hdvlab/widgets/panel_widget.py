@@ -169,11 +169,17 @@ class PanelWidget(anywidget.AnyWidget):
         return thread
 
     def fail(self, error: BaseException | str) -> None:
-        """Show a failure in the panel, until it is dismissed there or something else fails."""
+        """Show a failure in the panel, until it is dismissed there, something else fails, or :meth:`recover`."""
         text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
         if text != self._failed:
             self._failed = text
             self.send_data({"kind": "failed", "text": text})
+
+    def recover(self) -> None:
+        """Take the failure away: what it was about has been done."""
+        if self._failed:
+            self._failed = ""
+            self.send_data({"kind": "failed", "text": ""})
 
     @property
     def failure(self) -> str:

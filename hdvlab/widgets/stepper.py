@@ -79,14 +79,18 @@ class StepperPanel(LookingWidget):
             self._sent = None
             self.refresh()
         elif kind == "act":
-            self.run_aside(lambda: self.act(str(content.get("action")), **_given(content)), lambda _: self.refresh())
+            self.run_aside(lambda: self.act(str(content.get("action")), **_given(content)), self._done)
         elif kind == "break":
-            self.run_aside(lambda: self._set(content), lambda _: self.refresh())
+            self.run_aside(lambda: self._set(content), self._done)
         elif kind in ("remove", "enable", "disable"):
             number, change = int(content["number"]), str(kind)
-            self.run_aside(lambda: getattr(self.lab.breakpoints[number], change)(), lambda _: self.refresh())
+            self.run_aside(lambda: getattr(self.lab.breakpoints[number], change)(), self._done)
         else:
             raise UsageError(f"the stepper knows no request {kind!r:.40}")
+
+    def _done(self, _: object) -> None:
+        self.recover()
+        self.refresh()
 
     def act(self, action: str, ticket: int | None = None, value: str = "", count: int = 1, where: str = "") -> Any:
         """What a button does; returns the next stop, the run that ended, or None, as ``lab.resume`` and so on do.
