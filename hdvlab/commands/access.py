@@ -36,6 +36,7 @@ _WHY = {
     HResult.E_INVALIDARG: "the register does not take accesses of that size or place",
     HResult.ERROR_INVALID_STATE: "the device is not running",
     HResult.E_UNEXPECTED: "its handler failed; %hdv faults has the traceback",
+    HResult.ERROR_POSSIBLE_DEADLOCK: "it is held inside its own callback; %hdv continue lets it go on",
 }
 
 
