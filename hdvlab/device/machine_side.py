@@ -165,6 +165,13 @@ class DeviceWithMachine:
 
         ``place`` is a register (``self.doorbell(type(self).bar0.TAIL)``) or an offset in ``bar``; ``value`` and
         ``size`` (bytes) narrow which writes ring it. Closed with the device.
+
+        Raises
+        ------
+        AccessError
+            ``place`` is neither a register of this device nor an offset (``E_INVALIDARG``).
+        StateError
+            The device is not plugged into a running machine.
         """
         if isinstance(place, Register):
             bars = [b for b, register in self.description.registers if register is place]
@@ -204,6 +211,13 @@ class DeviceWithMachine:
         """Call ``function(*arguments)`` under :attr:`lock` once ``seconds`` have passed, unless the device stops.
 
         Rows it leads to carry the access that is being served now as their ``cause``.
+
+        Raises
+        ------
+        AccessError
+            ``seconds`` is no length of time, or ``function`` cannot be called (``E_INVALIDARG``).
+        StateError
+            The device is not plugged into a running machine.
         """
         right = hasattr(seconds, "__float__") and float(seconds) <= threading.TIMEOUT_MAX and callable(function)
         if not right:  # in the timer's thread nobody would be told
@@ -216,6 +230,13 @@ class DeviceWithMachine:
     def spawn(self, function: Callable[..., Any], *arguments: Any) -> threading.Thread:
         """Call ``function(*arguments)`` in a thread of its own. Touch registers ``with self.lock``; end when
         :attr:`stopping` is set. Rows it leads to carry the access that is being served now as their ``cause``.
+
+        Raises
+        ------
+        AccessError
+            ``function`` cannot be called (``E_INVALIDARG``).
+        StateError
+            The device is not plugged into a running machine.
         """
         if not callable(function):
             raise AccessError(f"spawn({function!r:.40}): it takes what to call, without calling it")

@@ -46,7 +46,13 @@ class RemoteVm(SteppingLab):
     def boot(
         self, options: VmOptions | None = None, *, wait: bool = True, progress: Progress | None = None
     ) -> HostedVm:
-        """Start the host's VM with what is plugged in; see :meth:`hdvlab.Lab.boot`."""
+        """Start the host's VM with what is plugged in; see :meth:`hdvlab.Lab.boot`.
+
+        Raises
+        ------
+        UsageError
+            The host's machine is the embedded one.
+        """
         from hdvlab.systems.qemu.command_line import VmOptions
         from hdvlab.systems.qemu.vm import installation
 
