@@ -75,6 +75,8 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         choices = action.choices
+        if value == []:  # none of several: before Python 3.12.8 argparse asks about that too
+            return
         if choices is not None and value not in choices:
             what = action.metavar if isinstance(action.metavar, str) else (action.option_strings or [action.dest])[-1]
             raise UsageError(f"no {what.lower()} {value}; {nearest(str(value), map(str, choices))}")

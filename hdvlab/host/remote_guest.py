@@ -110,7 +110,8 @@ class RemoteGuest(RemoteVm):
         for one in self:
             assert isinstance(one.device, HostedDevice)
             functions[one.name] = self._function(one, one.device, machine, Origin.guest)
-        guest = Guest(machine, functions, HostedMemory(self.connection), HostedVectors(self.connection))
+        memory, vectors = HostedMemory(self.connection), HostedVectors(self.connection)
+        guest = Guest(machine, functions, memory, vectors, lambda: self.stops)
         program = Program(body, guest, ())
         run = Run(self, name or program.name, program)
         if name:

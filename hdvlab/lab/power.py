@@ -107,7 +107,10 @@ class Power:
     def guest(self, plugged: Iterable[Plugged]) -> Guest:
         """What a driver function receives."""
         functions = {one.name: self.function(one, Origin.guest) for one in plugged}
-        return Guest(self.machine, functions, self.ram, self.vectors)
+        return Guest(self.machine, functions, self.ram, self.vectors, self._is_held)
+
+    def _is_held(self) -> bool:
+        return self.gate is not None and bool(self.gate.stops())
 
     def let_in(
         self,

@@ -175,11 +175,17 @@ class PanelWidget(anywidget.AnyWidget):
         return thread
 
     def fail(self, error: BaseException | str) -> None:
-        """Show a failure in the panel, until it is dismissed there or something else fails."""
+        """Show a failure in the panel, until it is dismissed there, something else fails, or :meth:`forget_failure`."""
         text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
         if text != self._failed:
             self._failed = text
             self.send_data({"kind": "failed", "text": text})
+
+    def forget_failure(self) -> None:
+        """What failed is over: the person does something else."""
+        if self._failed:
+            self._failed = ""
+            self.send_data({"kind": "failed", "text": ""})
 
     @property
     def failure(self) -> str:
