@@ -58,6 +58,7 @@ class Dashboard(ipywidgets.VBox):
         groups = [self._stacked(_TOP), self._tabs(_DEVICE), self._tabs(_ROWS)]
         super().__init__([one for group in groups for one in group])
         self.layout.width = "100%"
+        self.add_class("hdv-board")
         self._is_open = True
 
     def _stacked(self, names: Iterable[str]) -> list[Any]:
