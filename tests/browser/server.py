@@ -22,7 +22,7 @@ import jupyterlab
 from jupyter_client.blocking.client import BlockingKernelClient
 
 #: Longest wait for something that the server or the browser does, in seconds.
-PATIENCE = 15.0
+PATIENCE = 60.0
 
 _PLACES = ("config", "data", "runtime", "ipython", "settings", "workspaces")
 
