@@ -120,7 +120,7 @@ typedef struct {
     uint64_t reserved, capacity, lost, backward, payload_reserved, payload_bytes, payload_max, max_rows, chunk_rows;
     int64_t wall_ns;
     int32_t stopped;
-    uint32_t clock, closed, live;
+    uint32_t clock, closed, live, suspended;
     ...;
 } HDVLAB_TRACE_STATE;
 

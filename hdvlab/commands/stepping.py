@@ -9,6 +9,7 @@ from hdvlab.commands.number import parse_number
 from hdvlab.commands.text import Text
 from hdvlab.errors import UsageError
 from hdvlab.stepping import Breakpoint, Breakpoints
+from hdvlab.stepping.typed_value import parse_value
 
 if TYPE_CHECKING:
     from hdvlab.lab import AnyLab
@@ -164,20 +165,8 @@ def override(lab: AnyLab, value: str) -> Any:
 
 
 def _value(lab: AnyLab, text: str) -> int:
-    """A number, or what a field of the register calls one: ``0x1f``, ``EN=1``: the other bits as they are."""
-    name, equals, part = text.partition("=")
     stops = lab.stops
-    if not equals or not stops:
-        return parse_number(text)
-    stop = stops[0]
-    if not stop.register:
-        raise UsageError(f"override {text}: the access is to no register with fields; write a number")
-    register = lab[stop.device].maps[stop.bar][stop.register]
-    field = register.fields.get(name)
-    if field is None:
-        raise UsageError(f"override {text}: {stop.register} has {', '.join(register.fields) or 'no fields'}")
-    meanings = {meaning: value for value, meaning in field.meanings.items()}
-    return field.insert(stop.value, meanings[part] if part in meanings else parse_number(part))
+    return parse_value(text, stops[0], lambda name: lab[name].maps, parse_number) if stops else parse_number(text)
 
 
 def skip(lab: AnyLab) -> Any:

@@ -51,11 +51,15 @@ class HostedStepper(Control):
             if state["changes"] <= self._newest:
                 return
             self._newest = state["changes"]
+            was = ([stop.ticket for stop in self._held], self._set)
             self._held = [Stop.from_dict(one, self._trace) for one in state["stops"]]
             self._set = state["breakpoints"]
             new = [stop for stop in self._held if stop.ticket not in self._known]
             self._known.update(stop.ticket for stop in new)
+            is_news = was != ([stop.ticket for stop in self._held], self._set)
         self.tell(new)
+        if is_news:
+            self._told()
 
     def why_held(self, known: set[int]) -> str:
         """At what the guest is held that is not among ``known``; "" where at nothing."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hdvlab.stepping.breakpoint import Breakpoint, Breakpoints, Request
-from hdvlab.stepping.control import Control, Pending
+from hdvlab.stepping.control import Control
+from hdvlab.stepping.pending import Pending
 from hdvlab.stepping.stop import Stop
 
 __all__ = ["Breakpoint", "Breakpoints", "Control", "Pending", "Request", "Stop"]

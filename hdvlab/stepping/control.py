@@ -7,13 +7,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from hdvlab.errors import StateError, UsageError
 from hdvlab.stepping.breakpoint import Breakpoint, Breakpoints, Request
+from hdvlab.stepping.pending import Pending, PendingRuns
 from hdvlab.stepping.stop import Stop
+from hdvlab.stepping.typed_value import check_value
 
 #: How a held access goes on; ``HDVLAB_CONTINUE`` and so on.
 ACTIONS = {"continue": 0, "override": 1, "skip": 2, "retry": 3}
@@ -21,20 +23,10 @@ Action = Literal["continue", "override", "skip", "retry"]
 
 #: How often whoever waits looks up, so that Ctrl-C is answered everywhere, seconds.
 _SLICE = 0.05
+#: How long a stop may go unanswered before it is printed, seconds.
+_GRACE = 0.25
 #: How long a step waits for an access where nothing is known to be under way, seconds.
 _PATIENCE = 2.0
-
-
-@dataclass(frozen=True)
-class Pending:
-    """Something that was begun and is not over, because the guest is held: a guest program, a shell command.
-
-    ``finish()`` takes what came of it, and raises what it failed with.
-    """
-
-    run: Any
-    is_running: Callable[[], bool]
-    finish: Callable[[], object]
 
 
 class Control:
@@ -46,11 +38,15 @@ class Control:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._callbacks: list[Callable[[Stop], None]] = []
+        self._observers: list[Callable[[], object]] = []
         self._waiting = 0
+        self._answered: deque[tuple[int, int]] = deque(maxlen=256)
+        self._viewers = 0
         self.announces = True
-        """Whether a stop that nobody waits for prints a line."""
-        self.pending: list[Pending] = []
+        """Whether a stop that nobody waits for, and no panel shows, prints a line."""
+        self.pending = PendingRuns(lambda: bool(self.read_stops()))
         """What goes on when the guest does."""
+        self.pending.announces = self._says_so
         self.breakpoints = Breakpoints(self.list_breakpoints, self.remove)
 
     # ---- what a subclass has -----------------------------------------------------------------------------------
@@ -102,6 +98,12 @@ class Control:
         """Whether a guest may make accesses that nobody here waits for: a VM."""
         return False
 
+    def release_all(self, stops: Iterable[Stop]) -> None:
+        """Let some go; those that have gone on by themselves are gone."""
+        for stop in stops:
+            with contextlib.suppress(StateError):
+                self.release(stop.ticket, "continue")
+
     # ---- looking -----------------------------------------------------------------------------------------------
 
     @property
@@ -131,10 +133,42 @@ class Control:
     def begin_watching(self) -> None:
         """From now on somebody wants to know of stops."""
 
+    def on_change(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Have ``callback()`` called whenever something is held, let go, set or taken out, on any thread; it is short
+        and asks nothing. What is returned ends that."""
+        self._observers.append(callback)
+        self.begin_watching()
+
+        def end() -> None:
+            with contextlib.suppress(ValueError):
+                self._observers.remove(callback)
+
+        return end
+
+    def viewed(self) -> Callable[[], None]:
+        """A panel shows the stops from now on, so that none is printed; what is returned ends that."""
+        ends = [1]  # of one panel, however often it is called
+        with self._changed:
+            self._viewers += 1
+
+        def end() -> None:
+            with self._changed:
+                self._viewers -= ends.pop() if ends else 0
+
+        return end
+
+    def _says_so(self) -> bool:
+        return self.announces and not self._waiting and not self._viewers
+
+    def _told(self) -> None:
+        self.pending.wake()
+        for callback in list(self._observers):
+            callback()
+
     def tell(self, stops: list[Stop]) -> None:
         """There are new stops, or some were let go: tell whoever waits, else whoever looks."""
         with self._changed:
-            says_so = self.announces and not self._waiting
+            says_so = self._says_so()
             self._changed.notify_all()
         if stops and (says_so or self._callbacks):
             # Of its own: a callback may ask for what this thread is to see.
@@ -142,7 +176,7 @@ class Control:
 
     def _deliver(self, stops: list[Stop], says_so: bool) -> None:
         for stop in stops:
-            if says_so:
+            if says_so and self._is_unsaid(stop):
                 with contextlib.suppress(OSError, ValueError):  # nobody may be looking
                     print(f"{stop}\n", flush=True)
             for callback in list(self._callbacks):
@@ -150,6 +184,13 @@ class Control:
                     callback(stop)
                 except Exception:  # theirs, not the guest's
                     traceback.print_exc(file=sys.stderr)
+
+    def _is_unsaid(self, stop: Stop) -> bool:
+        """Whether nobody answers with this stop, even who only begins to wait now: a cell that has just let it come."""
+        one = stop.ticket, stop.row
+        with self._changed:
+            self._changed.wait_for(lambda: one in self._answered or not self._says_so(), _GRACE)
+            return one not in self._answered and self._says_so()
 
     # ---- waiting -----------------------------------------------------------------------------------------------
 
@@ -164,10 +205,11 @@ class Control:
     def wait_run(self, pending: Pending, known: set[int]) -> Any:
         """Wait for the end of something, or until more is held than the tickets ``known``, of before it began; then it
         is left pending."""
-        if self._until(lambda: None if pending.is_running() else pending, known) is None:
-            pending.finish()
-        else:
-            self.pending.append(pending)
+        with self.pending.waits():
+            if self._until(lambda: None if pending.is_running() else pending, known) is None:
+                pending.finish()
+            else:
+                self.pending.add(pending)
         return pending.run
 
     def _until(
@@ -176,36 +218,59 @@ class Control:
         """The first stop that is not among ``known``; None where it is over, or ``timeout`` seconds are."""
         deadline = None if timeout is None else time.monotonic() + timeout
         self.begin_watching()
-        with self._changed:
-            self._waiting += 1
-        try:
+        with self._waits():
             while True:
                 ended = is_over() is not None
-                found = next((stop for stop in self.read_stops() if stop.ticket not in known), None)
+                found = self._another(known)
                 if found is not None or ended:
                     return found
                 if deadline is not None and time.monotonic() >= deadline:
                     return None
                 with self._changed:
                     self._changed.wait(_SLICE)
+
+    @contextlib.contextmanager
+    def _waits(self) -> Iterator[None]:
+        """While in it, somebody waits for stops, and shows what comes: none is printed besides."""
+        with self._changed:
+            self._waiting += 1
+        try:
+            yield
         finally:
             with self._changed:
                 self._waiting -= 1
 
-    def _next_stop(self, known: set[int], patience: float) -> Any:
+    @contextlib.contextmanager
+    def _expecting(self) -> Iterator[list[Pending]]:
+        """While in it, what is pending is waited for here: also what ends as soon as something is let go."""
+        with self._waits(), self.pending.waits():
+            yield list(self.pending)
+
+    def _next_stop(self, pending: list[Pending], known: set[int], patience: float) -> Any:
         """What comes next: a stop, the run of what has ended (which raises what it failed with), or None."""
-        if not self.pending:
-            return self._until(lambda: None, known, patience) if patience else self._another(known)
-        stop = self._until(lambda: next((one for one in self.pending if not one.is_running()), None), known)
+        if not pending:
+            if patience:
+                return self._until(lambda: None, known, patience)
+            found = self._another(known)
+            if found is None and (ended := self.pending.take_ended()) is not None:
+                ended.finish()
+                return ended.run
+            return found
+        stop = self._until(lambda: next((one for one in pending if not one.is_running()), None), known)
         if stop is not None:
             return stop
-        ended = next(one for one in self.pending if not one.is_running())
-        self.pending.remove(ended)
-        ended.finish()
-        return ended.run
+        over = next(one for one in pending if not one.is_running())
+        self.pending.take(over)
+        over.finish()
+        return over.run
 
     def _another(self, known: set[int]) -> Stop | None:
-        return next((stop for stop in self.read_stops() if stop.ticket not in known), None)
+        found = next((stop for stop in self.read_stops() if stop.ticket not in known), None)
+        if found is not None:
+            with self._changed:  # the watching thread may hear of it when nobody waits any more
+                self._answered.append((found.ticket, found.row))
+                self._changed.notify_all()
+        return found
 
     # ---- going on ----------------------------------------------------------------------------------------------
 
@@ -219,17 +284,28 @@ class Control:
             nothing is waited for. Ctrl-C ends the waiting only.
         """
         going = self.read_stops() if stop is None else [stop]
-        for one in going:
-            with contextlib.suppress(*([StateError] if stop is None else [])):  # it went on by itself
-                self.release(one.ticket, "continue")
-        return self._next_stop({one.ticket for one in going}, 0.0)
+        with self._expecting() as pending:
+            if stop is None:
+                self.release_all(going)
+            else:
+                self.release(stop.ticket, "continue")
+            return self._next_stop(pending, {one.ticket for one in going}, 0.0)
 
     def step(self, count: int = 1) -> Any:
-        """Go on until the ``count``-th next access of the guest or a device, of any kind; returns as :meth:`resume`."""
+        """Go on until the ``count``-th next access of the guest or a device, of any kind; returns as :meth:`resume`.
+
+        Where the program ends before, or stops elsewhere, the step is over, too. Where nothing is held or runs, it
+        waits for what comes.
+        """
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise UsageError(f"step takes how many accesses, 1 or more, not {count!r}")
+        begun = bool(self.pending) or bool(self.read_stops())
         self.arm(count)
-        return self._go_on()
+        try:
+            return self._go_on()
+        finally:
+            if begun:  # its program is over, or stopped elsewhere: the next one is not to be held by it
+                self.arm(0)
 
     def next(self, where: str, **given: Any) -> Any:
         """Go on until the next access to a place; ``given`` as for :meth:`break_at`. Returns as :meth:`resume`."""
@@ -242,11 +318,10 @@ class Control:
 
     def _go_on(self) -> Any:
         going = self.read_stops()
-        for one in going:
-            with contextlib.suppress(StateError):
-                self.release(one.ticket, "continue")
-        wanted = bool(going) or self.guest_runs()
-        return self._next_stop({one.ticket for one in going}, _PATIENCE if wanted else 0.0)
+        with self._expecting() as pending:
+            self.release_all(going)
+            wanted = bool(going) or self.guest_runs()
+            return self._next_stop(pending, {one.ticket for one in going}, _PATIENCE if wanted else 0.0)
 
     def override(self, value: int, stop: Stop | None = None) -> Any:
         """Let the oldest stop, or ``stop``, go on with another value: the answer of a read (before it the device is
@@ -274,22 +349,14 @@ class Control:
                 raise StateError(f"nothing is held, so there is nothing to {action}; %hdv break sets a breakpoint")
             stop = held[0]
         if action == "override":
-            _check_value(value, stop)
-        self.release(stop.ticket, action, value)
-        wanted = action == "retry" and stop.phase == "after"
-        return self._next_stop({stop.ticket}, _PATIENCE if wanted else 0.0)
+            check_value(value, stop)
+        with self._expecting() as pending:
+            self.release(stop.ticket, action, value)
+            wanted = action == "retry" and stop.phase == "after"
+            return self._next_stop(pending, {stop.ticket}, _PATIENCE if wanted else 0.0)
 
     # ---- setting -----------------------------------------------------------------------------------------------
 
     def break_at(self, where: str = "", **given: Any) -> Breakpoint:
         """Set a breakpoint; see :class:`~hdvlab.stepping.breakpoint.Request` for what there is."""
         return self.add(Request(where, **given))
-
-
-def _check_value(value: int, stop: Stop) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise UsageError(f"override takes a number, not {value!r}")
-    size = 4 if stop.kind == "interrupt" else min(stop.size, 8)
-    if not 0 <= value < 1 << 8 * size:
-        width = f"{size} byte{'s' if size > 1 else ''} wide"
-        raise UsageError(f"{stop.place or stop.kind} is {width}; {value:#x} does not fit")

@@ -6,7 +6,6 @@ import contextlib
 import sys
 import threading
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 from hdvlab._core import lib
@@ -47,7 +46,6 @@ class Stepper(Control):
         self._step = 0
         self._printer = Printer()
         self._answers = Answers(self._printer)
-        self._changes: list[Callable[[], None]] = []
         self.cells_run_here = True
         """Whether the main thread runs the person's cells: it is never held, for nobody could let it go."""
         self._told_own_thread: set[int] = set()
@@ -72,7 +70,7 @@ class Stepper(Control):
             if self._step:
                 gate.step(self._step)
                 self._step = 0
-            if self._armed or self._callbacks or self._changes:
+            if self._armed or self._callbacks or self._observers:
                 self._watch()
         self.resolve()
         return gate
@@ -91,6 +89,7 @@ class Stepper(Control):
         self.pending.clear()
         self._printer.flush()
         self.tell([])
+        self._told()
 
     def let_go(self, device: str | None = None) -> None:
         """Hold nothing any more: the machine is about to go off, and breakpoints are set again when it is on again; or
@@ -332,15 +331,6 @@ class Stepper(Control):
         self._limit = seconds
 
     # ---- watching ------------------------------------------------------------------------------------------------
-
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Have ``callback()`` called whenever something is held, let go, set or taken out."""
-        self._changes.append(callback)
-        self.begin_watching()
-
-    def _told(self) -> None:
-        for callback in self._changes:
-            callback()
 
     def begin_watching(self) -> None:
         """See :meth:`Control.begin_watching`."""

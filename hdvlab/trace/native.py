@@ -69,6 +69,7 @@ class TraceState:
     clock: int
     closed: int
     live: int
+    suspended: int
 
     @property
     def rows_begun(self) -> int:

@@ -100,6 +100,6 @@ def _recording(trace: Any) -> dict[str, Any]:
     light, recording = "on", "recording"
     if state.stopped:
         light, recording = "off", f"recording has stopped ({HResult.symbol_of(state.stopped)})"
-    elif getattr(state, "suspended", False):
+    elif state.suspended:
         light, recording = "paused", "recording is paused"
     return {"rows": len(trace), "lost": state.lost, "light": light, "recording": recording}

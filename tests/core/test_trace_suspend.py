@@ -110,3 +110,21 @@ def test_many_threads_lose_no_count(machine: Machine, recording: Recording) -> N
     rows = recording.rows(since=since)
     missing = sum(int(text.split()[3]) for _, text in marks(rows, recording))
     assert missing + sum(row["kind"] == lib.HDVLAB_MMIO_WRITE for row in rows) == 3 * each
+
+
+def test_readers_see_that_it_is_suspended(recording: Recording, tmp_path: Path) -> None:
+    out = ffi.new("void **")
+    assert code(lib.hdvlab_trace_attach(bytes(recording.path), out)) == S_OK
+    state = ffi.new("HDVLAB_TRACE_STATE *")
+    seen = []
+    for suspended in (False, True, False):
+        _suspend(recording, suspended)
+        for handle in (recording.handle, out[0]):
+            assert code(lib.hdvlab_trace_state(handle, state)) == S_OK
+            seen.append(state.suspended)
+    assert seen == [0, 0, 1, 1, 0, 0]
+    _suspend(recording)
+    lib.hdvlab_trace_finish(recording.handle)
+    assert code(lib.hdvlab_trace_state(out[0], state)) == S_OK
+    assert state.suspended == 0, "what has ended is not paused"
+    lib.hdvlab_trace_close(out[0])

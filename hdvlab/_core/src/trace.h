@@ -57,6 +57,7 @@ struct trace_header {
     _Atomic int32_t stopped;
     _Atomic uint32_t closed;
     struct trace_totals totals; /* valid when closed */
+    _Atomic uint32_t suspended; /* readers see it here; 0 in recordings of before there was it */
 };
 
 struct trace {

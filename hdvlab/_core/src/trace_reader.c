@@ -144,6 +144,7 @@ HRESULT hdvlab_trace_state(HDVLAB_TRACE handle, HDVLAB_TRACE_STATE *state) {
         .stopped = closed ? h->totals.stopped : atomic_load(&h->stopped),
         .clock = h->clock.kind,
         .closed = (uint32_t)closed,
+        .suspended = closed ? 0 : atomic_load(&h->suspended),
         .live = (uint32_t)writer_lives(t),
     };
     handle_release(handle);

@@ -13,6 +13,7 @@ static int64_t switch_state(struct trace *trace, uint32_t from, uint32_t to) {
     if (atomic_compare_exchange_strong(&trace->state, &from, to)) {
         unrecorded = (int64_t)trace->unrecorded;
         trace->unrecorded = 0;
+        atomic_store(&trace->header->suspended, to == TRACE_SUSPENDED);
     }
     pthread_mutex_unlock(&trace->grow_lock);
     return unrecorded;
