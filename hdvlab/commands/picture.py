@@ -125,6 +125,8 @@ def plot(
             _write(axes, output)
         return axes
     whole = trace_of(source, run, namespace)
+    if run is None and len(whole) == 0 and not isinstance(source, Trace) and source.runs:
+        raise UsageError(f"the lab has no rows; a run's are drawn with --run: {', '.join(source.runs)}")
     names = [_signal(name, whole) for name in registers]
     options: dict[str, Any] = {"start": first, "stop": end, "theme": theme}
     if kind == "timeline":

@@ -36,9 +36,9 @@ interface State {
 
 const ACTIONS: [name: string, label: string, title: string][] = [
   ["continue", "▶ Continue", "Let what is held go on"],
-  ["step", "⏭ Step", "Go on until the next access of any kind"],
+  ["step", "⇥ Step", "Go on until the next access of any kind"],
   ["retry", "↻ Retry", "Have the device serve the access again, with its code as it is now"],
-  ["skip", "⏩ Skip", "Go on without asking the device: a read gets all ones, anything else is dropped"],
+  ["skip", "↷ Skip", "Go on without asking the device: a read gets all ones, anything else is dropped"],
 ];
 
 /** What the facts of a stop are, name and text. */
@@ -102,7 +102,7 @@ function build(frame: Frame): void {
   function show(): void {
     const held = stop();
     chosen = held?.ticket ?? 0;
-    heading.textContent = held ? `⏸ held at ${held.short}` : state.running ? "● nothing is held" : "○ the machine is off";
+    heading.textContent = held ? `❚❚ held at ${held.short}` : state.running ? "● nothing is held" : "○ the machine is off";
     root.classList.toggle("hdv-step-held", held !== undefined);
     which.hidden = state.stops.length < 2;
     which.replaceChildren(...state.stops.map((one) => element("option", { value: one.ticket, selected: one.ticket === chosen }, one.short)));
