@@ -144,9 +144,12 @@ def grade_folder(
     found_sheet = find_sheet(sheet)
     if sheet.endswith(".py"):
         sheet = str(Path(sheet).expanduser().resolve())
-    if not place.is_dir():
-        raise UsageError(f"no folder {folder}")
-    files = [path for path in submissions_in(place) if str(path) != sheet]
+    if place.suffix in (".py", ".ipynb") and place.is_file():  # one submission
+        files, place = [place], place.parent
+    elif not place.is_dir():
+        raise UsageError(f"no folder {folder}, and no submission (.py, .ipynb) of that name")
+    else:
+        files = [path for path in submissions_in(place) if str(path) != sheet]
     if not files:
         raise UsageError(f"no submission in {folder}: .py and .ipynb files are looked for, there and in its folders")
     if jobs < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -48,7 +49,15 @@ def check(sheet: str, name: str | None = None, *, namespace: Mapping[str, Any] |
     wanted = name or found.submit.name
     submitted = look_up(wanted, variables)
     if submitted is None:
-        own = [key for key, value in variables.items() if callable(value) and not key.startswith("_")]
+        if wanted.endswith((".py", ".ipynb")):
+            raise UsageError(f"files are judged in a shell: hdvlab check {sheet} {wanted} --details")
+        own = [
+            key
+            for key, value in variables.items()
+            if (inspect.isclass(value) or inspect.isfunction(value))
+            and value.__module__.partition(".")[0] not in ("hdvlab", "IPython")
+            and not key.startswith("_")
+        ]
         hint = nearest(wanted, own) if name and own else "run the cell that defines it first"
         raise UsageError(f"there is no {wanted}; sheet {found.name} asks for {found.submit.what}; {hint}")
     with late_bar(f"checking {wanted}"):

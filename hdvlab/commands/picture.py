@@ -126,7 +126,10 @@ def plot(
             axes = _compare(source, registers, run, theme, namespace)
         else:
             options = {"start": first, "stop": end, "theme": theme}
-            axes = _drawn(kind, trace_of(source, run, namespace), registers, device, bar, by, options)
+            whole = trace_of(source, run, namespace)
+            if run is None and len(whole) == 0 and not isinstance(source, Trace) and source.runs:
+                raise UsageError(f"the lab has no rows; a run's are drawn with --run: {', '.join(source.runs)}")
+            axes = _drawn(kind, whole, registers, device, bar, by, options)
         if output is not None:
             _write(axes, output)
     return axes

@@ -258,6 +258,12 @@ def test_without_namespaces_what_a_submission_leaves_behind_is_ended_all_the_sam
     assert not [entry for entry in Path("/proc").glob("[0-9]*") if mine.encode() in _command_line(entry)]
 
 
+def test_one_submission_is_judged_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("")
+    (tmp_path / "b.py").write_text("")
+    assert [one.name for one in grade_folder("blink", tmp_path / "b.py").graded] == ["b.py"]
+
+
 def test_what_cannot_be_graded_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no submission in"):
         grade_folder("blink", tmp_path)

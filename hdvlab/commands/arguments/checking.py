@@ -22,7 +22,12 @@ def check(parser: argparse.ArgumentParser) -> None:
 
 def check_folder(parser: argparse.ArgumentParser) -> None:
     add(parser, "sheet", metavar="LAB", help=_SHEETS)
-    add(parser, "folder", metavar="FOLDER", help="the submissions: .py and .ipynb files, there and in its folders")
+    add(
+        parser,
+        "folder",
+        metavar="FOLDER",
+        help="the submissions: .py and .ipynb files, there and in its folders; or one of them",
+    )
     add(parser, "--jobs", type=parse_count, default=1, metavar="N", help="how many run at a time; 1 when not given")
     add(parser, "--seconds", type=float, default=60.0, metavar="S", help="time of one submission; 60 when not given")
     add(parser, "--memory", type=parse_size, default=1 << 30, metavar="SIZE", help="of one process; 1G when not given")
