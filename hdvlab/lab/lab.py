@@ -43,6 +43,10 @@ DEFAULT_RAM = 64 << 20
 _MADE_OF = {"CompiledDevice": "'./device.so'", "RemoteDevice": "Blink"}
 _FIRST_SLOT = 1  # slot 0 is where a real machine has its host bridge
 
+_LIFE = frozenset(
+    {Kind.initialize, Kind.set_configuration, Kind.get_details, Kind.start, Kind.stop, Kind.teardown}
+)
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -65,6 +69,7 @@ def _alone(method: Callable[Concatenate[Lab, _P], _R]) -> Callable[Concatenate[L
 
     @functools.wraps(method)
     def guarded(self: Lab, /, *arguments: _P.args, **named: _P.kwargs) -> _R:
+        self._say_if_held()
         with self._door:
             self._settle()
             return method(self, *arguments, **named)
@@ -363,9 +368,19 @@ class Lab(LookingLab, LabWithVm):
             self._stepper.detach()
             raise
 
-    @_alone
     def stop(self) -> None:
         """Power off: guest programs are stopped, then every device gets Stop and Teardown. The trace stays."""
+        self._stepper.let_go()  # also what keeps the thread that has the door: a step of a device's life
+        self._stop()
+
+    def _say_if_held(self) -> None:
+        """Raise where whoever has the door is held at the gate; from within a device's life that is this thread itself."""
+        for stop in self._stepper.read_stops():
+            if Kind[stop.kind] in _LIFE:
+                raise StateError(f"the machine is {stop.short}; %hdv continue lets it go on")
+
+    @_alone
+    def _stop(self) -> None:
         if self._power is None:
             raise StateError("the machine is off already")
         self._stepper.let_go()
@@ -393,13 +408,15 @@ class Lab(LookingLab, LabWithVm):
 
     def close(self) -> None:
         """Power off and end the recording; a temporary trace is removed. Closing twice is nothing."""
+        self._stepper.let_go()
         try:
-            if self._power is not None:
-                self.stop()
-            else:
-                with self._door:
+            with self._door:
+                if self._power is not None:
+                    self.stop()
+                else:
                     self._settle()
         finally:
+            self._stepper.close()
             self._remember()
             self.trace.close()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hdvlab.errors import StateError, UsageError
-from hdvlab.stepping.breakpoint import Breakpoint, Breakpoints, Request
+from hdvlab.stepping.breakpoint import MOST, Breakpoint, Breakpoints, Request
 from hdvlab.stepping.stop import Stop
 
 #: How a held access goes on; ``HDVLAB_CONTINUE`` and so on.
@@ -51,7 +51,7 @@ class Control:
         """Whether a stop that nobody waits for prints a line."""
         self.pending: list[Pending] = []
         """What goes on when the guest does."""
-        self.breakpoints = Breakpoints(self.list_breakpoints, self.remove)
+        self.breakpoints = Breakpoints(self.list_breakpoints, self.remove, self.remove_hidden)
 
     # ---- what a subclass has -----------------------------------------------------------------------------------
 
@@ -61,6 +61,10 @@ class Control:
 
     def remove(self, number: int) -> None:
         """Take a breakpoint out; what it holds stays held."""
+        raise NotImplementedError
+
+    def remove_hidden(self) -> None:
+        """Take out what was made for one :meth:`next`, wherever Ctrl-C ended that."""
         raise NotImplementedError
 
     def set_enabled(self, number: int, enabled: bool) -> None:
@@ -97,6 +101,9 @@ class Control:
         None: for ever.
         """
         raise NotImplementedError
+
+    def check_alive(self) -> None:
+        """Raises why nothing will ever be held any more: the lab is closed, its host gone."""
 
     def guest_runs(self) -> bool:
         """Whether a guest may make accesses that nobody here waits for: a VM."""
@@ -180,6 +187,7 @@ class Control:
             self._waiting += 1
         try:
             while True:
+                self.check_alive()
                 ended = is_over() is not None
                 found = next((stop for stop in self.read_stops() if stop.ticket not in known), None)
                 if found is not None or ended:
@@ -194,15 +202,26 @@ class Control:
 
     def _next_stop(self, known: set[int], patience: float) -> Any:
         """What comes next: a stop, the run of what has ended (which raises what it failed with), or None."""
-        if not self.pending:
+        waited = list(self.pending)
+        if not waited:
             return self._until(lambda: None, known, patience) if patience else self._another(known)
-        stop = self._until(lambda: next((one for one in self.pending if not one.is_running()), None), known)
+        over: list[Pending] = []
+
+        def is_over() -> Pending | None:
+            # Another thread may wait for it, too, and have taken it; or the machine is off, and nothing is waited for.
+            over.extend(one for one in waited if one not in self.pending or not one.is_running())
+            return over[0] if over else None
+
+        stop = self._until(is_over, known)
         if stop is not None:
             return stop
-        ended = next(one for one in self.pending if not one.is_running())
-        self.pending.remove(ended)
-        ended.finish()
-        return ended.run
+        with self._changed:
+            is_ours = over[0] in self.pending
+            if is_ours:
+                self.pending.remove(over[0])
+        if is_ours:
+            over[0].finish()
+        return over[0].run
 
     def _another(self, known: set[int]) -> Stop | None:
         return next((stop for stop in self.read_stops() if stop.ticket not in known), None)
@@ -226,19 +245,18 @@ class Control:
 
     def step(self, count: int = 1) -> Any:
         """Go on until the ``count``-th next access of the guest or a device, of any kind; returns as :meth:`resume`."""
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST:
             raise UsageError(f"step takes how many accesses, 1 or more, not {count!r}")
         self.arm(count)
         return self._go_on()
 
     def next(self, where: str, **given: Any) -> Any:
         """Go on until the next access to a place; ``given`` as for :meth:`break_at`. Returns as :meth:`resume`."""
-        made = self.add(Request(where, once=True, hidden=True, **given))
         try:
+            self.add(Request(where, once=True, hidden=True, **given))
             return self._go_on()
         finally:
-            with contextlib.suppress(UsageError):
-                self.remove(made.number)
+            self.remove_hidden()
 
     def _go_on(self) -> Any:
         going = self.read_stops()
