@@ -377,7 +377,7 @@ class Lab(LookingLab, LabWithVm):
         """Raise where whoever has the door is held at the gate; from within a device's life that is this thread itself."""
         for stop in self._stepper.read_stops():
             if Kind[stop.kind] in _LIFE:
-                raise StateError(f"the machine is {stop.short}; %hdv continue lets it go on")
+                raise StateError(f"the machine is held at {stop.short}; %hdv continue lets it go on")
 
     @_alone
     def _stop(self) -> None:
