@@ -43,9 +43,7 @@ DEFAULT_RAM = 64 << 20
 _MADE_OF = {"CompiledDevice": "'./device.so'", "RemoteDevice": "Blink"}
 _FIRST_SLOT = 1  # slot 0 is where a real machine has its host bridge
 
-_LIFE = frozenset(
-    {Kind.initialize, Kind.set_configuration, Kind.get_details, Kind.start, Kind.stop, Kind.teardown}
-)
+_LIFE = frozenset({Kind.initialize, Kind.set_configuration, Kind.get_details, Kind.start, Kind.stop, Kind.teardown})
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -374,7 +372,7 @@ class Lab(LookingLab, LabWithVm):
         self._stop()
 
     def _say_if_held(self) -> None:
-        """Raise where whoever has the door is held at the gate; from within a device's life that is this thread itself."""
+        """Raise where whoever has the door is held at the gate: it would be waited for."""
         for stop in self._stepper.read_stops():
             if Kind[stop.kind] in _LIFE:
                 raise StateError(f"the machine is held at {stop.short}; %hdv continue lets it go on")

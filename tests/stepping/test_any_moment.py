@@ -1,4 +1,4 @@
-"""Ctrl-C at every moment of going on: whatever it cuts short, the guest goes on when told so, and nothing is left set."""
+"""Ctrl-C at every moment of going on: the guest goes on when told so all the same, and nothing is left set."""
 
 from __future__ import annotations
 

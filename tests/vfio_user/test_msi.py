@@ -162,4 +162,3 @@ def test_a_reset_that_was_skipped_leaves_messages_as_they_were(
     assert client.load(CONFIG, 0x44) == ADDRESS
     assert device.raise_vector(3) == S_OK
     assert fired(events[3]) == 1
-
