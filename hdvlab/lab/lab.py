@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 DEFAULT_RAM = 64 << 20
 
+_LIFE = frozenset({Kind.initialize, Kind.set_configuration, Kind.get_details, Kind.start, Kind.stop, Kind.teardown})
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -45,6 +47,7 @@ def _alone(method: Callable[Concatenate[Lab, _P], _R]) -> Callable[Concatenate[L
 
     @functools.wraps(method)
     def guarded(self: Lab, /, *arguments: _P.args, **named: _P.kwargs) -> _R:
+        self._say_if_held()
         with self._door:
             self._settle()
             return method(self, *arguments, **named)
@@ -307,9 +310,19 @@ class Lab(LookingLab, LabWithGuest):
             self._stepper.detach()
             raise
 
-    @_alone
     def stop(self) -> None:
         """Power off: guest programs are stopped, then every device gets Stop and Teardown. The trace stays."""
+        self._stepper.let_go()  # also what keeps the thread that has the door: a step of a device's life
+        self._stop()
+
+    def _say_if_held(self) -> None:
+        """Raise where whoever has the door is held at the gate: it would be waited for."""
+        for stop in self._stepper.read_stops():
+            if Kind[stop.kind] in _LIFE:
+                raise StateError(f"the machine is held at {stop.short}; %hdv continue lets it go on")
+
+    @_alone
+    def _stop(self) -> None:
         if self._power is None:
             raise StateError("the machine is off already")
         self._stepper.let_go()
@@ -333,13 +346,15 @@ class Lab(LookingLab, LabWithGuest):
 
     def close(self) -> None:
         """Power off and end the recording; a temporary trace is removed. Closing twice is nothing."""
+        self._stepper.let_go()
         try:
-            if self._power is not None:
-                self.stop()
-            else:
-                with self._door:
+            with self._door:
+                if self._power is not None:
+                    self.stop()
+                else:
                     self._settle()
         finally:
+            self._stepper.close()
             self._remember()
             self.trace.close()
 

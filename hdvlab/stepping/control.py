@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from hdvlab.errors import StateError, UsageError
-from hdvlab.stepping.breakpoint import Breakpoint, Breakpoints, Request
+from hdvlab.stepping.breakpoint import MOST, Breakpoint, Breakpoints, Request
 from hdvlab.stepping.pending import Pending, PendingRuns
 from hdvlab.stepping.stop import Stop
 from hdvlab.stepping.typed_value import check_value
@@ -47,7 +47,7 @@ class Control:
         self.pending = PendingRuns(lambda: bool(self.read_stops()))
         """What goes on when the guest does."""
         self.pending.announces = self._says_so
-        self.breakpoints = Breakpoints(self.list_breakpoints, self.remove)
+        self.breakpoints = Breakpoints(self.list_breakpoints, self.remove, self.remove_hidden)
 
     # ---- what a subclass has -----------------------------------------------------------------------------------
 
@@ -57,6 +57,10 @@ class Control:
 
     def remove(self, number: int) -> None:
         """Take a breakpoint out; what it holds stays held."""
+        raise NotImplementedError
+
+    def remove_hidden(self) -> None:
+        """Take out what was made for one :meth:`next`, wherever Ctrl-C ended that."""
         raise NotImplementedError
 
     def set_enabled(self, number: int, enabled: bool) -> None:
@@ -93,6 +97,9 @@ class Control:
         None: for ever.
         """
         raise NotImplementedError
+
+    def check_alive(self) -> None:
+        """Raises why nothing will ever be held any more: the lab is closed, its host gone."""
 
     def guest_runs(self) -> bool:
         """Whether a guest may make accesses that nobody here waits for: a VM."""
@@ -220,6 +227,7 @@ class Control:
         self.begin_watching()
         with self._waits():
             while True:
+                self.check_alive()
                 ended = is_over() is not None
                 found = self._another(known)
                 if found is not None or ended:
@@ -256,13 +264,19 @@ class Control:
                 ended.finish()
                 return ended.run
             return found
-        stop = self._until(lambda: next((one for one in pending if not one.is_running()), None), known)
+        over: list[Pending] = []
+
+        def is_over() -> Pending | None:
+            # Another thread may wait for it, too, and have taken it; or the machine is off, and nothing is waited for.
+            over.extend(one for one in pending if one not in self.pending or not one.is_running())
+            return over[0] if over else None
+
+        stop = self._until(is_over, known)
         if stop is not None:
             return stop
-        over = next(one for one in pending if not one.is_running())
-        self.pending.take(over)
-        over.finish()
-        return over.run
+        if self.pending.take(over[0]):
+            over[0].finish()
+        return over[0].run
 
     def _another(self, known: set[int]) -> Stop | None:
         found = next((stop for stop in self.read_stops() if stop.ticket not in known), None)
@@ -297,7 +311,7 @@ class Control:
         Where the program ends before, or stops elsewhere, the step is over, too. Where nothing is held or runs, it
         waits for what comes.
         """
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST:
             raise UsageError(f"step takes how many accesses, 1 or more, not {count!r}")
         begun = bool(self.pending) or bool(self.read_stops())
         self.arm(count)
@@ -309,12 +323,11 @@ class Control:
 
     def next(self, where: str, **given: Any) -> Any:
         """Go on until the next access to a place; ``given`` as for :meth:`break_at`. Returns as :meth:`resume`."""
-        made = self.add(Request(where, once=True, hidden=True, **given))
         try:
+            self.add(Request(where, once=True, hidden=True, **given))
             return self._go_on()
         finally:
-            with contextlib.suppress(UsageError):
-                self.remove(made.number)
+            self.remove_hidden()
 
     def _go_on(self) -> Any:
         going = self.read_stops()

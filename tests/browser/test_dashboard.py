@@ -91,7 +91,8 @@ def test_tabs_are_opened_by_keyboard_and_those_that_are_not_open_cost_nothing(bo
     board.wait_ev("[name for name, one in board.panels.items() if not one.visible]", "['config', 'memory', 'heatmap']")
     board.ev("globals().update(sent=[])")
     board.ev(
-        "[setattr(board.panels[n], 'send', lambda *a, n=n, **k: sent.append(n)) for n in ('config', 'memory', 'heatmap')]"
+        "[setattr(board.panels[n], 'send', lambda *a, n=n, **k: sent.append(n)) "
+        "for n in ('config', 'memory', 'heatmap')]"
     )
     board.ev("lab.run(driver)")
     board.wait_ev("len(lab.trace) > 200", "True")
