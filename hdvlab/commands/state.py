@@ -93,7 +93,7 @@ class Status:
             cells = "".join(
                 f'<tr title="{html.escape(purpose)}" style="vertical-align:top">'
                 f'<th scope="row" style="text-align:left;white-space:nowrap">{html.escape(name)}</th>'
-                f'<td style="text-align:left">{html.escape(value)}</td></tr>'
+                f'<td style="text-align:left;white-space:pre-wrap">{html.escape(value)}</td></tr>'
                 for name, value, purpose in lines
             )
             return f"<table>{cells}</table>"
