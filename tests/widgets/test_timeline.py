@@ -284,7 +284,7 @@ def test_what_there_is_more_of_than_is_drawn_is_counted() -> None:
     rows += [{"t_ns": 10**8, "kind": Kind.mmio_write, "cause": 0}] * 70_000
     picture = TimelinePicture()
     picture.update(trace_of(*rows))
-    header, _ = picture.picture(Window(5 * 10**8, 6 * 10**8, mode="fixed"), 100, range(0, 1))
+    header, _ = picture.picture(Window(5 * 10**8, 6 * 10**8, mode="fixed"), 100, range(1))
     assert header["more_running"] == 70
     assert header["unsearched"] == len(rows) - 65_536
     header, _ = picture.picture(Window(), 100)
