@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hdvlab.commands.importing import import_whole
 from hdvlab.commands.nearest import nearest
 from hdvlab.commands.plugging import look_up
 from hdvlab.commands.progress import late_bar
@@ -42,6 +43,7 @@ def check(sheet: str, name: str | None = None, *, namespace: Mapping[str, Any] |
     UsageError
         There is no such sheet, or nothing of that name.
     """
+    import_whole("pandas", "hdvlab.checks")
     from hdvlab.checks import grade
 
     variables = namespace or {}

@@ -34,7 +34,8 @@ class LateBar:
     def __init__(self, what: str = "", stream: TextIO | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
         # A notebook's stream is no terminal, but its front end draws over a line all the same.
-        self._draws = self._stream.isatty() or type(self._stream).__module__.startswith("ipykernel")
+        is_notebooks = type(self._stream).__module__.startswith("ipykernel")
+        self._draws = _somebody_looks() if is_notebooks else self._stream.isatty()
         self._began = self._drawn = time.monotonic()
         self._length = 0
         self._what, self._share = what, ""
@@ -90,6 +91,14 @@ class LateBar:
         if self._ticker is not None:
             self._ticker.join()
         self.wipe()
+
+
+def _somebody_looks() -> bool:
+    """Whether a person is at the notebook: who executes pages without one (nbclient, nbconvert) asks for no input."""
+    from IPython.core.getipython import get_ipython
+
+    kernel = getattr(get_ipython(), "kernel", None)
+    return bool(getattr(kernel, "_allow_stdin", True))
 
 
 @contextmanager

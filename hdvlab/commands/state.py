@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hdvlab.commands.current import why_gone
+from hdvlab.commands.importing import import_whole
 from hdvlab.commands.text import count
 from hdvlab.errors import HResult
 
@@ -92,7 +93,7 @@ class Status:
             cells = "".join(
                 f'<tr title="{html.escape(purpose)}" style="vertical-align:top">'
                 f'<th scope="row" style="text-align:left;white-space:nowrap">{html.escape(name)}</th>'
-                f'<td style="text-align:left">{html.escape(value)}</td></tr>'
+                f'<td style="text-align:left;white-space:pre-wrap">{html.escape(value)}</td></tr>'
                 for name, value, purpose in lines
             )
             return f"<table>{cells}</table>"
@@ -114,6 +115,7 @@ def status(lab: AnyLab | None) -> Status:
         trace = str(lab.trace.path)
         recording = "the recording has ended"
         return Status(exists=True, machine=gone, rows=len(lab.trace), recording=recording, trace=trace)
+    import_whole("pandas")
     state = lab.trace.state
     if state.stopped:
         recording = f"recording has stopped ({HResult.symbol_of(state.stopped)})"

@@ -28,6 +28,7 @@ from hdvlab.systems.qemu.command_line import VmOptions
 from hdvlab.systems.qemu.lease import Lease
 from hdvlab.systems.qemu.machine import VfioUserMachine
 from hdvlab.trace.recorder import Recorder
+from hdvlab.trace.schema import Kind
 from hdvlab.trace.tables import SourceLine
 
 if TYPE_CHECKING:

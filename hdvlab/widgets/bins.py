@@ -152,8 +152,8 @@ class Bins:
         end = len(self) if has_tail else int(maybe[-1] + 1) * BLOCK if len(maybe) else begin
         return range(begin, end)
 
-    def find_running(self, moment: int, most: int) -> Array:
-        """Positions of rows that began before ``moment`` and were still being served then; the last ``most``."""
+    def find_running(self, moment: int) -> Array:
+        """Positions of rows that began before ``moment`` and were still being served then."""
         level = self._levels[0]
         maybe = np.flatnonzero((level.low.values < moment) & (level.end.values > moment))
         positions = self._rows_of(maybe)
@@ -162,7 +162,7 @@ class Bins:
         over = (t_ns < moment) & (t_ns + columns["dur_ns"][positions] > moment)
         waiting = self.find_pending()
         waiting = waiting[columns["t_ns"][waiting] < moment]
-        return np.union1d(positions[over], waiting)[-most:]
+        return np.union1d(positions[over], waiting)
 
     def find_pending(self) -> Array:
         """Positions of the rows that are still being served."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Locator, expect
 
+from .charts import Chart
 from .page import LabPage
 
 _LAB = """
