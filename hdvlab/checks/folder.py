@@ -23,6 +23,7 @@ from hdvlab.checks.report import Report
 from hdvlab.checks.sheet import Sheet
 from hdvlab.checks.submission import submissions_in
 from hdvlab.errors import UsageError
+from hdvlab.trace.progress import tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,7 +165,11 @@ def grade_folder(
     running = _Running()
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="hdvlab-check")
     try:
-        return ClassTable(found_sheet, list(pool.map(one, files)))
+        done: list[Graded] = []
+        for graded in pool.map(one, files):
+            done.append(graded)
+            tell(f"checking {place.name}", len(done), len(files))
+        return ClassTable(found_sheet, done)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         running.end()  # after Ctrl-C; each ends what it watches

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdvlab.commands.nearest import nearest
 from hdvlab.commands.plugging import look_up
+from hdvlab.commands.progress import late_bar
 from hdvlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def check(sheet: str, name: str | None = None, *, namespace: Mapping[str, Any] |
         ]
         hint = nearest(wanted, own) if name and own else "run the cell that defines it first"
         raise UsageError(f"there is no {wanted}; sheet {found.name} asks for {found.submit.what}; {hint}")
-    return grade(found, submitted, wanted)
+    with late_bar(f"checking {wanted}"):
+        return grade(found, submitted, wanted)
 
 
 def _sheet(sheet: str, variables: Mapping[str, Any]) -> Sheet:

@@ -75,7 +75,7 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         choices = action.choices
-        if value == [] and action.nargs == "*":  # no word was typed; before Python 3.12 argparse asks about that, too
+        if value == []:  # none of several: before Python 3.12.8 argparse asks about that too
             return
         if choices is not None and value not in choices:
             what = action.metavar if isinstance(action.metavar, str) else (action.option_strings or [action.dest])[-1]

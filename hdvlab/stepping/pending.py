@@ -66,8 +66,8 @@ OnEnd = Callable[[Any, BaseException | None], object]
 class PendingRuns:
     """Those of one lab, oldest first.
 
-    Whoever waits takes the result of what ends. Where nobody does, since a button or another kernel let the guest go
-    on or the longest hold was over, a thread takes it, so that it reaches its run all the same; ``resume`` tells of it
+    Whoever waits takes the result of what ends. Where nobody does, since a button or another kernel let the guest go on
+    or the longest hold was over, a thread takes it, so that it reaches its run all the same; ``resume`` tells of it
     until something else is begun.
     """
 
@@ -79,7 +79,7 @@ class PendingRuns:
         self._waiting = 0
         self._thread: threading.Thread | None = None
         self._callbacks: list[OnEnd] = []
-        self.announces = lambda: True
+        self.announces: Callable[[], bool] = lambda: True
         """Whether a failure that nobody waits for is printed."""
 
     def __len__(self) -> int:
@@ -122,7 +122,7 @@ class PendingRuns:
             return self._ended.pop(0) if self._ended else None
 
     def on_end(self, callback: OnEnd) -> Callable[[], None]:
-        """Have ``callback(run, error)`` called when something ends that nobody waits for; what is returned ends it."""
+        """Have ``callback(run, error)`` called when something ends that nobody waits for; the result ends that."""
         self._callbacks.append(callback)
 
         def end() -> None:

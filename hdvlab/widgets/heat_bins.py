@@ -11,7 +11,8 @@ import numpy as np
 from hdvlab.trace.schema import Kind
 from hdvlab.trace.tables import Tables
 from hdvlab.trace.view import View
-from hdvlab.widgets.bins import Bins, group_columns
+from hdvlab.widgets.bins import Bins
+from hdvlab.widgets.row_groups import group_columns
 
 Array = np.ndarray[Any, Any]
 

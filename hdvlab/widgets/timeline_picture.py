@@ -12,8 +12,9 @@ from hdvlab.analysis.lanes import df_lanes, lane_numbers
 from hdvlab.trace.schema import E_PENDING, KIND_GROUPS, Kind
 from hdvlab.trace.tables import Tables
 from hdvlab.trace.trace import Trace
-from hdvlab.widgets.bins import Bins, group_columns
+from hdvlab.widgets.bins import Bins
 from hdvlab.widgets.chosen import chosen_among, chosen_per_bin
+from hdvlab.widgets.row_groups import group_columns
 from hdvlab.widgets.timeline_window import Window
 from hdvlab.widgets.units import counted, duration
 

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from hdvlab.bench.browser.chromium import chromium, chromium_path
-from hdvlab.bench.browser.server import Server, jupyter_lab
+from hdvlab.bench.browser.server import PATIENCE, Server, jupyter_lab
 
 from .page import LabPage
+
+expect.set_options(timeout=PATIENCE * 1000)  # a loaded machine is no failure
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

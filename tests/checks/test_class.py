@@ -16,6 +16,7 @@ import pytest
 
 from hdvlab.checks import ClassTable, Limits, Sheet, grade_folder
 from hdvlab.errors import UsageError
+from hdvlab.trace.progress import listening
 
 from ..labs import PATIENCE
 
@@ -278,7 +279,10 @@ def test_what_cannot_be_graded_is_refused(tmp_path: Path) -> None:
 def test_a_sheets_file_in_the_folder_is_no_submission(tmp_path: Path) -> None:
     (tmp_path / "quick.py").write_text(SHEET)
     (tmp_path / "good.py").write_text(SOLUTION.read_text())
-    table = grade_folder(str(tmp_path / "quick.py"), tmp_path)
+    told: list[tuple[str, int, int]] = []
+    with listening(lambda *what: told.append(what)):
+        table = grade_folder(str(tmp_path / "quick.py"), tmp_path)
+    assert told == [(f"checking {tmp_path.name}", 1, 1)]
     assert isinstance(table.sheet, Sheet)
     assert [one.name for one in table.graded] == ["good.py"]
     assert table.frame()["points"].tolist() == [3]

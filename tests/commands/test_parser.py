@@ -72,8 +72,9 @@ def test_every_value_that_can_be_known_is_completed() -> None:
             assert known or action.dest in FREE, f"{verb} {action.dest}"
 
 
-def test_panel_alone_is_all_panels() -> None:
-    assert verb_parser("panel").parse_args([]).names == []
+def test_no_panel_named_means_all_of_them() -> None:
+    assert verb_parser("panel").parse_words([]).names == []
+    assert verb_parser("panel").parse_words(["table", "status"]).names == ["table", "status"]
 
 
 def test_panels_are_completed_without_importing_widgets() -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hdvlab.trace.schema import E_PENDING, Kind
 from hdvlab.trace.trace import Trace
 from hdvlab.trace.view import View
-from hdvlab.widgets.bins import BLOCK, Bins, group_columns
+from hdvlab.widgets.bins import BLOCK, Bins
 from hdvlab.widgets.heat_bins import HeatBins, Place, Touched, list_places
+from hdvlab.widgets.row_groups import group_columns
 from tests.plots.traces import E_FAIL, TABLES, busy
 
 Array = np.ndarray[Any, Any]

@@ -76,9 +76,10 @@ function openPanel(
   let visible = false;
   let asked = 0;
 
+  const label = unusedLabel(options.label);
   const root = element("section", {
     class: `hdv-panel hdv-${options.name}`,
-    "aria-label": options.label,
+    "aria-label": label,
     "data-testid": `hdv-${options.name}`,
     // Without it, letters typed into the panel are JupyterLab's shortcuts, and cut cells. It keeps shortcuts from being
     // found from here up; those for whatever has the focus are found below, at it: therefore `keepKeys`.
@@ -180,7 +181,22 @@ function openPanel(
     built?.();
     sync.close();
     root.remove();
+    labels().delete(label);
   };
+}
+
+/** Names of the panels on this page, of whatever kind and notebook: each panel's module is loaded anew for its widget. */
+function labels(): Set<string> {
+  const page = globalThis as { hdvlabLabels?: Set<string> };
+  return (page.hdvlabLabels ??= new Set());
+}
+
+/** Landmarks have different names: "Registers", "Registers 2". */
+function unusedLabel(wanted: string): string {
+  let label = wanted;
+  for (let number = 2; labels().has(label); number++) label = `${wanted} ${number}`;
+  labels().add(label);
+  return label;
 }
 
 /** Keys without Ctrl are the panel's, and no shortcut of the notebook's; Ctrl+S still saves. */

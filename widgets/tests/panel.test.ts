@@ -35,6 +35,18 @@ test("a view that ends leaves nothing on the model, on the page or on the elemen
   expect([model.listening, el.childElementCount, clicks, model.sent.length]).toEqual([0, 0, 1, 0]);
 });
 
+test("every panel on a page has a name of its own, and gives it back", () => {
+  new Screen();
+  const el = document.createElement("div");
+  const { render } = definePanel({ name: "test", label: "Only" }, () => {});
+  const ends = [1, 2, 3].map(() => render({ model: new KernelModel(), el }));
+  const names = () => [...el.querySelectorAll("section")].map((one) => one.getAttribute("aria-label"));
+  expect(names()).toEqual(["Only", "Only 2", "Only 3"]);
+  ends[1]!();
+  render({ model: new KernelModel(), el });
+  expect(names()).toEqual(["Only", "Only 3", "Only 2"]);
+});
+
 test("letters typed into a panel are not the notebook's shortcuts, and Ctrl+S is", () => {
   new Screen();
   const el = document.body.appendChild(document.createElement("div"));

@@ -6,11 +6,12 @@ import itertools
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import nbformat
-from playwright.sync_api import ConsoleMessage, Locator, Page, Route, WebSocket
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, WebSocket
 
 from hdvlab.bench.browser.server import KERNEL, PATIENCE, Server
 
@@ -75,6 +76,11 @@ class NotebookPage:
             failed = [out for out in self.outputs(index) if out["output_type"] == "error"]
             assert not failed, "\n".join(failed[0]["traceback"])
 
+    def scroll_to(self, index: int, where: str = "start") -> None:
+        """Bring a cell into view; ``where`` on the screen it then is: "start", "center" or "end"."""
+        script = "([cell, where]) => window.jupyterapp.shell.currentWidget.content.scrollToItem(cell, where)"
+        self.page.evaluate(script, [index, where])
+
     def run_all(self) -> None:
         """Run every cell, one after another."""
         for index in range(self.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length")):
@@ -112,6 +118,20 @@ class NotebookPage:
         told = answer["content"]["user_expressions"]["x"]
         assert told["status"] == "ok", "\n".join(told["traceback"])
         return str(told["data"]["text/plain"])
+
+    def kernel_bytes(self) -> int:
+        """Memory of the kernel's own, without what it maps from files."""
+        status = self.ev("open('/proc/self/status').read()")
+        return 1024 * int(status.partition("RssAnon:")[2].replace("\\t", " ").split()[0])
+
+    def heap_bytes(self) -> int:
+        """Memory of the page's scripts that is in use."""
+        session = self.page.context.new_cdp_session(self.page)
+        try:
+            session.send("HeapProfiler.collectGarbage")
+            return int(session.send("Runtime.getHeapUsage")["usedSize"])
+        finally:
+            session.detach()
 
     def wait_ev(self, expression: str, expected: str) -> None:
         """Wait until an expression has a value in the kernel."""
@@ -151,3 +171,14 @@ class NotebookPage:
             name = found[1].decode() if found else ""
             self.comm_counts[name] += 1
             self.comm_bytes[name] += len(data)
+
+
+@contextmanager
+def notebook_page(server: Server, browser: Browser) -> Iterator[NotebookPage]:
+    """A page of its own, whose kernels end with it."""
+    context = browser.new_context(viewport={"width": 1600, "height": 1100}, reduced_motion="reduce")
+    try:
+        yield NotebookPage(server, context.new_page())
+    finally:
+        context.close()
+        server.end_kernels()
