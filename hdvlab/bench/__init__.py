@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hdvlab.bench import embedded
 from hdvlab.bench.figure import Figure
-from hdvlab.errors import BackendUnavailableError, HdvError
+from hdvlab.errors import BackendError, BackendUnavailableError, HdvError
 
 _PARTS = {
     "local": "what needs no VM, in seconds",
@@ -45,9 +45,14 @@ def _panels(rows: int, seconds: float) -> Iterator[str]:
     from hdvlab.bench.browser.chromium import check_browser
 
     check_browser()
-    from hdvlab.bench.panels import bench_panels  # needs what hdvlab itself does not
+    from playwright.sync_api import Error  # hdvlab itself does not need it
 
-    yield from bench_panels(rows, seconds)
+    from hdvlab.bench.panels import bench_panels
+
+    try:
+        yield from bench_panels(rows, seconds)
+    except Error as error:
+        raise BackendError(f"the browser says: {error.message.splitlines()[0]}") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -198,6 +198,7 @@ def bench_panels(rows: int, seconds: float) -> Iterator[str]:
         recording = root / "recording"
         with jupyter_lab(root / "jupyter") as server, chromium() as browser:
             people = {}
+            yield f"{rows:,} rows in JupyterLab in Chromium"
             for source in _SOURCES:
                 code = _MAKE.format(rows=rows) if source == _SOURCES[0] else _LOAD.format(path=str(recording))
                 with notebook_page(server, browser) as page:
@@ -206,7 +207,6 @@ def bench_panels(rows: int, seconds: float) -> Iterator[str]:
                         page.ev(f"trace.save({str(recording)!r}) and None")
                     if page.errors:
                         yield f"the page complained: {page.errors[0]}"
-            yield f"{rows:,} rows in JupyterLab in Chromium"
             yield from _table(people)
             yield ""
             yield from bench_full_speed(server, browser, seconds)

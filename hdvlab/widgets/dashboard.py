@@ -25,7 +25,8 @@ TITLES = {
 }
 _TOP = ("status", "stepper")
 _DEVICE = ("registers", "config", "memory")
-_ROWS = ("timeline", "table", "heatmap")
+_TIME = ("timeline",)  # beside the rows: what is chosen in one is seen in the other
+_ROWS = ("table", "heatmap")
 
 
 class Dashboard(ipywidgets.VBox):
@@ -55,9 +56,12 @@ class Dashboard(ipywidgets.VBox):
                 raise UsageError(f"there is no panel {name!r:.40}; there is {', '.join(TITLES)}")
         self.panels: dict[str, PanelWidget] = {name: getattr(widgets, name)(lab) for name in TITLES if name in chosen}
         self._displays: list[Any] = []
-        groups = [self._stacked(_TOP), self._tabs(_DEVICE), self._tabs(_ROWS)]
+        groups = [self._stacked(_TOP), self._tabs(_DEVICE), self._stacked(_TIME), self._tabs(_ROWS)]
         super().__init__([one for group in groups for one in group])
         self.layout.width = "100%"
+        self.add_class("hdv-board")
+        if "stepper" in self.panels:
+            self.add_class("hdv-board-steps")  # the status need not say what is held
         self._is_open = True
 
     def _stacked(self, names: Iterable[str]) -> list[Any]:

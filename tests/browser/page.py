@@ -36,6 +36,10 @@ class LabPage(NotebookPage):
 
     def violations(self, name: str) -> list[str]:
         """What axe-core finds wrong with the accessibility of a panel, a line each; empty = nothing."""
+        return self.violations_in(f"[data-testid=hdv-{name}]")
+
+    def violations_in(self, selector: str) -> list[str]:
+        """The same for everything that a selector finds."""
         if not _AXE.exists():
             pytest.skip("no axe-core; run `npm ci` in widgets/")
         if not self.page.evaluate("() => 'axe' in window"):
@@ -44,6 +48,6 @@ class LabPage(NotebookPage):
         found = self.page.evaluate(
             "async selector => (await window.axe.run(selector)).violations.map("
             "one => [one.id, one.help, one.nodes.map(node => node.html + ': ' + node.failureSummary).join(' | ')])",
-            f"[data-testid=hdv-{name}]",
+            selector,
         )
         return [f"{rule}: {text}: {nodes}" for rule, text, nodes in found]

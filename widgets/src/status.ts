@@ -40,10 +40,12 @@ function build(frame: Frame): void {
     machine.textContent = `machine ${state.machine}${state.host ? ` in host ${state.host}` : ""}`;
     devices.textContent = state.devices.join(", ") || "no devices";
     faults.textContent = state.faults ? `${counted(state.faults)} fault${state.faults === 1 ? "" : "s"} (%hdv faults)` : "";
+    held.classList.add("hdv-status-stop");
     held.textContent = state.held ? `❚❚ ${state.held}` : "";
     held.hidden = !state.held;
   });
   sync.onData("waiting", ({ text }) => {
+    held.classList.remove("hdv-status-stop");
     held.textContent = text;
     held.hidden = !text;
   });
