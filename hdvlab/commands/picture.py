@@ -126,10 +126,7 @@ def plot(
             axes = _compare(source, registers, run, theme, namespace)
         else:
             options = {"start": first, "stop": end, "theme": theme}
-            whole = trace_of(source, run, namespace)
-            if run is None and len(whole) == 0 and not isinstance(source, Trace) and source.runs:
-                raise UsageError(f"the lab has no rows; a run's are drawn with --run: {', '.join(source.runs)}")
-            axes = _drawn(kind, whole, registers, device, bar, by, options)
+            axes = _drawn(kind, _rows(source, run, namespace), registers, device, bar, by, options)
         if output is not None:
             _write(axes, output)
     return axes
@@ -162,6 +159,13 @@ def _drawn(
     if kind == "states":
         return plots.states(whole, names[0] if names else None, **options)
     return plots.rate(whole, by="device" if by == "device" else "kind", **options)
+
+
+def _rows(source: AnyLab | Trace, run: str | None, namespace: Mapping[str, Any] | None) -> Trace:
+    whole = trace_of(source, run, namespace)
+    if run is None and len(whole) == 0 and not isinstance(source, Trace) and source.runs:
+        raise UsageError(f"the lab has no rows; a run's are drawn with --run: {', '.join(source.runs)}")
+    return whole
 
 
 def _compare(

@@ -14,7 +14,8 @@ from hdvlab.trace.schema import COLUMNS, E_PENDING, Kind, Origin
 Array = np.ndarray[Any, Any]
 
 _KINDS = pd.CategoricalDtype([kind.name for kind in Kind])
-_OF_TEXT = (Kind.mark.name, Kind.fault.name)
+#: Kinds whose payload is a text.
+OF_TEXT = (Kind.mark.name, Kind.fault.name)
 _ORIGINS = pd.CategoricalDtype([origin.name for origin in Origin])
 
 
@@ -86,17 +87,17 @@ class Rows(pd.DataFrame):
         """The rows to show, and a word where some are not shown."""
         most = pd.get_option("display.max_rows") or len(self)
         if len(self) <= most:
-            return _without_text(pd.DataFrame(self)), ""
+            return without_text(pd.DataFrame(self)), ""
         few = max(pd.get_option("display.min_rows") or 10, 2) // 2
         ends = pd.concat([pd.DataFrame(self.head(few)), pd.DataFrame(self.tail(few))])
-        return _without_text(ends), f"first and last {few} of "
+        return without_text(ends), f"first and last {few} of "
 
 
-def _without_text(shown: pd.DataFrame) -> pd.DataFrame:
+def without_text(shown: pd.DataFrame) -> pd.DataFrame:
     """As shown: a mark's or a fault's value is the letters its text begins with, which is in ``fields``."""
     if not {"kind", "value"} <= set(shown.columns):
         return shown
-    is_text = shown["kind"].isin(_OF_TEXT)
+    is_text = shown["kind"].isin(OF_TEXT)
     return shown.assign(value=shown["value"].astype(object).mask(is_text, "")) if is_text.any() else shown
 
 

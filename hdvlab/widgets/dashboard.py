@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -83,7 +84,7 @@ class Dashboard(ipywidgets.VBox):
 
     def close(self) -> None:
         """End the panels; where they were shown, their last state stays as text."""
-        if not self._is_open:
+        if not self._is_open or sys.is_finalizing():
             return
         self._is_open = False
         displays, self._displays = self._displays, []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import sys
 import threading
 import time
 import weakref
@@ -241,7 +242,7 @@ class PanelWidget(anywidget.AnyWidget):
 
     def close(self) -> None:
         """End the panel. Where it was shown, its last state stays as a picture that needs no kernel."""
-        if self._closed:
+        if self._closed or sys.is_finalizing():  # __del__ comes here, too, when Python ends
             return
         displays, self._displays = self._displays, []
         try:

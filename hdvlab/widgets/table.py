@@ -152,14 +152,16 @@ class TraceTable(PanelWidget):
 
     def _last(self) -> Any:
         from hdvlab.trace.decode import df_decoded
-        from hdvlab.trace.frame import FORMATTERS, df_rows
+        from hdvlab.trace.frame import FORMATTERS, OF_TEXT, df_rows, without_text
 
         self.wait()
         count = len(self._index)
         view = self._index.view.taken(self._index.positions(max(count - _TEXT_ROWS, 0), _TEXT_ROWS))
         frame = df_decoded(df_rows(view.columns, view.rows, {}), self.trace.tables)
         shown = ["t_ns", "kind", "origin", "name", "register", "address", "size", "value", "fields", "status", "cause"]
-        frame = frame[shown].astype(object)
+        texts = frame.index[frame["kind"].isin(OF_TEXT)]
+        frame = without_text(frame[shown]).astype(object)
+        frame.loc[texts, "fields"] = [self.trace.text(row) for row in texts]
         for name, formatter in FORMATTERS.items():
             if name in frame:
                 frame[name] = [formatter(one) for one in frame[name]]

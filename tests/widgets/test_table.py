@@ -212,3 +212,12 @@ def test_the_function_is_not_hidden_by_the_module_of_its_name() -> None:
 
     assert named is hdvlab.widgets.table
     assert callable(named)
+
+
+def test_a_mark_is_its_text_and_no_number(lab: Lab) -> None:
+    lab.mark("kurz")
+    panel = hdvlab.widgets.table(lab)
+    told = panel.text()
+    panel.close()
+    assert "kurz" in told
+    assert f"{int.from_bytes(b'kurz', 'little'):#x}" not in told
