@@ -98,9 +98,15 @@ class HeatMap(PanelWidget):
 
     def text(self) -> str:
         """The picture in characters."""
+        if not self.is_closed:
+            return self.on_pump(lambda: self._write(self._picture))
         picture = HeatPicture()
         picture.look = self._picture.look
-        picture.update(self.trace)
+        return self._write(picture)
+
+    def _write(self, picture: HeatPicture) -> str:
+        # With what the panel will draw from: the rows of a long trace are added up once, not twice.
+        self._is_stale |= picture.update(self.trace)
         return picture.text()
 
     def ended(self) -> None:

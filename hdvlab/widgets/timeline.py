@@ -130,8 +130,11 @@ class Timeline(PanelWidget):
 
     def text(self) -> str:
         """A line of characters for each lane, and the counts."""
-        picture = TimelinePicture()
-        picture.update(self.trace)
+        return self._write(TimelinePicture()) if self.is_closed else self.on_pump(lambda: self._write(self._picture))
+
+    def _write(self, picture: TimelinePicture) -> str:
+        # With what the panel will draw from: the rows of a long trace are summed up once, not twice.
+        self._is_stale |= picture.update(self.trace)
         return picture.text(self._window)
 
     def ended(self) -> None:
