@@ -38,6 +38,8 @@ def lines_around(file: str, line: int, text: str) -> list[tuple[int, str]]:
         if len(known) >= line and known[line - 1].strip() == text.strip():
             first = max(1, line - AROUND)
             chosen = [one.rstrip() for one in known[first - 1 : line + AROUND]]
+            while not chosen[-1]:
+                chosen.pop()
             margin = min((len(one) - len(one.lstrip()) for one in chosen if one), default=0)
             return [(first + n, one[margin:]) for n, one in enumerate(chosen)]
     return [(line, text)] if text else []

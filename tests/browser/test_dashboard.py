@@ -62,8 +62,7 @@ def test_it_is_accessible_and_fits_in_both_themes(board: LabPage, width: int) ->
         board.shot(f"panel-{width}-{'dark' if dark else 'light'}")
         assert board.violations_in(".hdv-board") == []
     wide = board.page.evaluate(
-        "() => [...document.querySelectorAll('.hdv-panel')]"
-        ".filter(e => e.clientWidth && e.scrollWidth > e.clientWidth).length"
+        "() => [...document.querySelectorAll('.hdv-panel')].filter(one => one.scrollWidth > one.clientWidth).length"
     )
     assert wide == 0, "no panel is cut"
     if width == 1280:
@@ -90,15 +89,12 @@ def test_a_row_of_the_table_is_marked_in_the_timeline_and_a_brush_chooses_rows_i
 def test_tabs_are_opened_by_keyboard_and_those_that_are_not_open_cost_nothing(board: LabPage) -> None:
     keys = board.page.keyboard
     board.wait_ev("[name for name, one in board.panels.items() if not one.visible]", "['config', 'memory', 'heatmap']")
-    board.ev("globals().update(sent=[])")
-    board.ev(
-        "[setattr(board.panels[n], 'send', lambda *a, n=n, **k: sent.append(n)) "
-        "for n in ('config', 'memory', 'heatmap')]"
-    )
+    board.ev("globals().update(sent=[], hidden=[board.panels[name] for name in ('config', 'memory', 'heatmap')])")
+    board.ev("[setattr(one, 'send', lambda *given, **more: sent.append(given)) for one in hidden]")
     board.ev("lab.run(driver)")
     board.wait_ev("len(lab.trace) > 200", "True")
     assert board.ev("sent") == "[]"
-    board.ev("[board.panels[n].__dict__.pop('send') for n in ('config', 'memory', 'heatmap')]")
+    board.ev("[vars(one).pop('send') for one in hidden]")
     tab(board, "Registers").focus()
     keys.press("ArrowRight")
     assert board.page.evaluate(_FOCUSED) == "Config space"
@@ -111,6 +107,7 @@ def test_tabs_are_opened_by_keyboard_and_those_that_are_not_open_cost_nothing(bo
 def test_two_dashboards_of_one_lab_have_names_of_their_own_and_one_that_is_closed_leaves_a_text(board: LabPage) -> None:
     board.run_cell(3)
     expect(board.page.locator(".hdv-board")).to_have_count(2)
+    board.panel("stepper").nth(1).scroll_into_view_if_needed()
     board.wait_text(board.panel("stepper").nth(1), "nothing is held")
     names = board.page.locator(".hdv-panel").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
     assert len(names) == len(set(names)) > 8

@@ -16,7 +16,7 @@ CELLS = [text for language, text in BLOCKS if language in ("", "python") and "\n
 
 def test_the_readmes_cells_run_one_after_the_other(shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert len(CELLS) == 4
+    assert len(CELLS) == 11
     for cell in CELLS:
         shell.run_cell(cell).raise_error()
     assert shell.user_ns["df"]["register"].tolist() == ["CTRL", "COUNT"]

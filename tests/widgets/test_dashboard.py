@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from hdvlab import Lab
+from hdvlab import Lab, read_trace
 from hdvlab.devices.edu import Edu
 from hdvlab.errors import UsageError
 from hdvlab.widgets.dashboard import TITLES, Dashboard
-from hdvlab.widgets.status import StatusPanel
+from hdvlab.widgets.status import StatusPanel, _recording
+
+from .front_end import FrontEnd
 
 
 def test_the_dashboard_has_every_panel_and_a_text_of_all(lab: Lab) -> None:
@@ -51,6 +53,37 @@ def test_the_status_follows_machine_faults_and_recording(lab: Lab) -> None:
     assert (told["machine"], told["devices"], told["rows"]) == ("on", ["edu"], len(lab.trace))
     assert panel.text().startswith("machine on; edu\n")
     panel.close()
+
+
+def test_the_light_says_that_recording_is_paused_also_to_who_reads_it_from_elsewhere(lab: Lab) -> None:
+    panel = StatusPanel(lab)
+    lab.plug(Edu)
+    lab.trace.suspend()
+    assert (panel.fetch()["light"], panel.fetch()["recording"]) == ("paused", "recording is paused")
+    elsewhere = StatusPanel(read_trace(lab.trace.path))
+    assert _recording(elsewhere.trace)["light"] == "paused"
+    lab.trace.suspend(False)
+    assert panel.fetch()["light"] == "on"
+    elsewhere.close()
+    panel.close()
+
+
+def test_panels_of_a_lab_that_is_closed_meanwhile_say_so_and_fail_nothing(lab: Lab) -> None:
+    other = Lab()
+    other.plug(Edu)
+    board = Dashboard(other)
+    views = [FrontEnd(panel) for panel in board.panels.values()]
+    for view in views:
+        view.show()
+    other.close()
+    told, _ = views[0].wait("state", lambda state: state["machine"] == "off")
+    assert told["light"] == "off"
+    views[1].wait("state", lambda state: not state["running"])
+    assert [panel.failure for panel in board.panels.values()] == [""] * len(TITLES)
+    for view in views:
+        view.hide()
+    assert board.text()
+    board.close()
 
 
 def test_a_dashboard_does_not_keep_its_lab(lab: Lab) -> None:
