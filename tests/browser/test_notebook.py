@@ -9,6 +9,9 @@ from playwright.sync_api import expect
 
 from .page import PREAMBLE, LabPage
 
+#: What Notebook 7.6 may say of itself while it starts, also without a panel: its own parts come in no fixed order.
+_ITS_OWN = ("reading 'schema'", "'filebrowser:open-path' not registered")
+
 _LAB = """
 import hdvlab.widgets
 class Blink(Device):
@@ -41,5 +44,4 @@ def test_the_table_and_the_register_panel_work_there(lab_page: LabPage) -> None:
     lab_page.wait_ev("table.filters.kind", "'mmio'")
     expect(rows.get_by_text("0x00000007").first).to_be_visible()
     lab_page.shot("notebook")
-    # Notebook 7.6 says this of itself, also without a panel: a table of its settings is read before it is there.
-    lab_page.errors[:] = [one for one in lab_page.errors if "reading 'schema'" not in one]
+    lab_page.errors[:] = [one for one in lab_page.errors if not any(its in one for its in _ITS_OWN)]
