@@ -141,10 +141,15 @@ def _hosts() -> int:
 
 
 def _check(sheet: str, folder: str, details: bool, csv: bool, json: bool, **options: Any) -> int:
-    def told(one: Any) -> None:
-        print(f"{one.name}: {one.report.points:g} of {one.report.worth:g}", file=sys.stderr)
+    from hdvlab.commands.progress import late_bar
 
-    table = commands.check_folder(sheet, folder, progress=told, **options)
+    with late_bar(f"checking {folder}") as bar:
+
+        def told(one: Any) -> None:
+            bar.wipe()
+            print(f"{one.name}: {one.report.points:g} of {one.report.worth:g}", file=sys.stderr)
+
+        table = commands.check_folder(sheet, folder, progress=told, **options)
     if json:
         print(dumps(table.to_dict(), indent=1))
     elif csv:

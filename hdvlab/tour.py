@@ -53,12 +53,12 @@ def execute(notebook: Path) -> Path:
         raise BackendUnavailableError(
             f"{error.name} is missing; install it: pip install 'hdvlab[notebooks]'", None, "hdvlab tour --headless"
         ) from None
-    document = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
+    document = nbformat.read(notebook, as_version=4)
     client = NotebookClient(
         document, timeout=300, kernel_name="python3", resources={"metadata": {"path": notebook.parent}}
     )
     client.execute()
-    nbformat.write(document, notebook)  # type: ignore[no-untyped-call]
+    nbformat.write(document, notebook)
     page, _ = HTMLExporter().from_notebook_node(document)
     result = notebook.with_suffix(".html")
     result.write_text(page, encoding="utf-8")

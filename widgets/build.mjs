@@ -4,8 +4,10 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "no
 import { buildSync, transformSync } from "esbuild";
 
 const PANELS = ["registers", "config", "memory", "table", "timeline", "heatmap", "stepper", "status", "dashboard"];
-/** Panels with bytes in them share that part's style. */
-const SHARED = { config: ["src/hex_grid.css"], memory: ["src/hex_grid.css"] };
+/** Panels with bytes in them share that part's style, and so do those that are pictures. */
+const SHARED = {
+  config: ["src/hex_grid.css"], memory: ["src/hex_grid.css"], heatmap: ["src/chart.css"], timeline: ["src/chart.css"],
+};
 const LIMIT = 50_000; // bytes: the module's text travels with every widget
 // HDVLAB_STATIC names another place: the check compares it with what is committed.
 const out = process.env.HDVLAB_STATIC ? `${process.env.HDVLAB_STATIC}/` : new URL("../hdvlab/widgets/static/", import.meta.url).pathname;

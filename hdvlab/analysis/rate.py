@@ -59,6 +59,11 @@ def df_rate(
     DataFrame
         Columns :data:`RATE_COLUMNS`, every stretch for every group. ``attrs``: ``stretches``, ``span_ns`` (from the
         first access to the end of the last), ``measured`` (whether any access has a duration) and ``pending``.
+
+    Raises
+    ------
+    UsageError
+        ``by`` is something else.
     """
     if by not in ("kind", "device"):
         raise UsageError(f"the rate is shown by 'kind' or by 'device', not by {by!r}")

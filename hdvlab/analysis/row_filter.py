@@ -13,17 +13,17 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
+from hdvlab.analysis.register_rows import RegisterRows, written_registers
 from hdvlab.errors import HResult, UsageError
-from hdvlab.registers import Field, Register
+from hdvlab.registers.nearest import nearest
 from hdvlab.trace.schema import E_PENDING, KIND_GROUPS, Kind, Origin
 from hdvlab.trace.tables import Tables
 
@@ -107,12 +107,6 @@ class RowFilter:
         return ", ".join(told) or "all rows"
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = difflib.get_close_matches(word, names, 1) or difflib.get_close_matches(word.upper(), names, 1)
-    return f"did you mean {near[0]}?" if near else f"there is {', '.join(names[:12]) or 'none'}"
-
-
 def _number(text: str, attribute: str) -> int:
     try:
         number = int(text, 0)
@@ -139,7 +133,7 @@ def _kind_test(text: str) -> Test:
             kinds.add(Kind[word])
         elif word not in STATE_WORDS:
             known = dict.fromkeys([*KIND_GROUPS, *STATE_WORDS, *(kind.name for kind in Kind if kind)])
-            raise UsageError(f"no kind {word}; {_nearest(word, known)}", operation="kind")
+            raise UsageError(f"no kind {word}; {nearest(word, known)}", operation="kind")
     table = _lookup(kinds, 256)
 
     def test(columns: Columns, rows: Array) -> Array:
@@ -158,7 +152,7 @@ def _devices_of(text: str, tables: Tables) -> list[int]:
     numbers = [number for number, info in enumerate(tables.devices) if text in (info.name, info.address)]
     if not numbers:
         raise UsageError(
-            f"no device {text}; {_nearest(text, (info.name for info in tables.devices))}", operation="device"
+            f"no device {text}; {nearest(text, (info.name for info in tables.devices))}", operation="device"
         )
     return numbers
 
@@ -179,7 +173,7 @@ def _register_test(text: str, tables: Tables) -> Test:
         return lambda columns, rows: touches(columns, rows) & holds(columns, rows)
     named = _named(what, tables)
     compare = _comparison(condition, "register") if condition is not None else None
-    tests = [_of_register(device, bar, register, field, compare) for device, bar, register, field in named]
+    tests = [_of_register(place, compare) for place in named]
 
     def test(columns: Columns, rows: Array) -> Array:
         chosen = np.zeros(len(rows), dtype=bool)
@@ -190,47 +184,24 @@ def _register_test(text: str, tables: Tables) -> Test:
     return test
 
 
-def _named(what: str, tables: Tables) -> list[tuple[int, int, Register, Field | None]]:
+def _named(what: str, tables: Tables) -> list[RegisterRows]:
     """The registers, or fields of them, that a name may mean."""
-    known: dict[str, list[tuple[int, int, Register, Field | None]]] = {}
-    for number, info in enumerate(tables.devices):
-        for index, bar in info.bars.items():
-            for register in bar.registers or ():
-                for prefix in ("", f"{info.name}.", f"bar{index}.", f"{info.name}.bar{index}."):
-                    known.setdefault(f"{prefix}{register.name}", []).append((number, index, register, None))
-                    for field in register.fields.values():
-                        place = (number, index, register, field)
-                        known.setdefault(f"{prefix}{register.name}.{field.name}", []).append(place)
+    known: dict[str, list[RegisterRows]] = {}
+    for written, place in written_registers(tables):
+        known.setdefault(written, []).append(place)
     if what not in known:
-        raise UsageError(f"no register {what}; {_nearest(what, known)}", operation="register")
+        raise UsageError(f"no register {what}; {nearest(what, known)}", operation="register")
     return known[what]
 
 
-def _of_register(
-    device: int, bar: int, register: Register, field: Field | None, compare: Callable[[Array], Array] | None
-) -> Test:
+def _of_register(place: RegisterRows, compare: Callable[[Array], Array] | None = None) -> Test:
     """Accesses that touch a register, or all bits of a field where a value of it is asked for."""
     kinds = _lookup(_ON_BAR, 256)
-    low = 8 * register.offset + (field.lsb if field is not None else 0)
-    high = low + (field.width if field is not None else 8 * register.size)
-    mask = np.uint64((1 << (high - low)) - 1)
 
     def test(columns: Columns, rows: Array) -> Array:
-        address = columns["address"]
-        chosen = (address < register.end) & (address + columns["size"] > register.offset)
-        chosen &= (columns["device"] == device) & (columns["bar"] == bar) & kinds[columns["kind"]]
-        if field is None and compare is None:
-            return chosen
-        at = np.flatnonzero(chosen)
-        first = address[at].astype(np.int64) * 8
-        after = first + columns["size"][at].astype(np.int64) * 8
-        if compare is None:
-            chosen[at] = (first < high) & (after > low)
-            return chosen
-        whole = (first <= low) & (after >= high) & (low - first < 64)
-        shift = np.where(whole, low - first, 0).astype(np.uint64)
-        chosen[at] = whole & compare((columns["value"][at] >> shift) & mask)
-        return chosen
+        whole = place if compare is None else replace(place, field=None)
+        chosen = whole.touching(columns) & kinds[columns["kind"]]
+        return chosen if compare is None else place.covering(columns, chosen, compare)
 
     return test
 
@@ -297,7 +268,7 @@ def _text_test(text: str, tables: Tables, text_of: Callable[[int], str]) -> Test
     devices = _lookup([n for n, info in enumerate(tables.devices) if wanted in info.name.lower()], 1 << 16)
     sources = np.array([n for n, line in tables.sources.items() if wanted in str(line).lower()], dtype=np.uint64)
     registers = [
-        _of_register(number, index, register, None, None)
+        _of_register(RegisterRows(number, index, register))
         for number, info in enumerate(tables.devices)
         for index, bar in info.bars.items()
         for register in bar.registers or ()

@@ -123,12 +123,17 @@ def busiest_signals(rows: pd.DataFrame, tables: Tables, most: int = 4) -> list[S
     """
     codes, places = factorize_places(rows, tables)
     described = places["register"] != ""
-    held = [_changing(rows, tables, codes, places[wanted], most) for wanted in (described, ~described)]
-    for least in (1, 0):
-        for counted in held:
-            if chosen := [entry for entry in counted if entry[0] >= least]:
-                return [signal for _, _, signal in sorted(chosen, key=lambda entry: entry[1])]
-    return []
+    still: list[list[tuple[int, int, Signal]]] = []
+    for wanted in (described, ~described):  # the second takes as long as the first, and is seldom needed
+        counted = _changing(rows, tables, codes, places[wanted], most)
+        if chosen := [entry for entry in counted if entry[0] >= 1]:
+            return _in_order(chosen)
+        still.append(counted)
+    return next((_in_order(counted) for counted in still if counted), [])
+
+
+def _in_order(chosen: list[tuple[int, int, Signal]]) -> list[Signal]:
+    return [signal for _, _, signal in sorted(chosen, key=lambda entry: entry[1])]
 
 
 def _changing(

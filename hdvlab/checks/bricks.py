@@ -21,6 +21,11 @@ def reads_as(
     """The reads of a register or field answered these values, in this order; later reads may be anything.
 
     ``reads_as("COUNT", 0, 1, 1)`` judges the first three reads. Reads that failed are reads as well: of all ones.
+
+    Raises
+    ------
+    UsageError
+        No value is given.
     """
     if not values:
         raise UsageError(f"reads_as({register!r}): which values? reads_as({register!r}, 0)")
@@ -64,6 +69,11 @@ def dma_only_within(*regions: str, points: float | None = None, text: str = "") 
 
     The exercise returns a dict; ``dma_only_within("source")`` looks for its entry ``source``, an address and a size in
     bytes.
+
+    Raises
+    ------
+    UsageError
+        No region is named.
     """
     if not regions:
         raise UsageError("dma_only_within('source', 'target'): name the regions that the exercise returns")

@@ -23,6 +23,7 @@ from hdvlab.checks.report import Report
 from hdvlab.checks.sheet import Sheet
 from hdvlab.checks.submission import submissions_in
 from hdvlab.errors import UsageError
+from hdvlab.trace.progress import tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,9 +144,12 @@ def grade_folder(
     found_sheet = find_sheet(sheet)
     if sheet.endswith(".py"):
         sheet = str(Path(sheet).expanduser().resolve())
-    if not place.is_dir():
-        raise UsageError(f"no folder {folder}")
-    files = [path for path in submissions_in(place) if str(path) != sheet]
+    if place.suffix in (".py", ".ipynb") and place.is_file():  # one submission
+        files, place = [place], place.parent
+    elif not place.is_dir():
+        raise UsageError(f"no folder {folder}, and no submission (.py, .ipynb) of that name")
+    else:
+        files = [path for path in submissions_in(place) if str(path) != sheet]
     if not files:
         raise UsageError(f"no submission in {folder}: .py and .ipynb files are looked for, there and in its folders")
     if jobs < 1:
@@ -161,7 +165,11 @@ def grade_folder(
     running = _Running()
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="hdvlab-check")
     try:
-        return ClassTable(found_sheet, list(pool.map(one, files)))
+        done: list[Graded] = []
+        for graded in pool.map(one, files):
+            done.append(graded)
+            tell(f"checking {place.name}", len(done), len(files))
+        return ClassTable(found_sheet, done)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         running.end()  # after Ctrl-C; each ends what it watches

@@ -10,6 +10,7 @@ from hdvlab.checks.report import Report, Verdict
 from hdvlab.checks.sheet import DeviceClass, Sheet
 from hdvlab.device import Device
 from hdvlab.errors import UsageError
+from hdvlab.trace.progress import tell
 
 
 def require_fitting(sheet: Sheet, submitted: Any) -> None:
@@ -45,7 +46,8 @@ def grade(sheet: Sheet, submitted: Any, name: str = "") -> Report:
     require_fitting(sheet, submitted)
     verdicts: list[Verdict] = []
     faults: list[str] = []
-    for check in sheet.checks:
+    for number, check in enumerate(sheet.checks):
+        tell(f"checking: {check.title}", number, len(sheet.checks))
         evidence = perform(sheet, check, submitted)
         verdicts += judge(sheet, check, evidence)
         faults += evidence.ending.faults

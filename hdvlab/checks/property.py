@@ -93,7 +93,13 @@ def count(
     points: float | None = None,
     text: str = "",
 ) -> Property:
-    """There are so many of these rows."""
+    """There are so many of these rows.
+
+    Raises
+    ------
+    UsageError
+        ``these`` is no condition, or no number is given.
+    """
     _known(these)
     if exactly is not None:
         least = most = exactly
@@ -163,7 +169,13 @@ def until(hold: str, release: str, *, since: str = "", points: float | None = No
 
 
 def order(*steps: str, points: float | None = None, text: str = "") -> Property:
-    """The steps come in this order, whatever is between them."""
+    """The steps come in this order, whatever is between them.
+
+    Raises
+    ------
+    UsageError
+        A step is no condition, or there are fewer than two.
+    """
     _known(*steps)
     if len(steps) < 2:
         raise UsageError("order takes two conditions or more: order('write BASE', 'write CTRL')")

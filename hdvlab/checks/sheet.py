@@ -133,6 +133,12 @@ class Sheet:
         needs : str
             A condition that some row has to meet, or nothing in this check counts: who returns the right bytes without
             having asked the device has shown nothing.
+
+        Raises
+        ------
+        UsageError
+            No property is given, ``needs`` is no condition, the properties' points are not those of the check, or a
+            ``device`` is given where a device is handed in.
         """
         if needs:
             Condition(needs)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hdvlab.commands.checking import check, check_folder
     from hdvlab.commands.device_host import attach, detach, host, hosts
     from hdvlab.commands.files import load, open_file, save
-    from hdvlab.commands.look import faults, lspci, regs
+    from hdvlab.commands.look import faults, lspci, panel, regs
     from hdvlab.commands.obtaining import vm_parts, vm_setup
     from hdvlab.commands.picture import plot, theme
     from hdvlab.commands.plugging import plug, unplug

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from hdvlab.commands.location import Location, find
 from hdvlab.commands.number import Value
+from hdvlab.commands.progress import late_bar
 from hdvlab.device import CannotPeekError
 from hdvlab.errors import AccessWarning, HResult, TraceError, UsageError
 from hdvlab.guest import Function, GuestRegister
@@ -35,6 +36,7 @@ _WHY = {
     HResult.E_INVALIDARG: "the register does not take accesses of that size or place",
     HResult.ERROR_INVALID_STATE: "the device is not running",
     HResult.E_UNEXPECTED: "its handler failed; %hdv faults has the traceback",
+    HResult.ERROR_POSSIBLE_DEADLOCK: "it is held inside its own callback; %hdv continue lets it go on",
 }
 
 
@@ -192,9 +194,9 @@ def whatif(
         )
     number = None if access == "read" else place.parse_value(inside or str(value))
     whole = place.register is not None and place.size == place.register.size
-    told = place.plugged.rehearse(
-        f"bar{place.bar}.{place.name}" if whole else place.offset, write=number, bar=place.bar, size=place.size
-    )
+    where = f"bar{place.bar}.{place.name}" if whole else place.offset
+    with late_bar(f"trying it on a copy of {place.plugged.name}"):
+        told = place.plugged.rehearse(where, write=number, bar=place.bar, size=place.size)
     return replace(told, place=place.name)
 
 

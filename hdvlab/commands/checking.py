@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hdvlab.commands.importing import import_whole
 from hdvlab.commands.nearest import nearest
 from hdvlab.commands.plugging import look_up
+from hdvlab.commands.progress import late_bar
 from hdvlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ def check(sheet: str, name: str | None = None, *, namespace: Mapping[str, Any] |
     UsageError
         There is no such sheet, or nothing of that name.
     """
+    import_whole("pandas", "hdvlab.checks")
     from hdvlab.checks import grade
 
     variables = namespace or {}
@@ -47,10 +51,19 @@ def check(sheet: str, name: str | None = None, *, namespace: Mapping[str, Any] |
     wanted = name or found.submit.name
     submitted = look_up(wanted, variables)
     if submitted is None:
-        own = [key for key, value in variables.items() if callable(value) and not key.startswith("_")]
+        if wanted.endswith((".py", ".ipynb")):
+            raise UsageError(f"files are judged in a shell: hdvlab check {sheet} {wanted} --details")
+        own = [
+            key
+            for key, value in variables.items()
+            if (inspect.isclass(value) or inspect.isfunction(value))
+            and value.__module__.partition(".")[0] not in ("hdvlab", "IPython")
+            and not key.startswith("_")
+        ]
         hint = nearest(wanted, own) if name and own else "run the cell that defines it first"
         raise UsageError(f"there is no {wanted}; sheet {found.name} asks for {found.submit.what}; {hint}")
-    return grade(found, submitted, wanted)
+    with late_bar(f"checking {wanted}"):
+        return grade(found, submitted, wanted)
 
 
 def _sheet(sheet: str, variables: Mapping[str, Any]) -> Sheet:

@@ -6,6 +6,7 @@ import argparse
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from hdvlab.commands import checking, location, plugging, recording
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 #: What may stand for an option whose values are not a closed list.
 _WORDS = {
     "tool": ("pciutils", "e2fsprogs"),
+    "cpus": ("1", "2", "4"),
     "size": ("64M", "128M", "256M", "512M", "1G"),
     "config": ("size=", "file=", "block=", "doorbells=", "dma_delay_ms="),
 }
@@ -118,8 +120,10 @@ def _offers(
         return [name for name, value in namespace.items() if plugging.is_device(value) and name[0] != "_"] + list(
             recording.drivers(namespace)
         )
-    if kind == "kind":
-        return KIND_WORDS
+    if kind == "variable":
+        return [name for name, value in namespace.items() if name[0] != "_" and not isinstance(value, ModuleType)]
+    if kind in ("kind", "stopkind"):
+        return KIND_WORDS if kind == "kind" else STOPPING_WORDS
     if kind in _WORDS:
         return _WORDS[kind]
     if kind == "compiler":
@@ -156,7 +160,11 @@ def _from_lab(kind: str, lab: AnyLab, typed: str) -> Iterable[str]:
     if kind == "breakpoint":
         return [*(str(one.number) for one in lab.breakpoints), "all"]
     if kind == "condition":
-        return [*ACCESS_NAMES, *(word for word in location.completions(lab) if "+" not in word)]
+        quote = typed[:1] if typed[:1] in ("'", '"') else ""
+        names = [*ACCESS_NAMES, *(word for word in location.completions(lab) if "+" not in word)]
+        return [f"{quote}{name}" for name in names]
+    if kind == "override":
+        return _values_of_stop(lab, typed)
     if kind == "stopping":
         return [*location.completions(lab, full=typed.partition(".")[0] in lab), *STOPPING_WORDS]
     if kind in ("location", "register", "setting"):
@@ -169,6 +177,17 @@ def _from_lab(kind: str, lab: AnyLab, typed: str) -> Iterable[str]:
     if kind == "mark":
         return [f'"{text}"' if " " in text else text for text in lab.trace.marks()["text"]]
     return []
+
+
+def _values_of_stop(lab: AnyLab, typed: str) -> list[str]:
+    """``EN=`` of the register that the oldest stop is about, and what a field calls its values: ``MODE=fast``."""
+    stop = next(iter(lab.stops), None)
+    if stop is None or not stop.register or stop.device not in lab:
+        return []
+    fields = lab[stop.device].maps[stop.bar][stop.register].fields
+    name = typed.partition("=")[0]
+    meanings = fields[name].meanings.values() if "=" in typed and name in fields else ()
+    return [f"{name}={meaning}" for meaning in meanings] or [f"{name}=" for name in fields]
 
 
 def _paths(typed: str) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdvlab.commands.c_device import is_c_device, load_device
+from hdvlab.commands.importing import import_whole
 from hdvlab.commands.progress import late_bar
 from hdvlab.commands.runs import trace_of
 from hdvlab.commands.text import Text, count
@@ -42,7 +43,8 @@ def save(
     rows = trace_of(source, run, namespace)
     whole = rows[: len(rows)]  # fixed: a device that is at work adds rows meanwhile
     try:
-        with late_bar():
+        with late_bar(f"writing {target.name}"):
+            import_whole("pyarrow.parquet") if target.suffix == ".parquet" else None
             written = whole.archive(target) if target.suffix == ".parquet" else whole.save(target)
     except OSError as error:
         raise _readable(error, target) from error
@@ -76,7 +78,8 @@ def open_file(path: str) -> Trace:
 
     source = Path(path).expanduser()
     try:
-        with late_bar():
+        with late_bar(f"reading {source.name}"):
+            import_whole("pyarrow.parquet") if source.suffix == ".parquet" else None
             return read_trace(source)
     except OSError as error:
         raise _readable(error, source) from error

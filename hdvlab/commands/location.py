@@ -20,6 +20,7 @@ from hdvlab.commands.nearest import nearest
 from hdvlab.commands.number import parse_number
 from hdvlab.errors import UsageError
 from hdvlab.registers import Field, Register
+from hdvlab.registers.spelling import spellings as written_registers
 
 if TYPE_CHECKING:
     from hdvlab.lab import AnyLab, Plugged
@@ -152,17 +153,9 @@ def _registers(lab: AnyLab) -> Iterator[Location]:
 
 def spellings(lab: AnyLab) -> Iterator[tuple[str, Location]]:
     """Every way to write a register or field of the plugged-in devices."""
-    for place in _registers(lab):
-        register = place.register
-        assert register is not None
-        fields = [
-            Location(place.plugged, place.bar, place.offset, place.size, register, field)
-            for field in register.fields.values()
-        ]
-        for one in (place, *fields):
-            for before in ("", f"{place.plugged.name}."):
-                yield f"{before}{one.name}", one
-                yield f"{before}bar{place.bar}.{one.name}", one
+    for plugged in lab:
+        for written, bar, register, field in written_registers(plugged.name, plugged.maps):
+            yield written, Location(plugged, bar, register.offset, register.size, register, field)
 
 
 def _full_name(lab: AnyLab, place: Location) -> str:

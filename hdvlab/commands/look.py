@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hdvlab.commands.importing import import_whole
 from hdvlab.commands.nearest import nearest
+from hdvlab.commands.progress import late_bar
 from hdvlab.commands.text import Text
 from hdvlab.errors import UsageError
 
@@ -55,6 +57,7 @@ def regs(lab: AnyLab, device: str | None = None) -> RegisterFrame:
         Columns ``device``, ``bar``, ``offset``, ``register``, ``access``, ``value`` (int, shown in hexadecimal),
         ``fields`` (text), ``doc``; one row per register.
     """
+    import_whole("pandas")
     from hdvlab.commands.register_frame import df_registers
 
     return df_registers(_chosen(lab, device))
@@ -62,7 +65,9 @@ def regs(lab: AnyLab, device: str | None = None) -> RegisterFrame:
 
 def panel(lab: AnyLab, names: Sequence[str] = ()) -> Dashboard:
     """The lab's panels, live: all, or those that are named; see :class:`hdvlab.widgets.dashboard.Dashboard`."""
-    return lab.panel(*names)
+    with late_bar("making panels"):
+        import_whole("pandas", "hdvlab.widgets.dashboard")
+        return lab.panel(*names)
 
 
 def faults(lab: AnyLab) -> Text:

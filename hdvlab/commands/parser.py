@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from hdvlab.commands import arguments
+from hdvlab.commands.groups import GROUPS
 from hdvlab.commands.nearest import nearest
 from hdvlab.commands.number import parse_count, parse_number, parse_size, parse_slot
 from hdvlab.errors import UsageError
@@ -74,6 +75,8 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         choices = action.choices
+        if value == []:  # none of several: before Python 3.12.8 argparse asks about that too
+            return
         if choices is not None and value not in choices:
             what = action.metavar if isinstance(action.metavar, str) else (action.option_strings or [action.dest])[-1]
             raise UsageError(f"no {what.lower()} {value}; {nearest(str(value), map(str, choices))}")
@@ -99,7 +102,8 @@ class Verb:
 
     ``magic`` is its arguments in a notebook, ``shell`` those on the command line, None where it is not there.
     ``cell`` verbs take the cell as their body; ``line`` says that they may have it in their line instead. ``lab`` says
-    whether it makes the lab of ``%hdv`` if there is none.
+    whether it makes the lab of ``%hdv`` if there is none. ``example`` is for a notebook, ``shell_example`` for the
+    command line, where what is typed is another; ``shell_summary`` where it does another thing there.
     """
 
     name: str
@@ -110,6 +114,8 @@ class Verb:
     line: bool = False
     lab: bool = True
     example: str = ""
+    shell_summary: str = ""
+    shell_example: str = ""
 
 
 VERBS: tuple[Verb, ...] = (
@@ -117,22 +123,23 @@ VERBS: tuple[Verb, ...] = (
     Verb("unplug", "take a device out", arguments.unplug, example="unplug blink"),
     Verb("boot", "start a real Linux VM with devices in it", arguments.boot, lab=False, example="boot --device Blink"),
     Verb("vm", "look at the VM; pause, resume, reset, off, kill, console, put, get", arguments.vm, arguments.vm_shell,
-         lab=False,
-         example="vm console 100"),
+         lab=False, example="vm console 100", shell_example="vm setup",
+         shell_summary="what a VM is made of: what is here, and setup, which brings the rest"),
     Verb("sh", "run a shell command, or the cell, in the VM", arguments.sh, cell=True, line=True, lab=False,
-         example="sh -o run1"),
+         example="sh -o run1 lspci -v"),
     Verb("start", "power on", arguments.start, lab=False, example="start --ram 128M"),
-    Verb("stop", "power off; the trace stays", arguments.nothing),
-    Verb("close", "power off, end the recording; the next command begins anew", arguments.nothing, lab=False),
-    Verb("status", "machine, devices, trace and runs", arguments.nothing, lab=False),
+    Verb("stop", "power off; the trace stays", arguments.nothing, example="stop"),
+    Verb("close", "power off, end the recording; the next command begins anew", arguments.nothing, lab=False,
+         example="close"),
+    Verb("status", "machine, devices, trace and runs", arguments.nothing, lab=False, example="status"),
     Verb("about", "versions, platform and what is missing, in one paste", arguments.nothing, arguments.nothing,
-         lab=False),
+         lab=False, example="about", shell_example="about"),
     Verb("host", "start a device host, which outlives the notebook, or end one", arguments.host, arguments.host,
-         lab=False, example="host lab1 --lease 3600"),
+         lab=False, example="host lab1 --lease 3600", shell_example="host lab1 --lease 3600"),
     Verb("hosts", "device hosts, those that run and the traces of others", arguments.nothing, arguments.nothing,
-         lab=False),
+         lab=False, example="hosts", shell_example="hosts"),
     Verb("attach", "work on the lab of a device host", arguments.attach, lab=False, example="attach lab1"),
-    Verb("detach", "leave the device host alone; it goes on", arguments.nothing, lab=False),
+    Verb("detach", "leave the device host alone; it goes on", arguments.nothing, lab=False, example="detach"),
     Verb("lab", "the Lab object, or make one of yours the lab of %hdv", arguments.lab, lab=False, example="lab mine"),
     Verb("lspci", "the devices, as lspci in the guest lists them", arguments.lspci, example="lspci -vv"),
     Verb("regs", "registers and their values, as a frame", arguments.regs, example="regs blink"),
@@ -149,42 +156,48 @@ VERBS: tuple[Verb, ...] = (
     Verb("mark", "put a line of text into the trace", arguments.mark, example="mark before the reset"),
     Verb(
         "trace", "rows, as a frame", arguments.trace, arguments.trace_file,
-        example="trace --kind mmio --last 20",
+        example="trace --kind mmio --last 20", shell_example="trace run1 --kind mmio --csv",
     ),
     Verb(
         "plot", "draw rows: timeline, heatmap, latency, waveform, dma, interrupts, states, rate; compare two runs",
         arguments.plot, arguments.plot_file, example="plot waveform CTRL COUNT",
+        shell_example="plot timeline run1 -o run1.png",
     ),
     Verb("theme", "light or dark pictures, remembered", arguments.theme, arguments.theme, lab=False,
-         example="theme dark"),
+         example="theme dark", shell_example="theme dark"),
     Verb("panel", "live panels: registers, trace, timeline, stepper and more", arguments.panel,
          example="panel registers table"),
     Verb("break", "stop the guest, or a device, at an access", arguments.break_,
          example='break CTRL --write --when "value & 1"'),
-    Verb("breaks", "breakpoints, tracepoints and triggers", arguments.nothing),
+    Verb("breaks", "breakpoints, tracepoints and triggers", arguments.nothing, example="breaks"),
     Verb("unbreak", "take breakpoints out, or switch them off", arguments.unbreak, example="unbreak 1"),
-    Verb("continue", "let the guest go on after a stop", arguments.nothing),
+    Verb("continue", "let the guest go on after a stop", arguments.nothing, example="continue"),
     Verb("step", "go on until the next access, or the N-th", arguments.step, example="step 3"),
     Verb("next", "go on until the next access to a place", arguments.next_, example="next CTRL"),
     Verb("override", "go on with another value", arguments.override, example="override 0xff"),
-    Verb("skip", "go on without asking the device", arguments.nothing),
-    Verb("retry", "have the device serve the access again, with its new code", arguments.nothing),
+    Verb("skip", "go on without asking the device", arguments.nothing, example="skip"),
+    Verb("retry", "have the device serve the access again, with its new code", arguments.nothing,
+         example="retry"),
     Verb("log", "a message at each access, without a stop", arguments.log, example='log CTRL "CTRL={value:#x}"'),
     Verb("trigger", "an access starts or stops the recording, or keeps the rows around it", arguments.trigger,
          example="trigger CTRL==1 --keep 100 100"),
-    Verb("check", "a device or driver against a lab sheet; in a shell, those of a whole class", arguments.check,
-         arguments.check_folder, lab=False, example="check blink"),
-    Verb("faults", "what failed in the devices' code", arguments.nothing),
+    Verb("check", "a device or driver of yours against a lab sheet", arguments.check, arguments.check_folder, lab=False,
+         example="check blink", shell_example="check blink submissions --jobs 2",
+         shell_summary="the submissions of a whole class against a lab sheet"),
+    Verb("faults", "what failed in the devices' code", arguments.nothing, example="faults"),
     Verb("save", "write the trace to a directory or a .parquet file", arguments.save, example="save run1.parquet"),
     Verb(
         "load", "plug in a compiled device; or read a recording, a .parquet file, an mmiotrace log", arguments.load,
         example="load ./blink.so --name blink",
     ),
-    Verb("convert", "read a trace and write it in another form", None, arguments.convert),
-    Verb("config", "what a compiler needs for a device or a program in C", None, arguments.config),
-    Verb("tour", "the tour notebook: everything once, in ten minutes", None, arguments.rest),
-    Verb("bench", "what things cost on this machine", None, arguments.rest),
-    Verb("doctor", "what is here, what is missing, and how to get it", None, arguments.nothing),
+    Verb("convert", "read a trace and write it in another form", None, arguments.convert,
+         shell_example="convert linux.mmiotrace.gz linux.parquet"),
+    Verb("config", "what a compiler needs for a device or a program in C", None, arguments.config,
+         shell_example="config --cflags --libs"),
+    Verb("tour", "the tour notebook: everything once, in ten minutes", None, arguments.rest,
+         shell_example="tour --headless"),
+    Verb("bench", "what things cost on this machine", None, arguments.rest, shell_example="bench"),
+    Verb("doctor", "what is here, what is missing, and how to get it", None, arguments.nothing, shell_example="doctor"),
 )  # fmt: skip
 
 BY_NAME = {verb.name: verb for verb in VERBS}
@@ -204,8 +217,10 @@ def verb_parser(name: str, door: Door = "magic") -> Parser:
     if verb is None or fill is None:
         raise UsageError(f"no verb {name}; {nearest(name, verbs(door))}")
     program = "hdvlab" if door == "shell" else "%%hdv" if verb.cell else "%hdv"
-    example = f"example: {program} {verb.example}" if verb.example and door != "shell" else None
-    parser = Parser(prog=f"{program} {name}", description=_sentence(verb.summary), epilog=example)
+    typed = verb.shell_example if door == "shell" else verb.example
+    parser = Parser(
+        prog=f"{program} {name}", description=_sentence(_summary(verb, door)), epilog=f"example: {program} {typed}"
+    )
     fill(parser)
     return parser
 
@@ -218,14 +233,18 @@ def verbs(door: Door = "magic") -> list[str]:
 
 
 def help_text(door: Door = "magic") -> str:
-    """What ``--help`` alone shows."""
-    program = "hdvlab" if door == "shell" else "%hdv"
-    chosen = [BY_NAME[name] for name in verbs(door)]
-    lines = [
-        f"  {program.replace('%', '%%') if verb.cell else program:<5} {verb.name:<8} {verb.summary}" for verb in chosen
-    ]
+    """What ``--help`` alone shows: every verb in a line, by what it is for."""
+    program = "hdvlab" if door == "shell" else "%%hdv" if door == "cell" else "%hdv"
+    lines, known = [], set(verbs(door))
+    for group in GROUPS:
+        chosen = [BY_NAME[name] for name in group.verbs if name in known]
+        if chosen:
+            lines += ["", f"{group.name}: {group.purpose}"]
+        for verb in chosen:
+            typed = "%%hdv" if verb.cell else program
+            lines.append(f"  {typed:<5} {verb.name:<8} {_summary(verb, door)}")
     more = _LOCATIONS if door != "shell" else ""
-    return f"usage: {program} VERB [arguments]\n\n" + "\n".join(lines) + f"\n\n{program} VERB --help says more.\n{more}"
+    return f"usage: {program} VERB [arguments]\n" + "\n".join(lines) + f"\n\n{program} VERB --help says more.\n{more}"
 
 
 _LOCATIONS = """
@@ -233,6 +252,10 @@ A location is a register (CTRL, blink.CTRL), a field (CTRL.EN), or a place (bar0
 Numbers are 31, 0x1f or 0b1_1111. {expression} is replaced by its value: %hdv poke CTRL={value}.
 Assign what a command returns: frame = %hdv trace --kind mmio
 """
+
+
+def _summary(verb: Verb, door: Door) -> str:
+    return (door == "shell" and verb.shell_summary) or verb.summary
 
 
 def _sentence(text: str) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdvlab.commands.files import open_file
+from hdvlab.commands.importing import import_whole
 from hdvlab.commands.nearest import nearest
+from hdvlab.commands.progress import late_bar
 from hdvlab.commands.runs import trace_of
 from hdvlab.commands.text import Text
 from hdvlab.errors import TraceError, UsageError
@@ -113,39 +115,53 @@ def plot(
         raise UsageError(f"{kind} takes one register; draw {' and '.join(registers)} one after the other")
     if output is not None and Path(output).suffix.lower() not in _ENDINGS:
         raise UsageError(f"-o {output}: a picture is a png, pdf or svg; write {Path(output).with_suffix('.png')}")
-    from hdvlab import plots
+    import_whole("pandas", "matplotlib.pyplot", "hdvlab.plots")
     from hdvlab.analysis.selection import nanoseconds
 
     first, end = _moment(start), _moment(stop)
     if first is not None and end is not None and nanoseconds(end) <= nanoseconds(first):
         raise UsageError(f"--stop {stop} is not after --start {start}; nothing lies between them")
-    if kind == "compare":
-        axes = _compare(source, registers, run, theme, namespace)
+    with late_bar(f"drawing {kind}"):
+        if kind == "compare":
+            axes = _compare(source, registers, run, theme, namespace)
+        else:
+            options = {"start": first, "stop": end, "theme": theme}
+            whole = trace_of(source, run, namespace)
+            if run is None and len(whole) == 0 and not isinstance(source, Trace) and source.runs:
+                raise UsageError(f"the lab has no rows; a run's are drawn with --run: {', '.join(source.runs)}")
+            axes = _drawn(kind, whole, registers, device, bar, by, options)
         if output is not None:
             _write(axes, output)
-        return axes
-    whole = trace_of(source, run, namespace)
-    names = [_signal(name, whole) for name in registers]
-    options: dict[str, Any] = {"start": first, "stop": end, "theme": theme}
-    if kind == "timeline":
-        axes = plots.timeline(whole, devices=None if device is None else [device], **options)
-    elif kind == "heatmap":
-        axes = plots.heatmap(whole, device=device, bar=bar, **options)
-    elif kind == "latency":
-        axes = plots.latency(whole, by="register" if by == "register" else "kind", **options)
-    elif kind == "waveform":
-        axes = plots.waveform(whole, names or None, **options)
-    elif kind == "dma":
-        axes = plots.dma(whole, device=device, **options)
-    elif kind == "interrupts":
-        axes = plots.interrupts(whole, names[0] if names else None, device=device, **options)
-    elif kind == "states":
-        axes = plots.states(whole, names[0] if names else None, **options)
-    else:
-        axes = plots.rate(whole, by="device" if by == "device" else "kind", **options)
-    if output is not None:
-        _write(axes, output)
     return axes
+
+
+def _drawn(
+    kind: str,
+    whole: Trace,
+    registers: Sequence[str],
+    device: str | None,
+    bar: int | None,
+    by: str | None,
+    options: Mapping[str, Any],
+) -> Axes:
+    from hdvlab import plots
+
+    names = [_signal(name, whole) for name in registers]
+    if kind == "timeline":
+        return plots.timeline(whole, devices=None if device is None else [device], **options)
+    if kind == "heatmap":
+        return plots.heatmap(whole, device=device, bar=bar, **options)
+    if kind == "latency":
+        return plots.latency(whole, by="register" if by == "register" else "kind", **options)
+    if kind == "waveform":
+        return plots.waveform(whole, names or None, **options)
+    if kind == "dma":
+        return plots.dma(whole, device=device, **options)
+    if kind == "interrupts":
+        return plots.interrupts(whole, names[0] if names else None, device=device, **options)
+    if kind == "states":
+        return plots.states(whole, names[0] if names else None, **options)
+    return plots.rate(whole, by="device" if by == "device" else "kind", **options)
 
 
 def _compare(

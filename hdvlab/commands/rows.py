@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hdvlab.commands.importing import import_whole
 from hdvlab.commands.nearest import nearest
 from hdvlab.commands.number import parse_number
+from hdvlab.commands.progress import late_bar
 from hdvlab.commands.runs import trace_of
 from hdvlab.commands.text import Text
 from hdvlab.errors import UsageError
@@ -80,7 +82,22 @@ def trace(
     namespace : mapping, optional
         The person's variables.
     """
-    whole = trace_of(source, run, namespace)
+    with late_bar("reading rows"):
+        import_whole("pandas")
+        return _chosen(trace_of(source, run, namespace), last, kind, device, register, origin, since, failed, raw)
+
+
+def _chosen(
+    whole: Trace,
+    last: int | None,
+    kind: Sequence[str],
+    device: str | None,
+    register: str | None,
+    origin: str | None,
+    since: str | None,
+    failed: bool,
+    raw: bool,
+) -> Rows:
     if since is not None:
         view = whole.view()
         whole = whole[int(np.searchsorted(np.asarray(view.rows), _first_row(whole, since))) :]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hdvlab.commands.current import why_gone
+from hdvlab.commands.importing import import_whole
 from hdvlab.commands.text import count
 from hdvlab.errors import HResult
 
 if TYPE_CHECKING:
     from hdvlab.lab import AnyLab, Plugged
 
+_MORE = "%hdv --help says what each does, %hdv VERB --help how; TAB completes verbs, devices, registers and fields."
 _NO_LAB = "no lab yet; %hdv plug edu starts one with a first device"
 
 
@@ -34,7 +37,8 @@ class Status:
     ``rows``, ``pending`` (accesses being served), ``lost`` and ``faults`` are counts; ``recording`` says whether rows
     are still taken, ``trace`` where they go; ``brokers`` is the sockets where processes with devices come, with those
     that are there; ``host`` is the device host that has it, ``breakpoints`` and ``stops`` a line each, ``next_steps``
-    what to type next and why (in the overview); ``runs`` is the named runs and loaded traces with their rows.
+    what to type next and why, ``verbs`` each group's name, verbs and purpose (both in the overview); ``runs`` is the
+    named runs and loaded traces with their rows.
     """
 
     exists: bool = False
@@ -48,7 +52,7 @@ class Status:
     trace: str = ""
     brokers: tuple[str, ...] = ()
     runs: dict[str, int] = field(default_factory=dict)
-    verbs: tuple[tuple[str, str], ...] = ()
+    verbs: tuple[tuple[str, str, str], ...] = ()
     host: str = ""
     breakpoints: tuple[str, ...] = ()
     stops: tuple[str, ...] = ()
@@ -68,7 +72,7 @@ class Status:
         lines += [("stopped" if not number else "", text) for number, text in enumerate(self.stops)]
         if self.runs:
             lines.append(("runs", ", ".join(f"{name} ({count(rows, 'row')})" for name, rows in self.runs.items())))
-        lines += [("next" if not n else "", f"{line}  {why}") for n, (line, why) in enumerate(self.next_steps)]
+        lines += [("next" if not n else "", line) for n, line in enumerate(_aligned(self.next_steps))]
         return lines
 
     def _counts(self) -> str:
@@ -79,31 +83,28 @@ class Status:
         return ", ".join(told)
 
     def __repr__(self) -> str:
-        lines = self._lines()
-        width = max(len(name) for name, _ in lines)
-        text = [f"{name:<{width}}  {value}" for name, value in lines]
+        text = _aligned(self._lines())
         if self.verbs:
-            width = max(len(name) for name, _ in self.verbs)
-            text += ["", *(f"{name:<{width}}  {summary}" for name, summary in self.verbs)]
-            text += ["", "%hdv VERB --help says more; TAB completes verbs, devices, registers and fields."]
+            text += ["", *_aligned([(group, words) for group, words, _ in self.verbs]), "", _MORE]
         return "\n".join(text)
 
     def _repr_html_(self) -> str:
-        def table(lines: list[tuple[str, str]]) -> str:
+        def table(lines: Iterable[tuple[str, str, str]]) -> str:
             cells = "".join(
-                f'<tr><th style="text-align:left;vertical-align:top">{html.escape(name)}</th>'
-                f'<td style="text-align:left">{html.escape(value)}</td></tr>'
-                for name, value in lines
+                f'<tr title="{html.escape(purpose)}" style="vertical-align:top">'
+                f'<th scope="row" style="text-align:left;white-space:nowrap">{html.escape(name)}</th>'
+                f'<td style="text-align:left;white-space:pre-wrap">{html.escape(value)}</td></tr>'
+                for name, value, purpose in lines
             )
             return f"<table>{cells}</table>"
 
-        text = table(self._lines())
-        if self.verbs:
-            text += table(list(self.verbs))
-            text += (
-                "<p><code>%hdv VERB --help</code> says more; TAB completes verbs, devices, registers and fields.</p>"
-            )
-        return text
+        text = table((*line, "") for line in self._lines())
+        return f"{text}{table(self.verbs)}<p>{html.escape(_MORE)}</p>" if self.verbs else text
+
+
+def _aligned(lines: Sequence[tuple[str, str]]) -> list[str]:
+    width = max((len(name) for name, _ in lines), default=0)
+    return [f"{name:<{width}}  {value}" for name, value in lines]
 
 
 def status(lab: AnyLab | None) -> Status:
@@ -114,6 +115,7 @@ def status(lab: AnyLab | None) -> Status:
         trace = str(lab.trace.path)
         recording = "the recording has ended"
         return Status(exists=True, machine=gone, rows=len(lab.trace), recording=recording, trace=trace)
+    import_whole("pandas")
     state = lab.trace.state
     if state.stopped:
         recording = f"recording has stopped ({HResult.symbol_of(state.stopped)})"
@@ -176,14 +178,20 @@ def _size(size: int) -> str:
 
 
 def overview(lab: AnyLab | None) -> Status:
-    """The status, and every verb in a line."""
+    """The status, what to type next, and the verbs by what they are for."""
     from dataclasses import replace
 
-    from hdvlab.commands.parser import VERBS
+    from hdvlab.commands.groups import GROUPS
+    from hdvlab.commands.parser import BY_NAME, verbs
 
-    told = [(f"%%hdv {verb.name}" if verb.cell else f"%hdv {verb.name}", verb.summary) for verb in VERBS if verb.magic]
+    known = set(verbs())
+    told = tuple(
+        (group.name, words, group.purpose)
+        for group in GROUPS
+        if (words := group.line(lambda name: f"%%hdv {name}" if BY_NAME[name].cell else name, known))
+    )
     now = status(lab)
-    return replace(now, verbs=tuple(told), next_steps=_next_steps(lab, now))
+    return replace(now, verbs=told, next_steps=_next_steps(lab, now))
 
 
 def _next_steps(lab: AnyLab | None, now: Status) -> tuple[tuple[str, str], ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdvlab.commands.current import existing_lab, use_lab, why_gone
 from hdvlab.commands.plugging import check_settings, find_device
+from hdvlab.commands.progress import late_bar
 from hdvlab.commands.text import Text, count
 from hdvlab.errors import HResult, StateError, UsageError
 
@@ -77,6 +78,7 @@ def boot(
         The person's variables.
     """
     from hdvlab.systems.qemu.command_line import VmOptions
+    from hdvlab.systems.qemu.setup import TextBar
     from hdvlab.systems.qemu.vm import installation
 
     check_settings(config)
@@ -101,7 +103,10 @@ def boot(
         raise StateError("the VM is on already; %hdv vm reset starts its guest anew, %hdv vm off ends it")
     for device in chosen:
         lab.plug(device, configuration=config)
-    vm = lab.boot(options, progress=progress)
+    if isinstance(progress, TextBar):
+        progress.close()  # what it said stays; the wait for Linux has a line of its own
+    with late_bar("Linux boots"):
+        vm = lab.boot(options, progress=progress)
     names = ", ".join(f"{one.name} at {one.address}" for one in lab) or "no devices"
     if vm.boot_seconds is None:
         return Text(f"Linux is booting, with {names}: {lab.held() or '%hdv vm console shows how far it is'}")
@@ -286,12 +291,14 @@ def _resume(lab: AnyLab) -> Text:
 
 def _reset(lab: AnyLab) -> Text:
     lab.vm.reset()
-    seconds = lab.vm.wait_booted()
+    with late_bar("Linux boots"):
+        seconds = lab.vm.wait_booted()
     return Text(f"Linux is up again after {seconds:.1f} s")
 
 
 def _off(lab: AnyLab) -> Text:
-    lab.vm.power_off()
+    with late_bar("the guest powers off"):
+        lab.vm.power_off()
     return Text("the VM is off; its devices are on, %hdv boot starts it again")
 
 
@@ -335,7 +342,9 @@ def _followed(lab: AnyLab) -> Text:
 
 
 def _put(lab: AnyLab, file: str, path: str) -> Text:
-    return Text(f"{count(lab.vm.put(file, path), 'byte')} are in the guest's {path}")
+    with late_bar(f"putting {Path(file).name} into the guest"):
+        size = lab.vm.put(file, path)
+    return Text(f"{count(size, 'byte')} are in the guest's {path}")
 
 
 def _get(lab: AnyLab, path: str, file: str = "") -> Text:
@@ -344,7 +353,8 @@ def _get(lab: AnyLab, path: str, file: str = "") -> Text:
         target /= PurePosixPath(path).name
     if target is not None and not target.parent.is_dir():
         raise UsageError(f"there is no folder {target.parent}; make it first")
-    data = lab.vm.get(path)
+    with late_bar(f"getting {path} from the guest"):
+        data = lab.vm.get(path)
     if target is None:
         if b"\0" in data or len(data) > _MOST_SHOWN:
             size = count(len(data), "byte")

@@ -190,7 +190,7 @@ def _own(twin: Device) -> dict[str, Any]:
     return {name: value for name, value in vars(twin).items() if name not in _FRAME and not name.startswith("bar")}
 
 
-_FRAME = frozenset(Device.__annotations__) - {"configuration"} | {"class_id"}
+_FRAME = frozenset(n for base in Device.__mro__ for n in vars(base).get("__annotations__", ())) - {"configuration"}
 
 
 def _different(before: bytes, after: bytes) -> list[int]:

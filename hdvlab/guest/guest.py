@@ -6,7 +6,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from hdvlab.errors import AccessError, GuestInterrupted, GuestTimeoutError, StateError, UsageError
@@ -78,11 +78,19 @@ class Guest:
     are freed when the program ends.
     """
 
-    def __init__(self, bus: Bus, functions: Mapping[str, Function], ram: Memory, vectors: Vectors) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        functions: Mapping[str, Function],
+        ram: Memory,
+        vectors: Vectors,
+        is_held: Callable[[], object] = lambda: False,
+    ) -> None:
         self.bus = bus
         self.functions = dict(functions)
         self._ram = ram
         self._vectors = vectors
+        self._is_held = is_held
         self.stopped = threading.Event()
         """Set when the program is stopped from outside."""
 
@@ -132,7 +140,7 @@ class Guest:
         source : Function or int
             A function, of whose vectors ``vector`` names one, or a CPU vector.
         timeout : float
-            Seconds.
+            Seconds. Time in which a breakpoint holds an access does not count.
 
         Returns
         -------
@@ -158,7 +166,9 @@ class Guest:
             try:
                 return self.bus.wait_interrupt(number, min(max(left, 0.0), _SLICE))
             except GuestTimeoutError:
-                if left <= _SLICE:
+                if timeout > 0 and self._is_held():  # whoever would send it is stopped, and a person looks around
+                    deadline = time.monotonic() + max(left, _SLICE)
+                elif left <= _SLICE:
                     raise GuestTimeoutError(f"no interrupt on vector {number:#x} within {timeout:g} s") from None
             except GuestInterrupted:  # every waiter is woken when one program is stopped, and when power goes off
                 if self.stopped.is_set() or left <= 0:

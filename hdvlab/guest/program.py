@@ -11,6 +11,7 @@ from typing import Any
 
 from hdvlab.errors import GuestInterrupted, StateError
 from hdvlab.guest.guest import Guest
+from hdvlab.guest.outcome import Outcome
 
 #: How long a stopped program may take to end before the lab gives up on it, seconds.
 STOP_GRACE = 2.0
@@ -26,18 +27,11 @@ def _throw(thread: int, kind: type[BaseException] | None) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), value)
 
 
-class Program:
-    """A running or finished guest program.
-
-    ``value`` is what it returned, ``error`` what it raised, ``seconds`` how long it ran. ``on_end`` is called on its
-    thread when it has ended.
-    """
+class Program(Outcome):
+    """A guest program in this process; ``on_end`` is called on its thread when it has ended."""
 
     def __init__(self, function: Callable[..., Any], guest: Guest, arguments: tuple[Any, ...]) -> None:
-        self.name = getattr(function, "__name__", repr(function))
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self.seconds = 0.0
+        super().__init__(getattr(function, "__name__", repr(function)))
         self._returned = False
         self._guest = guest
         self._function = function
@@ -128,16 +122,3 @@ class Program:
             self._done.wait(0.1)
         self._guest.close()  # if the stop came while it did so itself
         self.on_end()
-
-    def result(self) -> Any:
-        """What it returned; raises what it raised."""
-        self.join()
-        if self.error is not None:
-            raise self.error
-        return self.value
-
-    def __repr__(self) -> str:
-        if self.running:
-            return f"<{self.name} is running>"
-        end = f"raised {type(self.error).__name__}" if self.error is not None else f"returned {self.value!r}"
-        return f"<{self.name} {end} after {self.seconds * 1e3:.1f} ms>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hdvlab.guest.outcome import Outcome
 from hdvlab.host.connection import Connection
 from hdvlab.host.wire import rebuilt_error
 
@@ -19,16 +20,13 @@ class Shown:
         return self._text
 
 
-class HostedProgram:
+class HostedProgram(Outcome):
     """``value``, ``error`` and ``seconds`` are known once it has been waited for."""
 
     def __init__(self, connection: Connection, number: int, name: str) -> None:
+        super().__init__(name)
         self._connection = connection
         self.number = number
-        self.name = name
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self.seconds = 0.0
         self.on_end: Callable[[int | None], None] = lambda stop: None
         self._ended = False
 
@@ -61,16 +59,3 @@ class HostedProgram:
         """What the host told of its end; raises what it raised."""
         self.take(told)
         self.result()
-
-    def result(self) -> Any:
-        """What it returned; raises what it raised."""
-        self.join()
-        if self.error is not None:
-            raise self.error
-        return self.value
-
-    def __repr__(self) -> str:
-        if self.running:
-            return f"<{self.name} is running>"
-        end = f"raised {type(self.error).__name__}" if self.error is not None else f"returned {self.value!r}"
-        return f"<{self.name} {end} after {self.seconds * 1e3:.1f} ms>"

@@ -32,7 +32,8 @@ class HostedStepper(Control):
         self._guard = threading.Lock()
         self._newest = -1
         self._held: list[Stop] = []
-        self._known: set[int] = set()
+        self._known: set[tuple[int, int]] = set()
+        """Ticket and row of what was held last: tickets count from 1 again when the machine is switched on again."""
         self._set: list[dict[str, Any]] = []
 
     def attach(self, connection: Connection, trace: MappedTrace) -> None:
@@ -54,8 +55,8 @@ class HostedStepper(Control):
             was = ([stop.ticket for stop in self._held], self._set)
             self._held = [Stop.from_dict(one, self._trace) for one in state["stops"]]
             self._set = state["breakpoints"]
-            new = [stop for stop in self._held if stop.ticket not in self._known]
-            self._known.update(stop.ticket for stop in new)
+            new = [stop for stop in self._held if (stop.ticket, stop.row) not in self._known]
+            self._known = {(stop.ticket, stop.row) for stop in self._held}
             is_news = was != ([stop.ticket for stop in self._held], self._set)
         self.tell(new)
         if is_news:
@@ -79,6 +80,16 @@ class HostedStepper(Control):
     def remove(self, number: int) -> None:
         """See :meth:`Control.remove`."""
         self._call("remove_breakpoint", number=number)
+
+    def remove_hidden(self) -> None:
+        """See :meth:`Control.remove_hidden`."""
+        if self._connection is not None and self._connection.gone is None:
+            self._call("remove_hidden")
+
+    def check_alive(self) -> None:
+        """See :meth:`Control.check_alive`."""
+        if self._connection is not None and (gone := self._connection.gone) is not None:
+            raise type(gone)(gone.message, gone.hresult)
 
     def set_enabled(self, number: int, enabled: bool) -> None:
         """See :meth:`Control.set_enabled`."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,49 +13,34 @@ from hdvlab._core import lib
 from hdvlab.device import Device, Fault, Pluggable, RemoteDevice
 from hdvlab.device.reload import CannotReloadError, Changes, reload_device
 from hdvlab.errors import HdvError, StateError, UsageError, check
-from hdvlab.guest import Guest, Program, RamAllocator, VectorAllocator
 from hdvlab.hdv import Broker
 from hdvlab.lab.forgotten import make_room, when_forgotten
+from hdvlab.lab.guest_side import LabWithGuest
 from hdvlab.lab.looking import LookingLab
 from hdvlab.lab.plugged import Plugged
-from hdvlab.lab.power import Power
-from hdvlab.lab.run import Run
+from hdvlab.lab.power import Power, Switch
+from hdvlab.lab.slot import check_configuration, check_name, choose_slot, device_info, make_device, refused_step
 from hdvlab.lab.stepping import held_text
 from hdvlab.lab.teller import Teller
-from hdvlab.lab.vm_side import LabWithVm
 from hdvlab.stepping.stepper import Stepper
 from hdvlab.systems import EmbeddedMachine
-from hdvlab.systems.embedded import SLOT_COUNT
 from hdvlab.systems.qemu.command_line import VmOptions
 from hdvlab.systems.qemu.lease import Lease
 from hdvlab.systems.qemu.machine import VfioUserMachine
 from hdvlab.trace.recorder import Recorder
 from hdvlab.trace.schema import Kind
-from hdvlab.trace.tables import BarInfo, DeviceInfo, SourceLine
+from hdvlab.trace.tables import SourceLine
 
 if TYPE_CHECKING:
     from hdvlab.systems.qemu.setup import Progress
     from hdvlab.systems.qemu.vm import Vm
 
 DEFAULT_RAM = 64 << 20
-_MADE_OF = {"CompiledDevice": "'./device.so'", "RemoteDevice": "Blink"}
-_FIRST_SLOT = 1  # slot 0 is where a real machine has its host bridge
+
+_LIFE = frozenset({Kind.initialize, Kind.set_configuration, Kind.get_details, Kind.start, Kind.stop, Kind.teardown})
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-
-class _Switch:
-    """What outlives a lab that was forgotten: the machine that is to be switched off. Must not refer to the lab."""
-
-    def __init__(self) -> None:
-        self.power: Power | None = None
-
-    def off(self) -> None:
-        """Switch the machine off; its lab is gone."""
-        power, self.power = self.power, None
-        if power is not None:
-            power.end()
 
 
 def _alone(method: Callable[Concatenate[Lab, _P], _R]) -> Callable[Concatenate[Lab, _P], _R]:
@@ -65,6 +48,7 @@ def _alone(method: Callable[Concatenate[Lab, _P], _R]) -> Callable[Concatenate[L
 
     @functools.wraps(method)
     def guarded(self: Lab, /, *arguments: _P.args, **named: _P.kwargs) -> _R:
+        self._say_if_held()
         with self._door:
             self._settle()
             return method(self, *arguments, **named)
@@ -72,7 +56,7 @@ def _alone(method: Callable[Concatenate[Lab, _P], _R]) -> Callable[Concatenate[L
     return guarded
 
 
-class Lab(LookingLab, LabWithVm):
+class Lab(LookingLab, LabWithGuest):
     """A machine with devices, recorded.
 
     Parameters
@@ -122,11 +106,10 @@ class Lab(LookingLab, LabWithVm):
         self._ram = ram
         self._record_sections = record_sections
         self._plugged: dict[str, Plugged] = {}
-        self._switch = _Switch()
+        self._switch = Switch()
         self._moving: list[Plugged] = []
         """On its way in or out: what Ctrl-C leaves here is taken out by whoever comes next."""
         self._remember = when_forgotten(self, self._switch.off)
-        self._programs: list[Program] = []
         self._teller = Teller(self)
         self._stepper = Stepper(self)
         self._door = threading.RLock()
@@ -165,27 +148,13 @@ class Lab(LookingLab, LabWithVm):
         HdvError
             What a lifecycle callback of the device failed with; then nothing is plugged in.
         """
-        if isinstance(configuration, str) or not all(isinstance(one, str) and "\0" not in one for one in configuration):
-            raise UsageError(f"configuration is a list of texts: ['key=value', ...], not {configuration!r}")
-        if isinstance(device, type):
-            if (given := _MADE_OF.get(device.__name__)) is not None and not issubclass(device, Device):
-                raise UsageError(f"{device.__name__} is to be made first: lab.plug({device.__name__}({given}))")
-            if not issubclass(device, Device):
-                raise UsageError(f"{device.__name__} is no device; derive it from hdvlab.Device")
-            device = device()
-        elif not isinstance(device, Pluggable):
-            raise UsageError(f"{device!r:.40} is no device; derive a class from hdvlab.Device, or load a compiled one")
+        check_configuration(configuration)
+        device = make_device(device)
         name = name or device.type_name.lower()
-        if not re.fullmatch(r"[A-Za-z_]\w*", name):
-            raise UsageError(f"{name!r} cannot be a device's name; use letters, digits and _")
+        check_name(name)
         before = self._plugged.get(name)
-        if slot is None:
-            slot = before.slot if before is not None else self._free_slot()
-        taken = next((p for p in self._plugged.values() if p.slot == slot and p is not before), None)
-        if not 0 <= slot < SLOT_COUNT or taken is not None:
-            reason = f"{taken.name} is in it" if taken is not None else f"slots are 0 to {SLOT_COUNT - 1}"
-            raise UsageError(f"slot {slot}: {reason}")
-        one = Plugged(self, device, name, slot, configuration, self.trace.add_device(self._info(device, name, slot)))
+        slot = choose_slot(list(self), before, slot)
+        one = Plugged(self, device, name, slot, configuration, self.trace.add_device(device_info(device, name, slot)))
         if before is None or before.device is not device:
             device.require_free()
         if before is not None and self._goes_on_with(before, device):
@@ -205,7 +174,7 @@ class Lab(LookingLab, LabWithVm):
         except BaseException as error:
             self._settle()
             self._teller.kept.extend(fault.without_traceback() for fault in device.faults)
-            step = self._refused_step(one, began)
+            step = refused_step(self.trace[began:].columns(), one.index)
             if isinstance(error, HdvError) and (device.faults or step):
                 gone = f"; the {name} that was there before is out" if before is not None else ""
                 reason = f"its {step} answered {error.symbol}"
@@ -229,33 +198,12 @@ class Lab(LookingLab, LabWithVm):
         if not isinstance(one.device, Device):
             raise CannotReloadError(f"{name} is no device in Python")
         changes = reload_device(one.device, device)
-        one.index = self.trace.add_device(self._info(one.device, name, one.slot))
+        one.index = self.trace.add_device(device_info(one.device, name, one.slot))
         if one.handle is not None:
             check(lib.hdvlab_device_set_index(one.handle, one.index), "set_index")
         one.described_anew()
         self._stepper.resolve()
         return changes
-
-    def _refused_step(self, one: Plugged, since: int) -> str:
-        """The callback of its power-on that a device answered with a failure; "" where none did, or no row is left."""
-        columns = self.trace[since:].columns()
-        steps = {Kind.initialize: "Initialize", Kind.set_configuration: "SetConfiguration",
-                 Kind.get_details: "GetDetails", Kind.start: "Start"}  # fmt: skip
-        rows = zip(columns["kind"], columns["device"], columns["status"], strict=True)
-        return next((steps[kind] for kind, device, status in rows
-                     if kind in steps and device == one.index and status < 0), "")  # fmt: skip
-
-    def _free_slot(self) -> int:
-        taken = {one.slot for one in self._plugged.values()}
-        for slot in range(_FIRST_SLOT, SLOT_COUNT):
-            if slot not in taken:
-                return slot
-        raise StateError(f"all {SLOT_COUNT - _FIRST_SLOT} slots are taken; unplug something")
-
-    @staticmethod
-    def _info(device: Pluggable, name: str, slot: int) -> DeviceInfo:
-        bars = {index: BarInfo(bar.bar_size, None, bar.map) for index, bar in device.description.bars.items()}
-        return DeviceInfo(name, device.vendor_id, device.device_id, f"00:{slot:02x}.0", "", bars)
 
     @_alone
     def unplug(self, name: str) -> None:
@@ -363,18 +311,24 @@ class Lab(LookingLab, LabWithVm):
             self._stepper.detach()
             raise
 
-    @_alone
     def stop(self) -> None:
         """Power off: guest programs are stopped, then every device gets Stop and Teardown. The trace stays."""
+        self._stepper.let_go()  # also what keeps the thread that has the door: a step of a device's life
+        self._stop()
+
+    def _say_if_held(self) -> None:
+        """Raise where whoever has the door is held at the gate: it would be waited for."""
+        for stop in self._stepper.read_stops():
+            if Kind[stop.kind] in _LIFE:
+                raise StateError(f"the machine is held at {stop.short}; %hdv continue lets it go on")
+
+    @_alone
+    def _stop(self) -> None:
         if self._power is None:
             raise StateError("the machine is off already")
         self._stepper.let_go()
         self._power.quiesce()
-        for program in self._programs:
-            try:
-                program.stop()
-            except StateError as error:  # cut off, so it is in nobody's way
-                print(error, file=sys.stderr)
+        self._stop_programs()
         for one in self:
             one.wait_idle()
         self._programs.clear()
@@ -393,13 +347,15 @@ class Lab(LookingLab, LabWithVm):
 
     def close(self) -> None:
         """Power off and end the recording; a temporary trace is removed. Closing twice is nothing."""
+        self._stepper.let_go()
         try:
-            if self._power is not None:
-                self.stop()
-            else:
-                with self._door:
+            with self._door:
+                if self._power is not None:
+                    self.stop()
+                else:
                     self._settle()
         finally:
+            self._stepper.close()
             self._remember()
             self.trace.close()
 
@@ -471,80 +427,12 @@ class Lab(LookingLab, LabWithVm):
         if self._power is None:
             self.start()
         assert self._power is not None
-        brokers = self._power.brokers
-        for known in list(brokers):
-            if not known.listening:
-                known.close()  # what Ctrl-C left of it
-                brokers.remove(known)
-        for known in brokers:
-            if known.path.absolute() == Path(path).expanduser().absolute():
-                known.budget = budget
-                return known
-        handle, teller = self._power.machine.handle, self._teller
-        changed, refused = teller.host_changed, teller.host_refused
-        broker = Broker(handle, path, budget=budget, changed=changed, refused=refused, listening=False)
-        brokers.append(broker)  # before it has a thread, wherever Ctrl-C comes
-        broker.listen()
-        return broker
+        return self._power.let_in(path, budget, self._teller.host_changed, self._teller.host_refused)
 
     @property
     def brokers(self) -> list[Broker]:
         """Those that listen; ``broker.hosts`` are the processes that came."""
         return [] if self._power is None else [one for one in self._power.brokers if one.listening]
-
-    # ---- the guest ---------------------------------------------------------------------------------------------
-
-    def run(self, driver: Callable[..., Any], *arguments: Any, name: str = "", wait: bool = True) -> Run:
-        """Run a Python function as the guest, in a thread of its own: ``driver(guest, *arguments)``.
-
-        Parameters
-        ----------
-        driver : callable
-            Its first parameter is a :class:`hdvlab.guest.Guest`.
-        name : str
-            Keep the run in :attr:`runs` under this name.
-        wait : bool
-            Wait for the end (Ctrl-C stops the program), or until a breakpoint holds it: then ``run`` is pending, and
-            :meth:`resume` lets it go on. Else return at once; ``run.program.join()`` waits.
-
-        Returns
-        -------
-        Run
-            ``value`` is what the driver returned, ``frame()`` its rows. What the driver raised is raised here.
-        """
-        self._programs = [program for program in self._programs if program.running]
-        if self._power is None:
-            self.start()
-        program = Program(driver, self._guest(), arguments)
-        run = Run(self, name or program.name, program)
-        if name:
-            self.runs[name] = run
-        program.on_end = run.end
-        known = self._stepper.tickets()
-        try:
-            program.start()
-            self._programs.append(program)
-            if wait:
-                self._finished(run, lambda: program.running, program.result, known)
-        except KeyboardInterrupt:
-            program.stop()
-            raise
-        self.warn_of_loss()
-        return run
-
-    def _guest(self) -> Guest:
-        assert self._power is not None
-        return self._power.guest(self)
-
-    def run_cell(self, body: Callable[[Guest], Any], *, name: str = "") -> Run:
-        """Run a cell's body as the guest, where the cell's names are: in this process."""
-        return self.run(body, name=name)
-
-    @property
-    def allocators(self) -> tuple[RamAllocator, VectorAllocator] | None:
-        """Who hands out guest RAM and interrupt vectors; None while the machine is off."""
-        power = self._power
-        return None if power is None else (power.ram, power.vectors)
 
     # ---- the trace ---------------------------------------------------------------------------------------------
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from types import FrameType
 
 from hdvlab._core import lib
 from hdvlab.device import Fault, Pluggable
-from hdvlab.errors import HandleError, check
+from hdvlab.errors import HandleError, HdvError, check
 from hdvlab.guest import Function, Guest, RamAllocator, VectorAllocator
-from hdvlab.hdv import Broker, DeviceHost
+from hdvlab.hdv import Broker, DeviceHost, RemoteHost
 from hdvlab.lab.plugged import Plugged
 from hdvlab.stepping.gate import Gate
 from hdvlab.systems import EmbeddedMachine
@@ -105,7 +107,42 @@ class Power:
     def guest(self, plugged: Iterable[Plugged]) -> Guest:
         """What a driver function receives."""
         functions = {one.name: self.function(one, Origin.guest) for one in plugged}
-        return Guest(self.machine, functions, self.ram, self.vectors)
+        return Guest(self.machine, functions, self.ram, self.vectors, self._is_held)
+
+    def _is_held(self) -> bool:
+        return self.gate is not None and bool(self.gate.stops())
+
+    def let_in(
+        self,
+        path: str | os.PathLike[str],
+        budget: float,
+        changed: Callable[[RemoteHost], None],
+        refused: Callable[[HdvError], None],
+    ) -> Broker:
+        """Let device hosts of other processes in; who listens at ``path`` already goes on, with the new budget.
+
+        Parameters
+        ----------
+        path : path
+            Socket to make.
+        budget : float
+            Seconds that a guest waits for one answer.
+        changed, refused : callable
+            Told of a host that comes, hangs or ends, and of one that was not let in; on threads of the broker's.
+        """
+        for known in list(self.brokers):
+            if not known.listening:
+                known.close()  # what Ctrl-C left of it
+                self.brokers.remove(known)
+        for known in self.brokers:
+            if known.path.absolute() == Path(path).expanduser().absolute():
+                known.budget = budget
+                return known
+        handle = self.machine.handle
+        broker = Broker(handle, path, budget=budget, changed=changed, refused=refused, listening=False)
+        self.brokers.append(broker)  # before it has a thread, wherever Ctrl-C comes
+        broker.listen()
+        return broker
 
     def quiesce(self) -> None:
         """What runs in the machine ends, before its devices do."""
@@ -131,3 +168,16 @@ class Power:
         for known in self._devices:
             if (device := known()) is not None:
                 device.join_work(0)  # it has had its Teardown: what it holds of the power-on is given back
+
+
+class Switch:
+    """What outlives a lab that was forgotten: the machine that is to be switched off. Must not refer to the lab."""
+
+    def __init__(self) -> None:
+        self.power: Power | None = None
+
+    def off(self) -> None:
+        """Switch the machine off; its lab is gone."""
+        power, self.power = self.power, None
+        if power is not None:
+            power.end()

@@ -58,7 +58,9 @@ class HdvMagics(Magics):  # type: ignore[misc]  # IPython is not typed
         if not words:
             return commands.overview(commands.existing_lab())
         name, *rest = words
-        if name in ("-h", "--help"):
+        if name == "help" and len(rest) == 1:  # of a verb
+            name, rest = rest[0], ["--help"]
+        if name in ("-h", "--help", "help"):
             raise HelpWanted(help_text())
         parser = verb_parser(name)
         options = vars(parser.parse_words(rest))

@@ -28,9 +28,9 @@ from hdvlab.plots.canvas import (
     title,
     width_points,
 )
-from hdvlab.plots.source import HasTrace, trace_of
 from hdvlab.plots.theme import Shade, Theme, get_theme
 from hdvlab.plots.time_axis import TimeAxis, duration
+from hdvlab.trace.source import HasTrace, trace_of
 from hdvlab.trace.tables import Tables
 from hdvlab.trace.trace import Trace
 

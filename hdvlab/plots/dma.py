@@ -14,9 +14,9 @@ from matplotlib.patches import Patch
 from hdvlab.analysis.dma import df_dma_cells, df_dma_regions, df_transfers
 from hdvlab.analysis.selection import Array, Moment, df_window, find_devices
 from hdvlab.plots.canvas import FONT_SIZE, MARGIN, axes_for, height_points, legend, note, nothing, title, width_points
-from hdvlab.plots.source import HasTrace, trace_of
 from hdvlab.plots.theme import Theme, get_theme
 from hdvlab.plots.time_axis import TimeAxis, duration
+from hdvlab.trace.source import HasTrace, trace_of
 from hdvlab.trace.trace import Trace
 
 _REGION_INCHES = 0.34

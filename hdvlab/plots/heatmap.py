@@ -13,9 +13,9 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from hdvlab.analysis.heat import df_heat
 from hdvlab.analysis.selection import Moment, device_name, df_window, find_device
 from hdvlab.plots.canvas import FONT_SIZE, MARGIN, axes_for, figure_of, height_points, note, nothing, title
-from hdvlab.plots.source import HasTrace, trace_of
 from hdvlab.plots.theme import Theme, get_theme
 from hdvlab.plots.time_axis import TimeAxis, duration
+from hdvlab.trace.source import HasTrace, trace_of
 from hdvlab.trace.trace import Trace
 
 _BAND_INCHES = 0.14

@@ -14,9 +14,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from hdvlab.analysis.interrupts import df_interrupt_latency, df_interrupt_phases
 from hdvlab.analysis.selection import Moment, df_window, find_device
 from hdvlab.plots.canvas import FONT_SIZE, axes_for, legend, note, nothing, panels, title
-from hdvlab.plots.source import HasTrace, trace_of
 from hdvlab.plots.theme import LineStyle, Shade, Theme, get_theme
 from hdvlab.plots.time_axis import TimeAxis, duration
+from hdvlab.trace.source import HasTrace, trace_of
 from hdvlab.trace.trace import Trace
 
 _MAX_SINGLE = 2_000

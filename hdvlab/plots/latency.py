@@ -13,10 +13,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from hdvlab.analysis.latency import OTHERS, SATURATED_NS, df_durations, df_histogram, df_latency
 from hdvlab.analysis.selection import Moment, df_window
 from hdvlab.plots.canvas import FONT_SIZE, axes_for, legend, note, nothing, title
-from hdvlab.plots.source import HasTrace, trace_of
 from hdvlab.plots.theme import LineStyle, Look, Shade, Theme, get_theme
 from hdvlab.plots.time_axis import duration
 from hdvlab.trace.schema import Kind
+from hdvlab.trace.source import HasTrace, trace_of
 from hdvlab.trace.trace import Trace
 
 _MARKERS = "os^Dv"

@@ -13,10 +13,10 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from hdvlab.analysis.rate import df_rate, df_rate_totals
 from hdvlab.analysis.selection import Moment, df_window
 from hdvlab.plots.canvas import FONT_SIZE, axes_for, legend, note, nothing, panels, title
-from hdvlab.plots.source import HasTrace, trace_of
 from hdvlab.plots.theme import LineStyle, Shade, Theme, get_theme
 from hdvlab.plots.time_axis import TimeAxis, duration
 from hdvlab.trace.schema import Kind
+from hdvlab.trace.source import HasTrace, trace_of
 from hdvlab.trace.trace import Trace
 
 _LINES: tuple[LineStyle, ...] = ("-", "--", "-.", ":")

@@ -14,9 +14,9 @@ from hdvlab.analysis.selection import Array, Moment, device_name, df_window
 from hdvlab.analysis.signals import Signal, busiest_signals, find_signals
 from hdvlab.analysis.states import CAUSES, df_state_changes, df_states, df_transitions
 from hdvlab.plots.canvas import FONT_SIZE, axes_for, height_points, legend, note, nothing, title, width_points
-from hdvlab.plots.source import HasTrace, trace_of
 from hdvlab.plots.theme import LineStyle, Shade, Theme, get_theme
 from hdvlab.plots.time_axis import duration
+from hdvlab.trace.source import HasTrace, trace_of
 from hdvlab.trace.trace import Trace
 
 _MAX_LABELS = 20

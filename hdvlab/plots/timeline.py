@@ -14,11 +14,11 @@ from hdvlab.analysis.lanes import df_lanes, df_marks, lane_numbers
 from hdvlab.analysis.selection import READS, WRITES, Moment, device_name, df_window, find_devices
 from hdvlab.plots.canvas import MARGIN, axes_for, legend, note, nothing, title, width_points
 from hdvlab.plots.moments import draw_bands, draw_moments
-from hdvlab.plots.source import HasTrace, trace_of
 from hdvlab.plots.theme import Theme, get_theme
 from hdvlab.plots.time_axis import Array, TimeAxis, duration
 from hdvlab.plots.timeline_legend import handles
 from hdvlab.trace.schema import KIND_GROUPS, Kind
+from hdvlab.trace.source import HasTrace, trace_of
 from hdvlab.trace.trace import Trace
 
 #: Causes and effects are connected where there are no more of them than this.

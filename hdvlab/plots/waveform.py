@@ -12,9 +12,9 @@ from hdvlab.analysis.signals import Signal, busiest_signals, find_signals
 from hdvlab.analysis.values import df_segments, df_values
 from hdvlab.plots.canvas import FONT_SIZE, MARGIN, axes_for, legend, note, nothing, title
 from hdvlab.plots.signal_rows import bus_row, legend_entries, line_row
-from hdvlab.plots.source import HasTrace, trace_of
 from hdvlab.plots.theme import Theme, get_theme
 from hdvlab.plots.time_axis import TimeAxis
+from hdvlab.trace.source import HasTrace, trace_of
 from hdvlab.trace.trace import Trace
 
 _ROW_INCHES = 0.3

@@ -18,14 +18,14 @@ class Answers:
         self._printer = printer
         self.errors: dict[tuple[int, int], str] = {}
 
-    def answer(self, one: Armed, access: Access, bench: Bench) -> tuple[bool, Hit]:
-        """Whether an access is meant; what it leads to without a stop is done."""
+    def answer(self, one: Armed, access: Access, bench: Bench, takes: bool) -> tuple[bool, Hit]:
+        """Whether an access is meant; what it leads to without a stop is done. ``takes``: see :meth:`Armed.admits`."""
         request = one.shown.request
         slot = next((slot for slot in bench.slots() if slot.index == access.device), None)
         key = (access.device, access.bar, access.address)
         hit = Hit(access, slot, one.last.get(key))
         try:
-            if not self._matches(one, hit, key):
+            if not self._matches(one, hit, key) or not one.admits(takes):
                 return False, hit
             if one.message is not None:
                 text = one.message(hit)
@@ -36,6 +36,8 @@ class Answers:
             one.shown.note = f"failed: {said}"
             if not request.stops:
                 self._printer.say(f"{one.shown.kind} {one.shown.number} ({one.shown.text}) failed: {said}")
+                return False, hit
+            if not one.admits(takes):
                 return False, hit
             self.errors[access.row, access.phase] = said
         if request.is_trigger:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,26 @@ class Armed:
     counted: tuple[int, int] = (0, 0)
     """Hits and stops of entries that are gone."""
     kept_to: int = -1
+    passed: int = 0
+    """Hits that were let pass here, because they had to be asked about."""
+    is_taken: bool = False
+    """It is for once, and has been met."""
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def admits(self, takes: bool) -> bool:
+        """Whether a hit counts: not one to ignore, nor a second of what is for once.
+
+        ``takes``: what is for once is over with it.
+        """
+        request = self.shown.request
+        with self.guard:
+            if self.passed < request.ignore:
+                self.passed += 1
+                return False
+            if request.once and self.is_taken:
+                return False
+            self.is_taken = takes
+            return True
 
 
 def find_asked(request: Request, slots: list[Slot]) -> Place:
@@ -52,6 +73,8 @@ def rules_of(one: Armed, device: int, cells_run_here: bool) -> list[Rule]:
     parts = [(place.kinds, request.after)]
     if needs_value and not request.after:
         parts = [(kinds, after) for kinds, after in ((reads, True), (others, False)) if kinds]
+    if len(parts) > 1 and (request.ignore or request.once):
+        flags |= lib.HDVLAB_BREAK_ASK  # both count together
     return [
         Rule(kinds, flags | (lib.HDVLAB_BREAK_AFTER if after else 0), device, place.bar, place.first, place.last,
              place.value, place.mask)

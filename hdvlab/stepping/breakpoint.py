@@ -12,6 +12,9 @@ from hdvlab.errors import UsageError
 if TYPE_CHECKING:
     from hdvlab.stepping.hit import Hit
 
+#: Most accesses that can be counted: rows of a trace are signed 64-bit numbers.
+MOST = (1 << 63) - 1
+
 
 @dataclass
 class Request:
@@ -65,7 +68,7 @@ class Request:
             raise UsageError("a breakpoint needs a place: CTRL, CTRL.EN==1, bar0+0x10, config+0x4, dma, interrupt")
         if self.record not in (None, "start", "stop"):
             raise UsageError(f"record is 'start' or 'stop', not {self.record!r}")
-        if isinstance(self.ignore, bool) or not isinstance(self.ignore, int) or self.ignore < 0:
+        if isinstance(self.ignore, bool) or not isinstance(self.ignore, int) or not 0 <= self.ignore <= MOST:
             raise UsageError(f"ignore is how many accesses to let pass, 0 or more, not {self.ignore!r}")
         if self.keep is not None:
             self.keep = _kept(self.keep)
@@ -132,9 +135,9 @@ class Request:
 def _kept(keep: Sequence[int]) -> tuple[int, int]:
     try:
         before, after = (int(rows) for rows in keep)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         before = after = -1
-    if before < 0 or after < 0:
+    if not (0 <= before <= MOST // 4 and 0 <= after <= MOST // 4):
         raise UsageError(f"keep is (rows before, rows after), such as (100, 100), not {keep!r}")
     return before, after
 
@@ -219,9 +222,15 @@ class Breakpoints:
     ``read`` gives them as they stand now.
     """
 
-    def __init__(self, read: Callable[[], list[Breakpoint]], remove: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        read: Callable[[], list[Breakpoint]],
+        remove: Callable[[int], None],
+        remove_hidden: Callable[[], None] = lambda: None,
+    ) -> None:
         self._read = read
         self._remove = remove
+        self._remove_hidden = remove_hidden
 
     def __iter__(self) -> Iterator[Breakpoint]:
         return iter(self._read())
@@ -241,6 +250,7 @@ class Breakpoints:
         """Take all out; what they hold stays held."""
         for one in self._read():
             self._remove(one.number)
+        self._remove_hidden()
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """What a table shows: number, what it is, what was asked for, how it stands."""

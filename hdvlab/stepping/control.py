@@ -7,11 +7,12 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from hdvlab.errors import StateError, UsageError
-from hdvlab.stepping.breakpoint import Breakpoint, Breakpoints, Request
+from hdvlab.stepping.breakpoint import MOST, Breakpoint, Breakpoints, Request
 from hdvlab.stepping.pending import Pending, PendingRuns
 from hdvlab.stepping.stop import Stop
 from hdvlab.stepping.typed_value import check_value
@@ -22,6 +23,8 @@ Action = Literal["continue", "override", "skip", "retry"]
 
 #: How often whoever waits looks up, so that Ctrl-C is answered everywhere, seconds.
 _SLICE = 0.05
+#: How long a stop may go unanswered before it is printed, seconds.
+_GRACE = 0.25
 #: How long a step waits for an access where nothing is known to be under way, seconds.
 _PATIENCE = 2.0
 
@@ -37,13 +40,14 @@ class Control:
         self._callbacks: list[Callable[[Stop], None]] = []
         self._observers: list[Callable[[], object]] = []
         self._waiting = 0
+        self._answered: deque[tuple[int, int]] = deque(maxlen=256)
         self._viewers = 0
         self.announces = True
         """Whether a stop that nobody waits for, and no panel shows, prints a line."""
         self.pending = PendingRuns(lambda: bool(self.read_stops()))
         """What goes on when the guest does."""
         self.pending.announces = self._says_so
-        self.breakpoints = Breakpoints(self.list_breakpoints, self.remove)
+        self.breakpoints = Breakpoints(self.list_breakpoints, self.remove, self.remove_hidden)
 
     # ---- what a subclass has -----------------------------------------------------------------------------------
 
@@ -53,6 +57,10 @@ class Control:
 
     def remove(self, number: int) -> None:
         """Take a breakpoint out; what it holds stays held."""
+        raise NotImplementedError
+
+    def remove_hidden(self) -> None:
+        """Take out what was made for one :meth:`next`, wherever Ctrl-C ended that."""
         raise NotImplementedError
 
     def set_enabled(self, number: int, enabled: bool) -> None:
@@ -89,6 +97,9 @@ class Control:
         None: for ever.
         """
         raise NotImplementedError
+
+    def check_alive(self) -> None:
+        """Raises why nothing will ever be held any more: the lab is closed, its host gone."""
 
     def guest_runs(self) -> bool:
         """Whether a guest may make accesses that nobody here waits for: a VM."""
@@ -172,7 +183,7 @@ class Control:
 
     def _deliver(self, stops: list[Stop], says_so: bool) -> None:
         for stop in stops:
-            if says_so:
+            if says_so and self._is_unsaid(stop):
                 with contextlib.suppress(OSError, ValueError):  # nobody may be looking
                     print(f"{stop}\n", flush=True)
             for callback in list(self._callbacks):
@@ -180,6 +191,13 @@ class Control:
                     callback(stop)
                 except Exception:  # theirs, not the guest's
                     traceback.print_exc(file=sys.stderr)
+
+    def _is_unsaid(self, stop: Stop) -> bool:
+        """Whether nobody answers with this stop, even who only begins to wait now: a cell that has just let it come."""
+        one = stop.ticket, stop.row
+        with self._changed:
+            self._changed.wait_for(lambda: one in self._answered or not self._says_so(), _GRACE)
+            return one not in self._answered and self._says_so()
 
     # ---- waiting -----------------------------------------------------------------------------------------------
 
@@ -207,18 +225,25 @@ class Control:
         """The first stop that is not among ``known``; None where it is over, or ``timeout`` seconds are."""
         deadline = None if timeout is None else time.monotonic() + timeout
         self.begin_watching()
-        with self._changed:
-            self._waiting += 1
-        try:
+        with self._waits():
             while True:
+                self.check_alive()
                 ended = is_over() is not None
-                found = next((stop for stop in self.read_stops() if stop.ticket not in known), None)
+                found = self._another(known)
                 if found is not None or ended:
                     return found
                 if deadline is not None and time.monotonic() >= deadline:
                     return None
                 with self._changed:
                     self._changed.wait(_SLICE)
+
+    @contextlib.contextmanager
+    def _waits(self) -> Iterator[None]:
+        """While in it, somebody waits for stops, and shows what comes: none is printed besides."""
+        with self._changed:
+            self._waiting += 1
+        try:
+            yield
         finally:
             with self._changed:
                 self._waiting -= 1
@@ -226,7 +251,7 @@ class Control:
     @contextlib.contextmanager
     def _expecting(self) -> Iterator[list[Pending]]:
         """While in it, what is pending is waited for here: also what ends as soon as something is let go."""
-        with self.pending.waits():
+        with self._waits(), self.pending.waits():
             yield list(self.pending)
 
     def _next_stop(self, pending: list[Pending], known: set[int], patience: float) -> Any:
@@ -239,16 +264,27 @@ class Control:
                 ended.finish()
                 return ended.run
             return found
-        stop = self._until(lambda: next((one for one in pending if not one.is_running()), None), known)
+        over: list[Pending] = []
+
+        def is_over() -> Pending | None:
+            # Another thread may wait for it, too, and have taken it; or the machine is off, and nothing is waited for.
+            over.extend(one for one in pending if one not in self.pending or not one.is_running())
+            return over[0] if over else None
+
+        stop = self._until(is_over, known)
         if stop is not None:
             return stop
-        over = next(one for one in pending if not one.is_running())
-        self.pending.take(over)
-        over.finish()
-        return over.run
+        if self.pending.take(over[0]):
+            over[0].finish()
+        return over[0].run
 
     def _another(self, known: set[int]) -> Stop | None:
-        return next((stop for stop in self.read_stops() if stop.ticket not in known), None)
+        found = next((stop for stop in self.read_stops() if stop.ticket not in known), None)
+        if found is not None:
+            with self._changed:  # the watching thread may hear of it when nobody waits any more
+                self._answered.append((found.ticket, found.row))
+                self._changed.notify_all()
+        return found
 
     # ---- going on ----------------------------------------------------------------------------------------------
 
@@ -270,20 +306,28 @@ class Control:
             return self._next_stop(pending, {one.ticket for one in going}, 0.0)
 
     def step(self, count: int = 1) -> Any:
-        """Go on until the ``count``-th next access of the guest or a device, of any kind; returns as :meth:`resume`."""
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise UsageError(f"step takes how many accesses, 1 or more, not {count!r}")
-        self.arm(count)
-        return self._go_on()
+        """Go on until the ``count``-th next access of the guest or a device, of any kind; returns as :meth:`resume`.
 
-    def next(self, where: str, **given: Any) -> Any:
-        """Go on until the next access to a place; ``given`` as for :meth:`break_at`. Returns as :meth:`resume`."""
-        made = self.add(Request(where, once=True, hidden=True, **given))
+        Where the program ends before, or stops elsewhere, the step is over, too. Where nothing is held or runs, it
+        waits for what comes.
+        """
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST:
+            raise UsageError(f"step takes how many accesses, 1 or more, not {count!r}")
+        begun = bool(self.pending) or bool(self.read_stops())
+        self.arm(count)
         try:
             return self._go_on()
         finally:
-            with contextlib.suppress(UsageError):
-                self.remove(made.number)
+            if begun:  # its program is over, or stopped elsewhere: the next one is not to be held by it
+                self.arm(0)
+
+    def next(self, where: str, **given: Any) -> Any:
+        """Go on until the next access to a place; ``given`` as for :meth:`break_at`. Returns as :meth:`resume`."""
+        try:
+            self.add(Request(where, once=True, hidden=True, **given))
+            return self._go_on()
+        finally:
+            self.remove_hidden()
 
     def _go_on(self) -> Any:
         going = self.read_stops()

@@ -79,7 +79,7 @@ class PendingRuns:
         self._waiting = 0
         self._thread: threading.Thread | None = None
         self._callbacks: list[OnEnd] = []
-        self.announces = lambda: True
+        self.announces: Callable[[], bool] = lambda: True
         """Whether a failure that nobody waits for is printed."""
 
     def __len__(self) -> int:
@@ -110,11 +110,13 @@ class PendingRuns:
         """While in it, somebody waits, and takes what ends with :meth:`take`."""
         return _Waits(self)
 
-    def take(self, one: Pending) -> None:
-        """The caller finishes it."""
+    def take(self, one: Pending) -> bool:
+        """Whether it is the caller's to finish; else somebody has taken it, or the machine is off."""
         with self._changed:
-            if one in self._all:
+            is_there = one in self._all
+            if is_there:
                 self._all.remove(one)
+            return is_there
 
     def take_ended(self) -> Pending | None:
         """The oldest that ended while nobody waited, once."""

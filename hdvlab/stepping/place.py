@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from hdvlab.errors import UsageError
 from hdvlab.registers import Field, Register, RegisterMap
 from hdvlab.registers.nearest import nearest
+from hdvlab.registers.spelling import spellings as written_registers
 from hdvlab.trace.schema import KIND_GROUPS, Kind
 
 #: Kinds of rows at which the guest or a device can be stopped.
@@ -218,13 +219,8 @@ def _in_space(where: str, match: re.Match[str], slots: list[Slot], device: str |
 def spellings(slots: Iterable[Slot]) -> Iterator[tuple[str, Slot, int, Register, Field | None]]:
     """Every way to write a register or field."""
     for slot in slots:
-        for bar, registers in slot.maps.items():
-            for register in registers:
-                for field in (None, *register.fields.values()):
-                    name = register.name if field is None else f"{register.name}.{field.name}"
-                    for before in ("", f"{slot.name}."):
-                        yield f"{before}{name}", slot, bar, register, field
-                        yield f"{before}bar{bar}.{name}", slot, bar, register, field
+        for written, bar, register, field in written_registers(slot.name, slot.maps):
+            yield written, slot, bar, register, field
 
 
 def _in_map(where: str, slots: list[Slot], device: str | None) -> tuple[Place, Register, Field | None]:

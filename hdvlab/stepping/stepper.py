@@ -49,6 +49,17 @@ class Stepper(Control):
         self.cells_run_here = True
         """Whether the main thread runs the person's cells: it is never held, for nobody could let it go."""
         self._told_own_thread: set[int] = set()
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Nothing will be held any more: who waits for a stop is told."""
+        self._is_closed = True
+        self.tell([])
+
+    def check_alive(self) -> None:
+        """See :meth:`Control.check_alive`."""
+        if self._is_closed:
+            raise StateError("the lab is closed, so nothing will be held in it")
 
     def _lab(self) -> Bench:
         bench = self._bench()
@@ -67,6 +78,7 @@ class Stepper(Control):
             self._shown.clear()
             for one in self._armed.values():
                 one.natives.clear()
+                one.is_taken = False  # it has not held, or it would be gone
             if self._step:
                 gate.step(self._step)
                 self._step = 0
@@ -171,6 +183,14 @@ class Stepper(Control):
             self._disarm(one)
         self._told()
 
+    def remove_hidden(self) -> None:
+        """See :meth:`Control.remove_hidden`."""
+        self.read_stops()
+        with self._guard:
+            for number in [number for number, one in self._armed.items() if one.shown.request.hidden]:
+                self._disarm(self._armed[number])
+                del self._armed[number]
+
     def set_enabled(self, number: int, enabled: bool) -> None:
         """See :meth:`Control.set_enabled`."""
         with self._guard:
@@ -193,6 +213,7 @@ class Stepper(Control):
 
     def _refresh(self, one: Armed) -> None:
         hits, stops = one.counted
+        hits += one.passed
         if self._gate is not None:
             for native in one.natives:
                 more = self._gate.hits(native)
@@ -237,7 +258,8 @@ class Stepper(Control):
         self._disarm(one)
         off = 0 if one.shown.enabled else lib.HDVLAB_BREAK_DISABLED
         for rule in wanted:
-            native = self._gate.add(rule, max(0, one.shown.request.ignore - one.counted[0]))
+            is_asked = rule.flags & lib.HDVLAB_BREAK_ASK  # then hits to ignore are let pass where it is answered
+            native = self._gate.add(rule, 0 if is_asked else max(0, one.shown.request.ignore - one.counted[0]))
             one.natives[native] = rule
             self._by_native[native] = one
             if off:
@@ -258,11 +280,12 @@ class Stepper(Control):
         bench = self._bench()
         if one is None or bench is None:
             return False
-        is_hit, hit = self._answers.answer(one, access, bench)
         request = one.shown.request
+        is_own = request.stops and self._is_own_thread()
+        is_hit, hit = self._answers.answer(one, access, bench, takes=not is_own)
         if is_hit and request.once and not request.stops:
             self._over(one)
-        if is_hit and request.stops and self._is_own_thread():
+        if is_hit and is_own:
             self._tell_own_thread(one, hit)
             return False
         return is_hit

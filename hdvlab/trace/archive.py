@@ -135,7 +135,7 @@ def refuse_existing(path: str | os.PathLike[str]) -> Path:
     """The absolute path, which must not exist."""
     target = Path(path).absolute()
     if target.exists() or target.is_symlink():
-        message = f"{target} exists; choose another name, or remove it"
+        message = "it exists; choose another name, or remove it"
         raise TraceError(message, HResult.ERROR_ALREADY_EXISTS, f"write {target}")
     return target
 

@@ -14,6 +14,7 @@ from hdvlab.trace.schema import COLUMNS, E_PENDING, Kind, Origin
 Array = np.ndarray[Any, Any]
 
 _KINDS = pd.CategoricalDtype([kind.name for kind in Kind])
+_OF_TEXT = (Kind.mark.name, Kind.fault.name)
 _ORIGINS = pd.CategoricalDtype([origin.name for origin in Origin])
 
 
@@ -21,8 +22,8 @@ def _status_text(status: int) -> str:
     return "" if status == 0 else "pending" if status == E_PENDING else HResult.symbol_of(int(status))
 
 
-def _hex(value: int) -> str:
-    return f"{value:#x}"
+def _hex(value: int | str) -> str:
+    return value if isinstance(value, str) else f"{value:#x}"
 
 
 def _or_dash(value: int) -> str:
@@ -85,10 +86,18 @@ class Rows(pd.DataFrame):
         """The rows to show, and a word where some are not shown."""
         most = pd.get_option("display.max_rows") or len(self)
         if len(self) <= most:
-            return pd.DataFrame(self), ""
+            return _without_text(pd.DataFrame(self)), ""
         few = max(pd.get_option("display.min_rows") or 10, 2) // 2
         ends = pd.concat([pd.DataFrame(self.head(few)), pd.DataFrame(self.tail(few))])
-        return ends, f"first and last {few} of "
+        return _without_text(ends), f"first and last {few} of "
+
+
+def _without_text(shown: pd.DataFrame) -> pd.DataFrame:
+    """As shown: a mark's or a fault's value is the letters its text begins with, which is in ``fields``."""
+    if not {"kind", "value"} <= set(shown.columns):
+        return shown
+    is_text = shown["kind"].isin(_OF_TEXT)
+    return shown.assign(value=shown["value"].astype(object).mask(is_text, "")) if is_text.any() else shown
 
 
 def df_rows(columns: Mapping[str, Array], rows: range | Array, attrs: Mapping[str, Any]) -> Rows:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from hdvlab.errors import BackendUnavailableError, TraceFormatError
 from hdvlab.trace.archive import copied_metadata, copied_tables, not_written, pieces, refuse_existing
+from hdvlab.trace.progress import tell
 from hdvlab.trace.schema import COLUMNS, NO_PAYLOAD, SCHEMA_VERSION, Kind, Origin
 from hdvlab.trace.tables import Tables
 from hdvlab.trace.tables_file import TablesParser, encoded, lines_of
@@ -115,8 +117,9 @@ def read_archive(path: Path) -> Trace:
     pa = _pyarrow()
     operation = f"open {path}"
     try:
-        about = _about(pa.parquet.read_schema(path).metadata or {}, operation)
-        table = pa.parquet.read_table(path).unify_dictionaries().combine_chunks()
+        with pa.parquet.ParquetFile(path) as file:
+            about = _about(file.schema_arrow.metadata or {}, operation)
+            table = pa.concat_tables(_groups(file, path)).unify_dictionaries().combine_chunks()
         columns = {name: _codes_of(table[name], _CODES[name]) for name in _CODES}
         columns |= {name: table[name].to_numpy() for name in COLUMNS if name not in ("kind", "origin", "payload")}
         columns["payload"], payload = _payload_of(table["payload"])
@@ -128,6 +131,15 @@ def read_archive(path: Path) -> Trace:
     for line in about["tables"]:
         parser.add(line, tables)
     return Trace.from_columns(columns, tables, parser.bad_lines, payload)
+
+
+def _groups(file: Any, path: Path) -> Iterator[Any]:
+    """The file's rows in pieces, so that whoever waits for them sees how far it is, and can stop it."""
+    for number in range(file.num_row_groups):
+        yield file.read_row_group(number)
+        tell(f"reading {path.name}", number + 1, file.num_row_groups)
+    if not file.num_row_groups:
+        yield file.read()
 
 
 def _about(metadata: dict[bytes, bytes], operation: str) -> dict[str, Any]:

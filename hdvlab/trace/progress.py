@@ -29,11 +29,16 @@ def listening(told: Told) -> Iterator[None]:
         _listener.reset(token)
 
 
+def listener() -> Told | None:
+    """Who listens in this thread."""
+    return _listener.get()
+
+
 def tell(what: str, done: int, total: int) -> None:
     """So much is done; nothing where nobody listens."""
-    listener = _listener.get()
-    if listener is not None:
-        listener(what, done, total)
+    told = _listener.get()
+    if told is not None:
+        told(what, done, total)
 
 
 class Watched:

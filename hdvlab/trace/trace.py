@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,6 @@ from hdvlab.trace.tables import BadLine, DeviceInfo, Tables
 from hdvlab.trace.view import View
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from hdvlab.trace.frame import Rows
@@ -234,10 +233,13 @@ class Trace:
         return told
 
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write the rows as a recording of their own; see :func:`hdvlab.trace.archive.save_trace`."""
+        """Write the rows as a recording of their own, a directory; see :func:`hdvlab.trace.archive.save_trace`.
+
+        Where the path ends in ``.parquet``, as :meth:`archive`.
+        """
         from hdvlab.trace.archive import save_trace
 
-        return save_trace(self, path)
+        return self.archive(path) if Path(path).suffix == ".parquet" else save_trace(self, path)
 
     def archive(self, path: str | PathLike[str]) -> Path:
         """Write the rows as one Parquet file; see :func:`hdvlab.trace.parquet.archive_trace`."""

@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hdvlab.errors import UsageError
 from hdvlab.registers import Field, Register, RegisterMap
-from hdvlab.trace.trace import Trace
+from hdvlab.trace.source import HasTrace as HasTrace
 
 if TYPE_CHECKING:
     from hdvlab.device.pluggable import BarLayout
-
-
-class HasTrace(Protocol):
-    """A lab, or a run in it."""
-
-    @property
-    def trace(self) -> Trace:
-        """Its rows."""
 
 
 class BenchDevice(Protocol):
@@ -59,18 +50,3 @@ class Bench(HasTrace, Protocol):
     def __getitem__(self, name: str) -> BenchDevice: ...
     def __contains__(self, name: object) -> bool: ...
     def __iter__(self) -> Iterator[Any]: ...
-
-
-def trace_of(source: object) -> Trace:
-    """The trace of a Trace, a lab or a run.
-
-    Raises
-    ------
-    UsageError
-        It is none of them; the message says what to give.
-    """
-    trace = getattr(source, "trace", source)
-    if isinstance(trace, Trace):
-        return trace
-    hint = "read it first: hdvlab.read_trace(path)" if isinstance(source, str) else "its rows alone have no names"
-    raise UsageError(f"a panel shows a trace, a lab or a run, not {type(source).__name__}; {hint}")

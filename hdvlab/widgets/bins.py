@@ -15,6 +15,7 @@ import numpy as np
 from hdvlab.trace.schema import E_PENDING, KIND_GROUPS, Kind
 from hdvlab.trace.view import View
 from hdvlab.widgets.blocks import Grown, Level
+from hdvlab.widgets.row_groups import RowGroups
 
 Array = np.ndarray[Any, Any]
 
@@ -24,20 +25,13 @@ _LEVELS = 4  # 256 rows to a million
 _AT_ONCE = BLOCK * FACTOR * 32
 _LIFECYCLE = min(KIND_GROUPS["lifecycle"])  # kinds from here on are rare, and drawn one by one
 
-#: Bits of a group's code, lowest first: failed (1), kind (5), BAR + 1 (3), device + 1.
-_KIND_AT, _BAR_AT, _DEVICE_AT = 1, 6, 9
-
 
 class Bins:
-    """The rows of a trace, summed up as they come.
-
-    Groups are numbered as they are met; :attr:`groups` has the code of each. Positions count rows of the view from 0.
-    """
+    """The rows of a trace, summed up as they come. Positions count rows of the view from 0."""
 
     def __init__(self) -> None:
         self._levels = [Level(BLOCK * FACTOR**level) for level in range(_LEVELS)]
-        self.groups: list[int] = []
-        self._number = np.full(0, -1, dtype=np.int64)  # code -> group
+        self._groups = RowGroups()
         self._devices = 0
         self._view: View | None = None
         self._open = np.zeros(0, dtype=np.int64)  # summed up while they were pending
@@ -47,6 +41,11 @@ class Bins:
     def __len__(self) -> int:
         """How many rows are known; the last few are not in blocks yet."""
         return 0 if self._view is None else len(self._view)
+
+    @property
+    def groups(self) -> list[int]:
+        """The code of each group, as they were met; :func:`hdvlab.widgets.row_groups.group_columns` reads them."""
+        return self._groups.codes
 
     @property
     def view(self) -> View:
@@ -153,8 +152,8 @@ class Bins:
         end = len(self) if has_tail else int(maybe[-1] + 1) * BLOCK if len(maybe) else begin
         return range(begin, end)
 
-    def find_running(self, moment: int, most: int) -> Array:
-        """Positions of rows that began before ``moment`` and were still being served then; the last ``most``."""
+    def find_running(self, moment: int) -> Array:
+        """Positions of rows that began before ``moment`` and were still being served then."""
         level = self._levels[0]
         maybe = np.flatnonzero((level.low.values < moment) & (level.end.values > moment))
         positions = self._rows_of(maybe)
@@ -163,7 +162,7 @@ class Bins:
         over = (t_ns < moment) & (t_ns + columns["dur_ns"][positions] > moment)
         waiting = self.find_pending()
         waiting = waiting[columns["t_ns"][waiting] < moment]
-        return np.union1d(positions[over], waiting)[-most:]
+        return np.union1d(positions[over], waiting)
 
     def find_pending(self) -> Array:
         """Positions of the rows that are still being served."""
@@ -278,39 +277,16 @@ class Bins:
     def groups_of(self, which: Array | slice, failed: int | None = None) -> Array:
         """The group of each row; of those that failed late the one they were counted in, unless told."""
         columns = self.view.columns
-        kind, bar, status = (columns[name][which] for name in ("kind", "bar", "status"))
-        device = columns["device"][which] + np.uint16(1)  # 65535, none, becomes 0
-        device[device > self._devices] = 0
-        code = device.astype(np.int64) << _DEVICE_AT
-        code |= np.clip(bar + np.int8(1), 0, 7).astype(np.int64) << _BAR_AT
-        code |= kind.astype(np.int64) << _KIND_AT
+        chosen = {name: columns[name][which] for name in ("device", "bar", "kind", "status")}
+        bad: Array | int
         if failed is not None:
-            code |= failed
+            bad = failed
         else:
-            bad = ((status < 0) & (status != E_PENDING)) | (kind == Kind.fault)
+            status = chosen["status"]
+            bad = ((status < 0) & (status != E_PENDING)) | (chosen["kind"] == Kind.fault)
             if len(self._late) and not isinstance(which, slice):
                 bad &= ~np.isin(which, self._late)
-            code |= bad
-        if len(code) and (highest := int(code.max())) >= len(self._number):
-            self._number = np.concatenate([self._number, np.full(highest + 512 - len(self._number), -1)])
-        number: Array = self._number[code]
-        if len(number) and number.min() < 0:
-            for new in np.unique(code[number < 0]):
-                self._number[new] = len(self.groups)
-                self.groups.append(int(new))
-            number = self._number[code]
-        return number
-
-
-def group_columns(groups: list[int]) -> dict[str, Array]:
-    """What the codes of groups mean: arrays ``device`` (65535 = none), ``bar``, ``kind`` and ``failed``."""
-    code = np.array(groups, dtype=np.int64)
-    return {
-        "device": ((code >> _DEVICE_AT) - 1).astype(np.uint16),
-        "bar": ((code >> _BAR_AT & 7) - 1).astype(np.int8),
-        "kind": (code >> _KIND_AT & 31).astype(np.uint8),
-        "failed": (code & 1).astype(bool),
-    }
+        return self._groups.number(chosen, bad, self._devices)
 
 
 def _continues(before: View, now: View) -> bool:

@@ -11,11 +11,12 @@ import numpy as np
 from hdvlab.trace.schema import Kind
 from hdvlab.trace.tables import Tables
 from hdvlab.trace.view import View
-from hdvlab.widgets.bins import Bins, group_columns
+from hdvlab.widgets.bins import Bins
+from hdvlab.widgets.row_groups import group_columns
 
 Array = np.ndarray[Any, Any]
 
-_AT_ONCE = 1 << 17
+_AT_ONCE = 1 << 18
 _ON_BAR = (Kind.mmio_read, Kind.mmio_write, Kind.doorbell)
 _DMA = (Kind.dma_read, Kind.dma_write)
 _READS = (Kind.mmio_read, Kind.dma_read)
@@ -94,8 +95,10 @@ class HeatBins:
         self.low, self.step, self.bands = low, step, bands
         self.rows = 0
         """Accesses that touched a cell."""
-        # By operation (write, read), band and stretch: what begins in a band, less what ended in the one before.
-        self._changes = np.zeros((2, bands + 1, bins), dtype=np.int64)
+        # By operation (write, read), band and stretch: what touches one band, and of what touches more of them what
+        # begins in a band, less what ended in the one before.
+        self._counts = np.zeros((2, bands, bins), dtype=np.int64)
+        self._changes: Array | None = None  # most accesses touch one band
         self._next = -1
         self._stop = 0
 
@@ -135,8 +138,9 @@ class HeatBins:
 
     def counts(self, *, reads: bool = True, writes: bool = True) -> Array:
         """Accesses by band and stretch."""
-        changes = self._changes[0] * writes + self._changes[1] * reads
-        counts: Array = np.cumsum(changes[: self.bands], axis=0)
+        counts: Array = self._counts[0] * writes + self._counts[1] * reads
+        if self._changes is not None:
+            counts += np.cumsum((self._changes[0] * writes + self._changes[1] * reads)[: self.bands], axis=0)
         return counts
 
     def find(self, view: View, positions: range, *, reads: bool = True, writes: bool = True) -> Array:
@@ -154,12 +158,15 @@ class HeatBins:
         at = np.flatnonzero(self.place.holds(view, which))
         at = at + which.start if isinstance(which, slice) else which[at]
         t_ns = columns["t_ns"][at]
-        at = at[(t_ns >= self.first) & (t_ns < self.end)]
+        inside = (t_ns >= self.first) & (t_ns < self.end)
+        if not inside.all():
+            at = at[inside]
         address = columns["address"][at]
         last = address + np.maximum(columns["size"][at], 1).astype(np.uint64) - np.uint64(1)
         last = np.maximum(last, address)  # an access at the very end of the address space
         inside = (last >= np.uint64(self.low)) & (address < np.uint64(min(self.high, (1 << 64) - 1)))
-        at, address, last = at[inside], address[inside], last[inside]
+        if not inside.all():
+            at, address, last = at[inside], address[inside], last[inside]
         low, step = np.uint64(self.low), np.uint64(self.step)
         band = (np.maximum(address, low) - low) // step
         behind = np.minimum((last - low) // step, np.uint64(self.bands - 1))
@@ -173,6 +180,18 @@ class HeatBins:
         stretch = (view.columns["t_ns"][at] - self.first) // self.width
         kind = view.columns["kind"][at]
         is_read = (kind == _READS[0]) | (kind == _READS[1])
+        plane = band * self.bins + stretch
+        plane += is_read * (self.bands * self.bins)
+        several = np.flatnonzero(last > band)
+        if len(several):
+            self._add_several(is_read[several], band[several], last[several], stretch[several])
+            plane = np.delete(plane, several)
+        flat = self._counts.reshape(-1)
+        flat += np.bincount(plane, minlength=len(flat))
+
+    def _add_several(self, is_read: Array, band: Array, last: Array, stretch: Array) -> None:
+        if self._changes is None:
+            self._changes = np.zeros((2, self.bands + 1, self.bins), dtype=np.int64)
         plane = is_read * ((self.bands + 1) * self.bins) + stretch
         flat = self._changes.reshape(-1)
         flat += np.bincount(plane + band * self.bins, minlength=len(flat))

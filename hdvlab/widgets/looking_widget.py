@@ -26,12 +26,6 @@ class LookingWidget(PanelWidget):
         """Keep what was seen, and send what is new. On the pump's thread."""
         raise NotImplementedError
 
-    def forget_failure(self) -> None:
-        """What failed is over: the person does something else."""
-        if self._failed:
-            self._failed = ""
-            self.send_data({"kind": "failed", "text": ""})
-
     def is_stale(self) -> bool:
         """Always: stored values change without a row, so only a look can tell."""
         return True

@@ -62,7 +62,13 @@ class Overlay:
 
     @classmethod
     def of(cls, given: Overlay | RegisterMap | Iterable[Part], name: str = "") -> Overlay:
-        """An overlay from what a person has: a register map, or ``[(offset, size, name), ...]``."""
+        """An overlay from what a person has: a register map, or ``[(offset, size, name), ...]`` in bytes.
+
+        Raises
+        ------
+        UsageError
+            It is neither.
+        """
         if isinstance(given, Overlay):
             return given
         if isinstance(given, RegisterMap):

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import anywidget
 
 from hdvlab.errors import StateError
+from hdvlab.trace.source import trace_of
 from hdvlab.trace.trace import Trace
-from hdvlab.widgets.bench import trace_of
 from hdvlab.widgets.live import make_live
 from hdvlab.widgets.pump import PUMP
 from hdvlab.widgets.selection import Selection, selection_of
@@ -66,7 +66,13 @@ class PanelWidget(anywidget.AnyWidget):
     # ---- for subclasses ----------------------------------------------------------------------------------------
 
     def on_request(self, content: Mapping[str, Any], buffers: Sequence[memoryview]) -> None:
-        """A message of the browser; ``content["kind"]`` says which."""
+        """A message of the browser; ``content["kind"]`` says which.
+
+        Raises
+        ------
+        UsageError
+            The panel knows no such message, or cannot do what it asks for; the panel shows it.
+        """
 
     def is_stale(self) -> bool:
         """Whether :meth:`refresh` would send something."""
@@ -169,11 +175,17 @@ class PanelWidget(anywidget.AnyWidget):
         return thread
 
     def fail(self, error: BaseException | str) -> None:
-        """Show a failure in the panel, until it is dismissed there or something else fails."""
+        """Show a failure in the panel, until it is dismissed there, something else fails, or :meth:`forget_failure`."""
         text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
         if text != self._failed:
             self._failed = text
             self.send_data({"kind": "failed", "text": text})
+
+    def forget_failure(self) -> None:
+        """What failed is over: the person does something else."""
+        if self._failed:
+            self._failed = ""
+            self.send_data({"kind": "failed", "text": ""})
 
     @property
     def failure(self) -> str:

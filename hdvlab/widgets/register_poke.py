@@ -24,6 +24,7 @@ _WHY: dict[int, str] = {
     HResult.ERROR_INVALID_STATE: "the device is not running",
     HResult.E_UNEXPECTED: "its handler failed; lab.faults has the traceback",
     HResult.E_HANDLE: "the device is not plugged in any more",
+    HResult.ERROR_POSSIBLE_DEADLOCK: "the device is held inside its own callback; let it go on first",
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hdvlab.widgets.bench import HasTrace, trace_of
+from hdvlab.trace.source import HasTrace, trace_of
 
 if TYPE_CHECKING:
     from hdvlab.trace.frame import Rows
@@ -80,7 +80,13 @@ class Selection:
         return end
 
     def frame(self, decode: bool = False) -> Rows:
-        """The chosen rows as a frame; ``decode`` adds names, see :meth:`hdvlab.trace.trace.Trace.frame`."""
+        """The chosen rows as a frame; ``decode`` adds names, see :meth:`hdvlab.trace.trace.Trace.frame`.
+
+        Raises
+        ------
+        ReferenceError
+            The trace is gone; a selection does not keep it.
+        """
         from hdvlab.trace.decode import df_decoded
         from hdvlab.trace.frame import df_rows
 

@@ -12,8 +12,9 @@ from hdvlab.analysis.lanes import df_lanes, lane_numbers
 from hdvlab.trace.schema import E_PENDING, KIND_GROUPS, Kind
 from hdvlab.trace.tables import Tables
 from hdvlab.trace.trace import Trace
-from hdvlab.widgets.bins import Bins, group_columns
+from hdvlab.widgets.bins import Bins
 from hdvlab.widgets.chosen import chosen_among, chosen_per_bin
+from hdvlab.widgets.row_groups import group_columns
 from hdvlab.widgets.timeline_window import Window
 from hdvlab.widgets.units import counted, duration
 
@@ -110,11 +111,13 @@ class TimelinePicture:
         waiting = self.bins.find_pending()
         header["pending"] = len(waiting)
         if not window.by_row:
-            running = self.bins.find_running(window.first, _MOST_RUNNING) if found is not None else waiting[:0]
+            running = self.bins.find_running(window.first) if found is not None else waiting[:0]
             x = self.bins.x_of(waiting)
-            inside = waiting[(x < window.stop)][-_MOST_RUNNING:]
-            shown = np.union1d(np.union1d(shown, running), inside)
-        shown = np.union1d(shown, self._around(chosen))
+            running = np.union1d(running, waiting[(x < window.stop)])
+            header["more_running"] = max(len(running) - _MOST_RUNNING, 0)
+            shown = np.union1d(shown, running[-_MOST_RUNNING:])
+        around, header["unsearched"] = self._around(chosen)
+        shown = np.union1d(shown, around)
         parts["rows"] = self._records(shown, window, base, chosen)
         header["chosen"] = 0 if chosen is None else len(chosen)
         header |= self._moments(window, base)
@@ -150,18 +153,20 @@ class TimelinePicture:
             parts["shares"]["bin"], parts["shares"]["count"] = used, share[used]
         return {"bin_first": first - base, "width": width, "bins": bins, "shown": int(sums[0].sum())}
 
-    def _around(self, chosen: Rows | None) -> Array:
-        """Positions of the one chosen row, of what caused it and of what it caused."""
+    def _around(self, chosen: Rows | None) -> tuple[Array, int]:
+        """Positions of the one chosen row, of what caused it and of what it caused; and how many rows behind it were
+        not searched for that."""
         if chosen is None or len(chosen) != 1:
-            return np.zeros(0, dtype=np.int64)
+            return np.zeros(0, dtype=np.int64), 0
         view, row = self.bins.view, int(chosen[0])
         place = int(view.positions(np.array([row]))[0])
         if place < 0:
-            return np.zeros(0, dtype=np.int64)
+            return np.zeros(0, dtype=np.int64), 0
         cause = view.columns["cause"]
         effects = np.flatnonzero(cause[place + 1 : place + _FAR] == row) + place + 1
         before = view.positions(cause[place : place + 1])
-        return np.concatenate([before[before >= 0], [place], effects[:MOST_ROWS]])
+        unsearched = max(len(cause) - (place + _FAR), 0)
+        return np.concatenate([before[before >= 0], [place], effects[:MOST_ROWS]]), unsearched
 
     def _records(self, positions: Array, window: Window, base: int, chosen: Rows | None) -> Array:
         view = self.bins.view
@@ -198,12 +203,13 @@ class TimelinePicture:
             label = self.trace.text(int(row)) or "mark" if code == Kind.mark else Kind(code).name.replace("_", " ")  # type: ignore[union-attr]
             moments.append({"x": at - base, "row": int(row), "label": label[:200], "mark": bool(code == Kind.mark)})
         lost = []
-        for position in rare[kind == Kind.lost][:_MOST_MOMENTS].tolist():
+        losses = rare[kind == Kind.lost]
+        for position in losses[:_MOST_MOMENTS].tolist():
             ends = self.bins.x_of(np.array([max(position - 1, 0), position]), by_row=window.by_row)
             rows_lost = int(self.bins.view.columns["value"][position])
             lost.append({"first": int(ends.min()) - base, "stop": int(ends[1]) - base, "rows": rows_lost})
         unnamed = int(np.count_nonzero(named)) - len(moments)
-        return {"moments": moments, "more_moments": unnamed, "lost": lost}
+        return {"moments": moments, "more_moments": unnamed, "lost": lost, "more_lost": len(losses) - len(lost)}
 
     def brush(self, window: Window, lanes: Sequence[int] | None = None) -> Rows:
         """Numbers of the rows that begin in a window, in all lanes or in some: a range where nothing is left out."""

@@ -11,7 +11,7 @@ def counted(number: int) -> str:
 
 
 def duration(ns: float) -> str:
-    """A length of time, three digits: ``"1.23 µs"``."""
+    """``ns`` nanoseconds as a length of time, three digits: ``"1.23 µs"``."""
     for factor, unit in _UNITS:
         if abs(ns) >= factor * 0.9995 or unit == "ns":
             return f"{float(f'{ns / factor:.3g}'):g} {unit}"

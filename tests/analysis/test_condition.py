@@ -25,6 +25,7 @@ def rows(text: str) -> list[int]:
         ("read", [1, 5, 8, 9, 11, 15]),
         ("dma write", [6]),
         ("dma 0x1000..0x1fff", [5]),
+        ("dma+0x1000..0x1fff", [5]),
         ("dma 0x103f", [5]),
         ("dma 0x1040", []),
         ("config write config+0x4", [2]),

@@ -19,12 +19,12 @@ def broken(judged: Judged) -> list[int]:
 
 
 @pytest.mark.parametrize(("text", "rows"), [("aaa", []), ("aba", [1]), ("bab", [0, 2])])
-def test_never(text: str, rows: list[int]) -> None:
+def test_never_is_broken_by_every_such_row(text: str, rows: list[int]) -> None:
     assert broken(temporal.never(mask(text, "b"), "b")) == rows
 
 
 @pytest.mark.parametrize(("good", "where", "rows"), [("x.x", "x.x", []), ("x..", "x.x", [2]), ("...", "...", [])])
-def test_always(good: str, where: str, rows: list[int]) -> None:
+def test_always_is_broken_where_it_does_not_hold(good: str, where: str, rows: list[int]) -> None:
     judged = temporal.always(mask(good, "x"), mask(where, "x"), "x")
     assert broken(judged) == rows
     assert judged.looked == where.count("x")
@@ -41,7 +41,9 @@ def test_always(good: str, where: str, rows: list[int]) -> None:
         ("...", 0, 1, []),
     ],
 )
-def test_count(text: str, least: int, most: int | None, rows: list[int]) -> None:
+def test_a_count_names_the_first_row_too_many_or_the_last_there_is(
+    text: str, least: int, most: int | None, rows: list[int]
+) -> None:
     assert broken(temporal.count(mask(text, "a"), "a", least, most)) == rows
 
 
@@ -75,7 +77,7 @@ def test_within_some_time_says_how_late_it_was() -> None:
 
 
 @pytest.mark.parametrize(("text", "rows"), [("ce", []), ("c.ce", []), ("ec", [1]), ("cec", [2]), ("..", [])])
-def test_after(text: str, rows: list[int]) -> None:
+def test_after_is_broken_by_a_cause_that_nothing_follows(text: str, rows: list[int]) -> None:
     assert broken(temporal.after(mask(text, "c"), mask(text, "e"), "e")) == rows
 
 
@@ -91,7 +93,7 @@ def test_after(text: str, rows: list[int]) -> None:
         ("..", False, []),
     ],
 )
-def test_before(text: str, each: bool, rows: list[int]) -> None:
+def test_before_is_broken_by_what_comes_without_it(text: str, each: bool, rows: list[int]) -> None:
     assert broken(temporal.before(mask(text, "f"), mask(text, "t"), "f", each)) == rows
 
 
@@ -107,7 +109,7 @@ def test_before(text: str, each: bool, rows: list[int]) -> None:
         ("s.", True, [1]),
     ],
 )
-def test_until(text: str, since: bool, rows: list[int]) -> None:
+def test_until_is_broken_by_the_first_row_that_does_not_hold(text: str, since: bool, rows: list[int]) -> None:
     begins = mask(text, "s") if since else None
     assert broken(temporal.until(mask(text, "h"), mask(text, "r"), "h until r", begins)) == rows
 
@@ -115,6 +117,6 @@ def test_until(text: str, since: bool, rows: list[int]) -> None:
 @pytest.mark.parametrize(
     ("text", "rows"), [("a.b.c", []), ("cabc", []), ("acb", [2]), ("bc", [NOWHERE]), ("aaa", [0]), ("", [NOWHERE])]
 )
-def test_order(text: str, rows: list[int]) -> None:
+def test_an_order_names_the_last_step_that_was_kept(text: str, rows: list[int]) -> None:
     steps = [mask(text, letter).astype(bool) for letter in "abc"]
     assert broken(temporal.in_order(steps, ["a", "b", "c"])) == rows

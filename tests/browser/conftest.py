@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect
+
+from hdvlab.bench.browser.chromium import chromium, chromium_path
+from hdvlab.bench.browser.server import PATIENCE, Server, jupyter_lab
 
 from .page import LabPage
-from .server import PATIENCE, Server, jupyter_lab
 
-_CHROMIUM = os.environ.get("HDVLAB_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-_ARGUMENTS = [
-    "--no-sandbox",  # root in a container
-    "--disable-dev-shm-usage",  # whose /dev/shm is small
-    *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-    *("--force-color-profile=srgb", "--font-render-hinting=none"),  # the same picture everywhere
-]
+expect.set_options(timeout=PATIENCE * 1000)  # a loaded machine is no failure
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,19 +28,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """JupyterLab."""
-    if not Path(_CHROMIUM).exists():
+    if chromium_path() is None:
         pytest.skip("no Chromium; install Debian's package chromium")
-    with jupyter_lab(tmp_path_factory.mktemp("jupyter")) as made:
+    with jupyter_lab(tmp_path_factory.mktemp("jupyter"), str(Path(__file__).parents[2])) as made:
         yield made
 
 
 @pytest.fixture(scope="package")
 def browser(server: Server) -> Iterator[Browser]:
     """Chromium."""
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS, timeout=PATIENCE * 1000)
+    with chromium() as made:
         yield made
-        made.close()
 
 
 @contextlib.contextmanager

@@ -6,8 +6,9 @@ import time
 
 from playwright.sync_api import expect
 
+from hdvlab.bench.browser.server import PATIENCE
+
 from .page import LabPage
-from .server import PATIENCE
 
 LAB = """
 import threading, time

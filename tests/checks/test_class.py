@@ -16,6 +16,7 @@ import pytest
 
 from hdvlab.checks import ClassTable, Limits, Sheet, grade_folder
 from hdvlab.errors import UsageError
+from hdvlab.trace.progress import listening
 
 from ..labs import PATIENCE
 
@@ -257,6 +258,12 @@ def test_without_namespaces_what_a_submission_leaves_behind_is_ended_all_the_sam
     assert not [entry for entry in Path("/proc").glob("[0-9]*") if mine.encode() in _command_line(entry)]
 
 
+def test_one_submission_is_judged_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("")
+    (tmp_path / "b.py").write_text("")
+    assert [one.name for one in grade_folder("blink", tmp_path / "b.py").graded] == ["b.py"]
+
+
 def test_what_cannot_be_graded_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no submission in"):
         grade_folder("blink", tmp_path)
@@ -272,7 +279,10 @@ def test_what_cannot_be_graded_is_refused(tmp_path: Path) -> None:
 def test_a_sheets_file_in_the_folder_is_no_submission(tmp_path: Path) -> None:
     (tmp_path / "quick.py").write_text(SHEET)
     (tmp_path / "good.py").write_text(SOLUTION.read_text())
-    table = grade_folder(str(tmp_path / "quick.py"), tmp_path)
+    told: list[tuple[str, int, int]] = []
+    with listening(lambda *what: told.append(what)):
+        table = grade_folder(str(tmp_path / "quick.py"), tmp_path)
+    assert told == [(f"checking {tmp_path.name}", 1, 1)]
     assert isinstance(table.sheet, Sheet)
     assert [one.name for one in table.graded] == ["good.py"]
     assert table.frame()["points"].tolist() == [3]

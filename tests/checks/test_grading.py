@@ -13,6 +13,7 @@ from hdvlab import Bar, Device, Register
 from hdvlab.checks import DeviceClass, Sheet, find_sheet, grade, never, sheet_names
 from hdvlab.checks.report import Report
 from hdvlab.errors import UsageError
+from hdvlab.trace.progress import listening
 
 SOLUTIONS = Path(__file__).parent / "solutions"
 
@@ -33,7 +34,10 @@ def broken(report: Report) -> list[str]:
 @pytest.mark.parametrize("name", sheet_names())
 def test_a_sheets_solution_has_all_points_and_says_nothing(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     sheet = find_sheet(name)
-    report = grade(sheet, getattr(solution(name), sheet.submit.name))
+    told: list[tuple[str, int, int]] = []
+    with listening(lambda *what: told.append(what)):
+        report = grade(sheet, getattr(solution(name), sheet.submit.name))
+    assert [(done, total) for _, done, total in told] == [(n, len(sheet.checks)) for n in range(len(sheet.checks))]
     assert broken(report) == []
     assert float(report) == sheet.points == report.worth
     report.require()

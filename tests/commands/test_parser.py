@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import inspect
 import shlex
+import subprocess
+import sys
 
 import pytest
 
 from hdvlab import Lab, commands
 from hdvlab.commands.completion import complete
-from hdvlab.commands.parser import BY_NAME, VERBS, HelpWanted, help_text, verb_parser, verbs
+from hdvlab.commands.groups import GROUPS
+from hdvlab.commands.parser import BY_NAME, Door, HelpWanted, help_text, verb_parser, verbs
 from hdvlab.commands.picture import PICTURES
 from hdvlab.errors import UsageError
+from hdvlab.stepping.place import KIND_WORDS
+from hdvlab.widgets.dashboard import TITLES
 
 #: Verbs whose door does more than call the function of that name.
 DOORS_OWN = {"close", "host", "attach", "lab", "start", "mark", "record", "guest", "c", "check", "theme"}
@@ -35,17 +40,50 @@ def test_every_verb_has_help_that_fits_a_line_for_each_argument(door: str, name:
         assert action.help or action.dest == "words" or action.option_strings
 
 
-def test_every_example_parses() -> None:
-    for verb in VERBS:
-        if verb.example:
-            name, *words = shlex.split(verb.example)
-            verb_parser(name).parse_words(words)
+@pytest.mark.parametrize("door", ["magic", "shell"])
+def test_every_verb_has_an_example_that_parses(door: Door) -> None:
+    for name in verbs(door):
+        parser, verb = verb_parser(name, door), BY_NAME[name]
+        first, *words = shlex.split(verb.shell_example if door == "shell" else verb.example)
+        assert first == name
+        if name not in ("tour", "bench"):  # programs of their own
+            parser.parse_words(words)
+        program = "hdvlab" if door == "shell" else "%%hdv" if verb.cell else "%hdv"
+        assert f"example: {program} {name}" in parser.format_help()
 
 
-def test_help_names_every_verb() -> None:
-    text = help_text()
-    assert all(f" {verb.name} " in text for verb in VERBS if verb.magic)
-    assert BY_NAME["doctor"].magic is None
+@pytest.mark.parametrize("door", ["magic", "cell", "shell"])
+def test_help_names_every_verb_once_under_what_it_is_for(door: Door) -> None:
+    lines = help_text(door).splitlines()
+    told = [line.split()[1] for line in lines if line.startswith("  ")]
+    assert sorted(told) == sorted(verbs(door))
+    assert sorted(name for group in GROUPS for name in group.verbs) == sorted(BY_NAME)
+
+
+#: What only the person knows: new names, numbers, times, texts.
+FREE = {"name", "append", "modules", "out", "timeout", "command", "lease", "flags", "arguments", "text", "last",
+        "start", "stop", "ignore", "count", "message", "keep"}  # fmt: skip
+
+
+def test_every_value_that_can_be_known_is_completed() -> None:
+    for verb in verbs():
+        for action in verb_parser(verb)._actions:
+            known = action.nargs == 0 or action.choices is not None or getattr(action, "complete", "")
+            assert known or action.dest in FREE, f"{verb} {action.dest}"
+
+
+def test_no_panel_named_means_all_of_them() -> None:
+    assert verb_parser("panel").parse_words([]).names == []
+    assert verb_parser("panel").parse_words(["table", "status"]).names == ["table", "status"]
+
+
+def test_panels_are_completed_without_importing_widgets() -> None:
+    code = (
+        "import sys; from hdvlab.commands.completion import complete; print(*complete(['panel', ''], None, {}));"
+        "assert not {'ipywidgets', 'anywidget', 'matplotlib'} & set(sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert set(told.split()) == set(TITLES)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +151,16 @@ def test_a_mistake_is_answered_in_one_line(words: list[str], said: str) -> None:
         ("run ", {"driver", "edu", "nvme", "ring", "virtio"}),
         ("check b", {"blink"}),
         ("check blink dr", {"driver"}),
+        ("check blink ", {"Blink", "driver"}),
+        ("panel reg", {"registers"}),
+        ("break int", {"interrupt"}),
+        ("break --kind ", set(KIND_WORDS)),
+        ("break --device ", {"blink"}),
+        ('break CTRL --when "val', {'"value'}),
+        ("break CTRL --when sto", {"stored"}),
+        ("trigger CTRL --record ", {"start", "stop"}),
+        ("run driver ", {"Blink", "driver", "x"}),
+        ("override ", set()),
         ("nothing ", set()),
     ],
 )

@@ -24,6 +24,13 @@ def test_a_waveform_takes_registers_as_other_commands_do(lab: Lab, register: str
     assert commands.plot(lab, "waveform", [register]).has_data()
 
 
+def test_without_rows_the_loaded_trace_is_named(tmp_path: Path) -> None:
+    with Lab() as empty:
+        empty.runs["nvme"] = empty.trace
+        with pytest.raises(UsageError, match="the lab has no rows; a run's are drawn with --run: nvme"):
+            commands.plot(empty, "latency")
+
+
 def test_a_picture_is_written_where_one_says(lab: Lab, tmp_path: Path) -> None:
     commands.plot(lab, "timeline", device="blink", output=str(tmp_path / "x.png"))
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")

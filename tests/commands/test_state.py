@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hdvlab import Device, Lab, commands
+from hdvlab.commands.parser import verbs
 from hdvlab.device import RemoteDevice, serve
 from hdvlab.errors import StateError, UsageError
 
@@ -38,11 +39,15 @@ def test_the_status_of_a_machine_that_is_off_still_names_its_devices(lab: Lab) -
     assert repr(commands.start(lab)) == "the machine is on already"
 
 
-def test_the_overview_has_every_verb_also_without_a_lab() -> None:
+def test_the_overview_has_every_verb_on_few_lines_also_without_a_lab() -> None:
     overview = commands.overview(None)
-    for word in ("no lab yet", "%hdv plug", "%%hdv record", "%hdv trace"):
-        assert word in repr(overview)
+    text = repr(overview)
+    for word in ("no lab yet", "%hdv plug", "%%hdv record", "stop and step"):
+        assert word in text
         assert word in overview._repr_html_()
+    assert set(verbs()) <= set(text.replace(",", " ").split())
+    assert len(text.splitlines()) < 20
+    assert text.index("no lab yet") < text.index("%hdv plug edu  ") < text.index("stop and step")
 
 
 def test_html_is_escaped(lab: Lab) -> None:

@@ -11,7 +11,7 @@ from hdvlab._core import lib
 from hdvlab.errors import HResult
 
 from .gate_scaffold import TOP, Gate
-from .scaffold import PLACE, S_OK, CallbackDevice, Machine, Threads, happens
+from .scaffold import DEADLINE, PLACE, S_OK, CallbackDevice, Machine, Threads, happens
 from .test_fork import in_child
 
 READ, WRITE, CONFIG_READ = lib.HDVLAB_MMIO_READ, lib.HDVLAB_MMIO_WRITE, lib.HDVLAB_CONFIG_READ
@@ -127,12 +127,29 @@ def test_changed_compares_with_the_last_value_of_the_same_place(machine: Machine
     machine.write(PLACE, 9, 2)  # of another size, and of another address
     machine.write(PLACE + 4, 9)
     assert gate.hits(number)[0] == 2
-    for i in range(256):  # one more than there is room for: the first is forgotten
-        machine.write(PLACE + 0x100 + 4 * i, 1)
-    machine.write(PLACE, 7)
-    assert gate.hits(number)[0] == 2
-    machine.write(PLACE, 8)
-    assert gate.hits(number)[0] == 3
+
+
+def test_changed_remembers_every_place_of_a_large_bar(machine: Machine, gate: Gate) -> None:
+    number = gate.add(WRITE, flags=CHANGED | PASS)
+    for value in (1, 1, 2):
+        for offset in range(0, 0x1000, 4):
+            assert machine.write(PLACE + offset, value) == S_OK
+    assert gate.hits(number)[0] == 0x400
+
+
+def test_one_that_holds_once_holds_one_of_two_that_come_together(machine: Machine, gate: Gate) -> None:
+    number = gate.add(WRITE, flags=ONCE)
+    gate.add(WRITE, flags=ASK | PASS)
+    together = threading.Barrier(2)
+    gate.on_ask(lambda *_: together.wait(DEADLINE) >= 0)
+    with Threads() as threads:
+        for value in (1, 2):
+            threads.start(machine.write, PLACE, value)
+        stop = gate.one()
+        assert stop.breakpoint == number
+        gate.go()
+        assert gate.remove(number) == NOT_FOUND
+    assert gate.wait(0, 0)[1] == 2, "one hold, one release"
 
 
 def test_changed_of_what_a_device_answers(machine: Machine, device: CallbackDevice, gate: Gate) -> None:

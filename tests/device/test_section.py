@@ -283,3 +283,15 @@ def test_sections_come_and_go_while_the_guest_runs(lab: Lab, device: Paged) -> N
     assert run.program.join(10)
     assert run.value <= {0, 0x66, 0x55}, "the memory or the register, nothing else"
     assert lab.faults == []
+
+
+def test_a_peek_at_shared_pages_runs_no_handler_and_shows_the_register_below_them(lab: Lab, device: Paged) -> None:
+    rows, one = len(lab.trace), lab["paged"]
+    assert one.peek(0, 0x1000, 4) == 0x55
+    assert device.reads == 0
+    assert len(lab.trace) == rows
+    device.section(0x1000, 0x1000).memory[0] = 1
+    rows = len(lab.trace)
+    assert [one.peek(0, 0x1000, 4) for _ in range(2)] == [0x55, 0x55]
+    assert device.reads == 0
+    assert len(lab.trace) == rows

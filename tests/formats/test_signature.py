@@ -26,8 +26,8 @@ from hdvlab.formats.mmiotrace import read_mmiotrace
         (b"00:00.0 Host bridge: Intel\n", "lspci"),
         (b"Dear diary,\n", "'Dear diary,'"),
         (b"\0\1\2\3", "binary data"),
-        (gzip.compress(b"Dear diary,\n"), "'Dear diary,'"),
-        (gzip.compress(b""), "empty"),
+        (gzip.compress(b"Dear diary,\n", mtime=0), "'Dear diary,'"),
+        (gzip.compress(b"", mtime=0), "empty"),
         (b"\x1f\x8b", "gzip data ends too early"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from hdvlab.host import attach
 from hdvlab.host.record import latest
-from tests.host.kernels import Kernel
+from tests.kernels import Kernel
 
 DEVICE = """
 from hdvlab import Bar, Device, Register

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.kernels import Kernel
+from tests.kernels import Kernel
 
 BLINK = """
 class Blink(Device):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 
 import pytest
 
 from hdvlab import Bar, Device, Register
-from hdvlab.errors import StateError, UsageError
+from hdvlab.errors import HdvError, StateError, UsageError
 from hdvlab.guest import Guest
 from hdvlab.host import RemoteLab, attach
 from hdvlab.stepping import Stop
@@ -162,3 +164,35 @@ def test_what_a_tracepoint_says_is_printed_here(echo: RemoteLab, capsys: pytest.
     echo.stop()  # what is to be printed is
     assert "CTRL=0x11 RATE=8" in capsys.readouterr().out
     assert list(echo.trace.marks()["text"]) == ["log 1: CTRL=0x11 RATE=8"]
+
+
+def test_who_waits_for_a_stop_is_told_that_the_host_was_killed(echo: RemoteLab) -> None:
+    came: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            echo.wait_stop()
+        except HdvError as error:
+            came.append(error)
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    os.kill(echo.host.pid, signal.SIGKILL)
+    waiting.join(PATIENCE)
+    assert not waiting.is_alive()
+    assert "gone" in str(came[0])
+
+
+def test_the_first_stop_of_another_power_on_is_told_of_again(echo: RemoteLab) -> None:
+    told: list[Stop] = []
+    event = threading.Event()
+    echo.on_stop(lambda stop: (told.append(stop), event.set()))  # type: ignore[func-returns-value]
+    echo.break_at("CTRL")
+    for number in (1, 2):
+        echo.run(driver)
+        assert event.wait(PATIENCE)
+        event.clear()
+        assert [stop.ticket for stop in told] == [1] * number
+        echo.resume()
+        echo.stop()
+        echo.start()

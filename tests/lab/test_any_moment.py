@@ -20,8 +20,8 @@ from .moments import pressed_at
 
 #: Whose moments count. What firmware and the trace do in between has none of the lab's state.
 _PLACES = (
-    "hdvlab.lab.", "hdvlab.device.device", "hdvlab.device.compiled", "hdvlab.device.remote", "hdvlab.device.work",
-    "hdvlab.hdv.", "hdvlab.systems.embedded",
+    "hdvlab.lab.", "hdvlab.device.device", "hdvlab.device.machine_side", "hdvlab.device.compiled",
+    "hdvlab.device.remote", "hdvlab.device.work", "hdvlab.hdv.", "hdvlab.systems.embedded",
 )  # fmt: skip
 
 

@@ -40,6 +40,7 @@ def test_tab_completes_sheets_and_what_may_be_handed_in(shell: InteractiveShell)
         ("%hdv check blnk", "no lab sheet blnk; did you mean blink?"),
         ("%hdv check blink", "there is no Blink; sheet blink asks for a device class Blink (1234:0b01)"),
         ("%hdv check blink len", "there is no len; sheet blink asks for a device class Blink"),
+        ("%hdv check blink class/a.py", "files are judged in a shell: hdvlab check blink class/a.py --details"),
     ],
 )
 def test_a_mistake_says_what_to_type(

@@ -2,73 +2,23 @@
 
 from __future__ import annotations
 
-import queue
 import re
-import sys
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import KernelManager
 
-PATIENCE = 60.0  # seconds for one message; a loaded machine starts kernels slowly
-
-
-class Notebook:
-    """Runs cells in a kernel and collects what they put out."""
-
-    def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
-        self.manager = manager
-        self.client = client
-
-    def send(self, cell: str) -> str:
-        return str(self.client.execute(cell))
-
-    def outputs(self, request: str, until: str = "") -> list[dict[str, Any]]:
-        """The outputs of a cell until it is done, or until a stream says ``until``."""
-        found: list[dict[str, Any]] = []
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            try:
-                message = self.client.get_iopub_msg(timeout=1)
-            except queue.Empty:
-                continue
-            if message["parent_header"].get("msg_id") != request:
-                continue
-            kind, content = message["msg_type"], message["content"]
-            if kind == "status" and content["execution_state"] == "idle":
-                return found
-            if kind in ("stream", "error", "execute_result", "display_data"):
-                found.append({"type": kind, **content})
-            if until and kind == "stream" and until in content["text"]:
-                return found
-        raise AssertionError(f"no end of the cell; outputs so far: {found}")
-
-    def run(self, cell: str) -> list[dict[str, Any]]:
-        return self.outputs(self.send(cell))
+from tests.kernels import PATIENCE, Kernel
 
 
 @pytest.fixture(scope="module")
-def notebook() -> Iterator[Notebook]:
-    manager = KernelManager(kernel_name="python3")
-    manager.kernel_spec.argv[0] = sys.executable
-    manager.start_kernel()
-    client = manager.client()
-    client.start_channels()
-    try:
-        client.wait_for_ready(timeout=PATIENCE)
-        one = Notebook(manager, client)
-        assert one.run("%load_ext hdvlab") == []
-        yield one
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel()  # in good order, as front ends do: the lab is closed on the way out
-        manager.cleanup_resources()
+def notebook() -> Iterator[Kernel]:
+    with Kernel(in_good_order=True) as kernel:
+        assert kernel.run("%load_ext hdvlab") == []
+        yield kernel
 
 
-def test_a_device_is_plugged_in_and_shown(notebook: Notebook) -> None:
+def test_a_device_is_plugged_in_and_shown(notebook: Kernel) -> None:
     (plugged,) = notebook.run("%hdv plug edu --config dma_delay_ms=1")
     assert plugged["data"]["text/plain"] == "<edu at 00:01.0, 1234:11e8, on>"
     (frame,) = notebook.run("%hdv trace --last 3")
@@ -77,7 +27,7 @@ def test_a_device_is_plugged_in_and_shown(notebook: Notebook) -> None:
     assert "00:01.0" in status["data"]["text/html"]
 
 
-def test_a_picture_is_a_picture_in_the_notebook(notebook: Notebook) -> None:
+def test_a_picture_is_a_picture_in_the_notebook(notebook: Kernel) -> None:
     notebook.run("%hdv plug edu --config dma_delay_ms=1")
     (plot,) = notebook.run("%hdv plot timeline")
     assert plot["type"] == "execute_result"
@@ -87,7 +37,7 @@ def test_a_picture_is_a_picture_in_the_notebook(notebook: Notebook) -> None:
     assert outputs[0]["data"]["image/png"].startswith("iVBOR")
 
 
-def test_a_mistake_is_an_error_output_of_one_line(notebook: Notebook) -> None:
+def test_a_mistake_is_an_error_output_of_one_line(notebook: Kernel) -> None:
     (error,) = notebook.run("%hdv peek NOTHNG")
     assert error["type"] == "error"
     assert error["ename"] == "UsageError"
@@ -95,7 +45,7 @@ def test_a_mistake_is_an_error_output_of_one_line(notebook: Notebook) -> None:
     assert "\n" not in error["traceback"][0]
 
 
-def test_a_failing_line_at_the_top_of_a_guest_cell_is_shown(notebook: Notebook) -> None:
+def test_a_failing_line_at_the_top_of_a_guest_cell_is_shown(notebook: Kernel) -> None:
     notebook.run("%hdv plug edu --config dma_delay_ms=1")
     (error,) = notebook.run("%%hdv guest\nx = 1\nedu.bar0.STAUS.write(1)")
     text = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error["traceback"]))
@@ -103,7 +53,7 @@ def test_a_failing_line_at_the_top_of_a_guest_cell_is_shown(notebook: Notebook) 
     assert error["ename"] == "NoSuchRegisterError"
 
 
-def test_an_error_of_ours_in_a_plain_cell_is_a_proper_short_error(notebook: Notebook) -> None:
+def test_an_error_of_ours_in_a_plain_cell_is_a_proper_short_error(notebook: Kernel) -> None:
     (error,) = notebook.run("import hdvlab\nhdvlab.read_trace('nope')")
     text = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error["traceback"]))
     assert (error["type"], error["ename"]) == ("error", "TraceError")
@@ -114,7 +64,7 @@ def test_an_error_of_ours_in_a_plain_cell_is_a_proper_short_error(notebook: Note
     assert (reply["status"], reply["ename"]) == ("error", "TraceError")
 
 
-def test_cells_record_and_run_as_the_guest(notebook: Notebook) -> None:
+def test_cells_record_and_run_as_the_guest(notebook: Kernel) -> None:
     notebook.run("%hdv plug edu --config dma_delay_ms=1")
     printed, run = notebook.run("%%hdv guest\nedu.bar0.LIVENESS.write(5)\nprint(hex(edu.bar0.LIVENESS.read()))")
     assert printed["text"] == "0xfffffffa\n"
@@ -124,7 +74,7 @@ def test_cells_record_and_run_as_the_guest(notebook: Notebook) -> None:
     assert run["data"]["text/plain"] == "<poked: 1 row (1 mmio_write)>"
 
 
-def test_the_kernel_completes_what_stands_behind_the_magic(notebook: Notebook) -> None:
+def test_the_kernel_completes_what_stands_behind_the_magic(notebook: Kernel) -> None:
     notebook.run("%hdv plug edu --config dma_delay_ms=1")
     for code, expected in (("%hdv tra", ["trace"]), ("x = %hdv peek STATUS.C", ["STATUS.COMPUTING"])):
         reply = notebook.client.complete(code, reply=True, timeout=PATIENCE)["content"]
@@ -132,7 +82,7 @@ def test_the_kernel_completes_what_stands_behind_the_magic(notebook: Notebook) -
         assert code[: reply["cursor_start"]] + expected[0] == code.rpartition(" ")[0] + " " + expected[0]
 
 
-def test_the_stop_button_stops_an_endless_guest_and_the_lab_goes_on(notebook: Notebook) -> None:
+def test_the_stop_button_stops_an_endless_guest_and_the_lab_goes_on(notebook: Kernel) -> None:
     notebook.run("%hdv plug edu --config dma_delay_ms=1")
     cell = "%%hdv guest\nprint('running', flush=True)\nwhile True:\n    edu.bar0.LIVENESS.read()"
     request = notebook.send(cell)
@@ -151,7 +101,7 @@ def test_the_stop_button_stops_an_endless_guest_and_the_lab_goes_on(notebook: No
     assert "1 mmio_write" in run["data"]["text/plain"]
 
 
-def test_the_stop_button_stops_a_recorded_cell(notebook: Notebook) -> None:
+def test_the_stop_button_stops_a_recorded_cell(notebook: Kernel) -> None:
     request = notebook.send("%%hdv record\nprint('running', flush=True)\nwhile True: pass")
     notebook.outputs(request, until="running")
     notebook.manager.interrupt_kernel()
@@ -160,7 +110,7 @@ def test_the_stop_button_stops_a_recorded_cell(notebook: Notebook) -> None:
     assert "record stopped" in error["traceback"][0]
 
 
-def test_unloading_ends_everything_in_the_kernel(notebook: Notebook) -> None:
+def test_unloading_ends_everything_in_the_kernel(notebook: Kernel) -> None:
     notebook.run("%hdv plug edu")
     notebook.run("path = get_ipython().run_line_magic('hdv', 'lab').trace.path")
     assert notebook.run("%unload_ext hdvlab") == []
@@ -180,9 +130,7 @@ def test_unloading_ends_everything_in_the_kernel(notebook: Notebook) -> None:
     ],
     ids=["start", "whatif"],
 )
-def test_the_stop_button_ends_what_does_not_end_and_the_lab_is_usable(
-    notebook: Notebook, begin: str, line: str
-) -> None:
+def test_the_stop_button_ends_what_does_not_end_and_the_lab_is_usable(notebook: Kernel, begin: str, line: str) -> None:
     source = (
         "from hdvlab import Bar, Device, Register\n"
         "from hdvlab.device import rehearsal; rehearsal.PATIENCE = 60\n"

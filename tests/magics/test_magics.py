@@ -53,7 +53,9 @@ def test_looking_makes_no_lab(shell: InteractiveShell) -> None:
     assert commands.existing_lab() is None
 
 
-@pytest.mark.parametrize("line", ["%hdv --help", "%hdv trace --help", "%%hdv record --help\n1"])
+@pytest.mark.parametrize(
+    "line", ["%hdv --help", "%hdv help", "%hdv trace --help", "%hdv help trace", "%%hdv record --help\n1"]
+)
 def test_help_is_printed(shell: InteractiveShell, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert value_of(shell, line) is None
     assert capsys.readouterr().out.startswith("usage: ")

@@ -100,4 +100,12 @@ def test_tab_completes_places_kinds_and_numbers(quiet: InteractiveShell) -> None
 
 def test_the_overview_lists_the_verbs(quiet: InteractiveShell) -> None:
     shown: Any = repr(value_of(quiet, "%hdv"))
-    assert all(f"%hdv {verb}" in shown for verb in ("break", "continue", "step", "retry", "trigger"))
+    assert "stop and step      break, continue, step, next, override, skip, retry" in shown
+
+
+def test_tab_completes_the_fields_of_what_is_held(quiet: InteractiveShell) -> None:
+    value_of(quiet, "%hdv break CTRL --write")
+    value_of(quiet, GUEST)
+    assert completions(quiet, "%hdv override E") == {"EN="}
+    value_of(quiet, "%hdv unbreak all")
+    value_of(quiet, "%hdv continue")

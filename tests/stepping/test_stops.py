@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -404,6 +405,56 @@ def test_what_a_breakpoint_holds_stays_held_and_named_when_it_is_taken_out(blink
     blink.resume()
     assert run.program is not None
     assert run.program.result() == 0x42
+
+
+def test_a_step_past_the_end_of_a_program_does_not_hold_the_next_one(blink: Lab) -> None:
+    blink.break_at("ANSWER", once=True)
+    run = blink.run(read_answer)
+    assert blink.step() is run
+    assert blink.run(read_answer).value == 0x42
+    assert not blink.stops
+
+
+def test_what_a_step_answers_is_not_printed_besides(blink: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    blink.stepper.announces = True
+    last, told = threading.Event(), []
+    blink.on_stop(lambda stop: (told.append(stop.ticket), last.set() if len(told) == 4 else None))
+    blink.break_at("CTRL==0x10", once=True)
+    blink.run(write_three)
+    for _ in range(3):
+        blink.step()
+    wait_for(last)  # the watching thread has told of every one
+    assert capsys.readouterr().out == ""
+    blink.resume()
+
+
+def test_time_at_a_breakpoint_is_no_time_that_the_driver_waits(lab: Lab) -> None:
+    class Alarm(Device):
+        vendor_id, device_id = 0x1234, 0x42
+
+        class bar0(Bar):
+            START = Register(0x00)
+
+        @bar0.START.on_write
+        def started(self, _: int) -> None:
+            self.after(0.0, self.interrupt)
+
+    def driver(guest: Guest) -> bool:
+        alarm = guest.functions["alarm"]
+        guest.request_interrupts(alarm)
+        alarm.bar0.START.write(1)
+        began = time.monotonic()
+        guest.wait_interrupt(alarm, timeout=0.05)
+        return time.monotonic() - began >= 0.5
+
+    lab.stepper.announces = False
+    lab.plug(Alarm)
+    lab.break_at("interrupt")
+    run = lab.run(driver)
+    assert [stop.kind for stop in lab.stops] == ["interrupt"]
+    assert not threading.Event().wait(0.6)  # a person looks at it, for longer than the driver's patience
+    assert lab.resume() is run
+    assert run.value
 
 
 def test_a_step_may_be_asked_for_before_anything_runs(blink: Lab) -> None:

@@ -24,6 +24,15 @@ BLINK = DeviceInfo(
 )
 
 
+def test_the_letters_of_a_text_are_not_shown_as_a_number(new_recorder: NewRecorder) -> None:
+    recorder = new_recorder()
+    recorder.mark("kurz")
+    frame = recorder.frame()
+    for shown in (repr(frame), repr(recorder.frame(decode=True)), frame._repr_html_()):
+        assert f"{int.from_bytes(b'kurz', 'little'):#x}" not in str(shown)
+    assert frame["value"].tolist() == [int.from_bytes(b"kurz", "little")]
+
+
 def test_marks_and_faults_are_rows_with_text(new_recorder: NewRecorder) -> None:
     recorder = new_recorder()
     device = recorder.add_device(BLINK)

@@ -182,7 +182,7 @@ def test_payloads_are_packed_in_a_copy(recorder: Recorder, tmp_path: Path) -> No
 def test_an_archive_is_a_table_for_other_tools(recorder: Recorder, tmp_path: Path) -> None:
     pd = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
-    table = pd.read_parquet(recorder.archive(tmp_path / "run.parquet"))
+    table = pd.read_parquet(recorder.save(tmp_path / "run.parquet"))  # the ending says which of the two
     assert list(table.columns) == list(COLUMNS)
     assert table["kind"].iloc[50] == "mark"
     assert table["origin"].iloc[0] == "guest"

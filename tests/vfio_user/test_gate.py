@@ -81,6 +81,24 @@ def test_a_device_that_hangs_after_a_hold_is_still_answered_for(vm: Vm, device: 
     vm.until(lambda state: not state.hung)
 
 
+@pytest.mark.parametrize("flags", [0, lib.HDVLAB_BREAK_AFTER])
+def test_a_condition_that_never_answers_stops_neither_the_guest_nor_the_end(
+    vm: Vm, device: CallbackDevice, client: Client, recording: Recording, flags: int
+) -> None:
+    gate, leave = Gate(vm.system), threading.Event()
+    number = gate.add(READ, flags=flags | lib.HDVLAB_BREAK_ASK, origins=ANY_ORIGIN)
+    gate.on_ask(lambda *_: int(happens(leave) is None))
+    try:
+        assert _reply(client, _ask(client, 8)) == b"\xff" * 4
+        assert vm.until(lambda state: state.hung).timeouts == 1
+        assert recording.rows(READ)[-1]["status"] == HResult.ERROR_TIMEOUT
+        vm.end(0)
+    finally:
+        leave.set()
+    assert gate.on_ask(None) == S_OK  # it has left
+    assert (gate.hits(number)[1], gate.stops()) == (0, [])
+
+
 def test_a_callback_that_came_back_too_late_is_not_held(vm: Vm, device: CallbackDevice, client: Client) -> None:
     gate, leave = Gate(vm.system), threading.Event()
     number = gate.add(READ, origins=ANY_ORIGIN, flags=lib.HDVLAB_BREAK_AFTER)

@@ -10,7 +10,8 @@ import pytest
 from hdvlab._core import lib
 from hdvlab.errors import HResult
 
-from ..core.scaffold import S_OK, CallbackDevice, Recording
+from ..core.gate_scaffold import Gate
+from ..core.scaffold import S_OK, CallbackDevice, Recording, Threads
 from .client import CONFIG, EVENTFD, MSI, NONE, TRIGGER, Client
 from .served import MessageDevice, Vm, event, fired, silent
 
@@ -125,3 +126,39 @@ def test_an_address_that_msi_was_pointed_at_in_ram_still_finds_its_event(
     client.store(CONFIG, 0x44, 0x2000)
     assert device.raise_vector(1) == S_OK
     assert fired(events[1]) == 1
+
+
+ANY_ORIGIN = 1 << lib.HDVLAB_GUEST | 1 << lib.HDVLAB_MACHINE
+
+
+@pytest.mark.parametrize("action", ["skip", "override"])
+def test_a_message_goes_by_what_the_device_got_and_not_by_what_the_guest_wrote(
+    vm: Vm, client: Client, device: MessageDevice, events: list[int], action: str
+) -> None:
+    gate = Gate(vm.system)
+    gate.add(lib.HDVLAB_CONFIG_WRITE, first=0x44, last=0x47, origins=ANY_ORIGIN)
+    given = ADDRESS if action == "skip" else 0xFEE0_2000
+    with Threads() as threads:
+        threads.start(client.store, CONFIG, 0x44, 0xFEE0_3000)
+        if action == "skip":
+            gate.go(lib.HDVLAB_SKIP)
+        else:
+            gate.go(lib.HDVLAB_OVERRIDE, given)
+    assert client.load(CONFIG, 0x44) == given
+    assert device.interrupt(given, DATA | 2) == S_OK
+    assert fired(events[2]) == 1
+    assert device.raise_vector(1) == S_OK
+    assert fired(events[1]) == 1
+
+
+def test_a_reset_that_was_skipped_leaves_messages_as_they_were(
+    vm: Vm, client: Client, device: MessageDevice, events: list[int]
+) -> None:
+    gate = Gate(vm.system)
+    gate.add(lib.HDVLAB_RESET, origins=ANY_ORIGIN)
+    with Threads() as threads:
+        threads.start(client.reset)
+        gate.go(lib.HDVLAB_SKIP)
+    assert client.load(CONFIG, 0x44) == ADDRESS
+    assert device.raise_vector(3) == S_OK
+    assert fired(events[3]) == 1

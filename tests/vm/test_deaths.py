@@ -16,7 +16,7 @@ from hdvlab.host.record import Record
 from hdvlab.systems.qemu.agent import Agent
 from hdvlab.trace.open import open_trace
 
-from ..host.kernels import PATIENCE
+from ..kernels import PATIENCE
 from .user import User, host_of, nothing_stays
 
 pytestmark = pytest.mark.vm

@@ -18,7 +18,7 @@ import pytest
 from hdvlab.host.record import records
 from hdvlab.trace.open import open_trace
 
-from ..host.kernels import PATIENCE, Kernel
+from ..kernels import PATIENCE, Kernel
 
 pytestmark = pytest.mark.vm
 

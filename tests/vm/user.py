@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from hdvlab.host.guard import end_orphan
 from hdvlab.host.record import Record, records
 
-from ..host.kernels import PATIENCE, Kernel
+from ..kernels import PATIENCE, Kernel
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hdvlab.trace.schema import E_PENDING, Kind
 from hdvlab.trace.trace import Trace
 from hdvlab.trace.view import View
-from hdvlab.widgets.bins import BLOCK, Bins, group_columns
+from hdvlab.widgets.bins import BLOCK, Bins
 from hdvlab.widgets.heat_bins import HeatBins, Place, Touched, list_places
+from hdvlab.widgets.row_groups import group_columns
 from tests.plots.traces import E_FAIL, TABLES, busy
 
 Array = np.ndarray[Any, Any]
@@ -128,7 +129,7 @@ def test_an_access_that_fails_after_it_was_summed_up_counts_as_failed() -> None:
         counts = bins.count(low, width, 100)
         assert counted(bins, counts) == brute(view, low, width, 100, False, 0, 2 * BLOCK)
     assert bins.extent()[1] == int(columns["t_ns"][5]) + 4_000_000_001
-    assert 5 in bins.find_running(high, 10).tolist()
+    assert 5 in bins.find_running(high).tolist()
 
 
 def test_rows_that_are_still_served_are_found_from_within_their_time() -> None:
@@ -140,7 +141,7 @@ def test_rows_that_are_still_served_are_found_from_within_their_time() -> None:
     bins = Bins()
     bins.update(View(columns, range(3 * BLOCK)), 2)
     moment = int(columns["t_ns"][600]) + 2
-    assert bins.find_running(moment, 10).tolist() == [7, 100]
+    assert bins.find_running(moment).tolist() == [7, 100]
 
 
 def test_other_rows_start_the_sums_anew() -> None:

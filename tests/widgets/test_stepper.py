@@ -242,3 +242,13 @@ def test_what_fails_is_shown_in_the_panel(lab: Lab, panel: StepperPanel) -> None
     browser = FrontEnd(panel)
     browser.says("dance")
     assert "knows no request 'dance'" in browser.take("failed")[0][0]["text"]
+
+
+def test_a_failure_goes_when_the_next_request_is_done(lab: Lab, panel: StepperPanel) -> None:
+    browser = FrontEnd(panel)
+    browser.says("break", where="CTLR")
+    browser.wait("failed", lambda told: "did you mean CTRL?" in told["text"])
+    browser.says("break", where="CTRL")
+    browser.wait("failed", lambda told: told["text"] == "")
+    assert not panel.failure
+    assert len(lab.breakpoints) == 1

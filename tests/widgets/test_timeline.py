@@ -278,6 +278,19 @@ def test_an_access_that_is_served_for_long_is_seen_from_within() -> None:
     assert parts(header, buffer)[2]["row"].tolist() == [0, 5]
 
 
+def test_what_there_is_more_of_than_is_drawn_is_counted() -> None:
+    rows: list[dict[str, Any]] = [{"t_ns": n, "kind": Kind.mmio_read, "dur_ns": 10**9} for n in range(270)]
+    rows += [{"t_ns": 1_000 + n, "kind": Kind.lost, "value": 1} for n in range(103)]
+    rows += [{"t_ns": 10**8, "kind": Kind.mmio_write, "cause": 0}] * 70_000
+    picture = TimelinePicture()
+    picture.update(trace_of(*rows))
+    header, _ = picture.picture(Window(5 * 10**8, 6 * 10**8, mode="fixed"), 100, range(1))
+    assert header["more_running"] == 70
+    assert header["unsearched"] == len(rows) - 65_536
+    header, _ = picture.picture(Window(), 100)
+    assert (len(header["lost"]), header["more_lost"], header["unsearched"]) == (100, 3, 0)
+
+
 def test_the_colours_are_those_of_the_plots() -> None:
     source = (Path(__file__).parents[2] / "widgets/src/palette.ts").read_text()
     for name, theme in (("LIGHT", LIGHT), ("DARK", DARK)):

@@ -123,11 +123,6 @@ function openPanel(
   };
 
   const built = build(frame);
-  // The attribute above holds for what lies below the root; JupyterLab's bindings for whatever has the focus match that
-  // element before they see it.
-  frame.on(root, "keydown", (event) => {
-    if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
-  });
   const dismiss = element("button", { type: "button", "aria-label": "Dismiss the message" }, "×");
   const failure = element("div", { class: "hdv-failure", role: "alert" }, element("span"), dismiss);
   failure.hidden = true;
@@ -166,6 +161,8 @@ function openPanel(
     intersects = false;
     look();
   });
+  // The attribute above holds for what lies below the root; JupyterLab's bindings for whatever has the focus match that
+  // element before they see it.
   frame.on(root, "keydown", keepKeys);
   const renew = setInterval(() => visible && tell(), RENEW_MS);
 

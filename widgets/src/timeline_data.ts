@@ -36,6 +36,10 @@ export interface Header {
   moments: Moment[];
   more_moments: number;
   lost: Lost[];
+  /** What there is more of than is drawn; of rows, those behind the chosen one that its effects were not searched in. */
+  more_lost?: number;
+  more_running?: number;
+  unsearched?: number;
   cells: number;
   shares: number;
   rows: number;

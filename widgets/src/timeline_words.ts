@@ -11,7 +11,7 @@ Shift with ← and → brushes a stretch of time, Enter chooses its rows, Escape
 t changes between time and row numbers, d describes the picture to a screen reader
 With the pointer: drag pans, Shift and drag brushes rows, the wheel zooms once the panel was clicked (or with Ctrl)`;
 
-const count = (number: number, what: string) => `${grouped(`${number}`)} ${what}${number === 1 ? "" : "s"}`;
+const count = (number: number, what: string, many = "s") => `${grouped(`${number}`)} ${what}${number === 1 ? "" : many}`;
 
 /** How rows are drawn, and what is not there: nothing is binned, cut or lost in silence. */
 export function statusOf(picture: Picture, links: number): string[] {
@@ -26,6 +26,11 @@ export function statusOf(picture: Picture, links: number): string[] {
   if (picture.pending) told.push(`${grouped(`${picture.pending}`)} pending`);
   const lost = picture.lost.reduce((sum, one) => sum + one.rows, 0);
   if (picture.lost.length) told.push(`${lost ? count(lost, "row") : "rows"} lost where it is hatched`);
+  if (picture.more_lost) told.push(`${count(picture.more_lost, "more place")} with lost rows not drawn`);
+  if (picture.more_running) told.push(`${count(picture.more_running, "more access", "es")} that ran in view not drawn`);
+  if (picture.unsearched) {
+    told.push(`effects of the chosen row searched in the 65,535 rows behind it, not in ${grouped(`${picture.unsearched}`)} later ones`);
+  }
   if (picture.more_moments) told.push(`${count(picture.more_moments, "more mark")} not drawn`);
   if (picture.chosen) told.push(`${count(picture.chosen, "row")} chosen`);
   return told;

@@ -87,6 +87,10 @@ test("what is not drawn is said", () => {
     "2 of 5 rows in view", "still counting: 3 rows so far", "1,000 effects; arrows for up to 300, and for the chosen row",
     "2 pending", "1,204 rows lost where it is hatched", "4 more marks not drawn", "1 row chosen",
   ]);
+  expect(statusOf({ ...rows(), more_lost: 1, more_running: 70, unsearched: 123456 }, 0).slice(1)).toEqual([
+    "1 more place with lost rows not drawn", "70 more accesses that ran in view not drawn",
+    "effects of the chosen row searched in the 65,535 rows behind it, not in 123,456 later ones",
+  ]);
 });
 
 test("every kind has a look, and reads stand above writes", () => {

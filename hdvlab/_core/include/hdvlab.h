@@ -305,8 +305,8 @@ HRESULT hdvlab_device_access(HDV_DEVICE device, const HDVLAB_ACCESS *access, BOO
  *
  * A held access waits on its own thread, outside of its device: others may come in, it may be peeked, poked, reloaded.
  * is_inside says where not: DMA and interrupts within a callback, and lifecycle steps. A user's access (origin user) or peek
- * that would wait for such a device fails with ERROR_POSSIBLE_DEADLOCK at once. A VM's patience (budget_ms) does not run while its access is held,
- * and begins anew afterwards. After the hold a device that was stopped meanwhile is not asked; the row says so.
+ * that would wait for such a device fails with ERROR_POSSIBLE_DEADLOCK at once. A VM's patience (budget_ms) does not run
+ * while its access is held, and begins anew afterwards; it does run while ASK's callback is asked, which may never answer. After the hold a device that was stopped meanwhile is not asked; the row says so.
  *
  * While a machine is being stopped or closed, and a device torn down, what is held is let go as if skipped (what cannot be
  * skipped: continued), and nothing is held any more: matching breakpoints count and ask. The same for the server of a VM. */
@@ -315,8 +315,8 @@ enum { HDVLAB_BEFORE = 0, HDVLAB_AFTER = 1 }; /* phase */
 enum {
     HDVLAB_BREAK_AFTER = 1,    /* phase AFTER, else BEFORE */
     HDVLAB_BREAK_CHANGED = 2,  /* only when the value is another than the last one of the same kind, device, BAR, address and
-                                * size. The first one there is only kept. Each breakpoint keeps 256 of them; one more takes
-                                * the place of the one that was kept first, which counts as new when it comes again */
+                                * size. The first one there is only kept; where there is no memory for it (a million of
+                                * places), it counts as another: nobody knows */
     HDVLAB_BREAK_ONCE = 4,     /* removes itself as it holds (with PASS: as it is hit) */
     HDVLAB_BREAK_ASK = 8,      /* hdvlab_gate_on_ask's callback decides; without one it holds */
     HDVLAB_BREAK_PASS = 16,    /* never holds, only counts and asks */

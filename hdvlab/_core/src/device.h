@@ -136,8 +136,9 @@ void device_tear_down(struct device *device);
 void device_is_leaving(struct device *device); /* its end begins: what the gate holds of it is let go */
 /* A callback that had hung has returned. A device that was given up meanwhile has its Teardown now. */
 void device_came_back(struct device *device);
-/* A reset of the machine: the device's own, or Stop and Start; a row in any case. */
-void device_reset(struct device *device, const HDVLAB_ACCESS *access);
+/* A reset of the machine: the device's own, or Stop and Start; a row in any case. Returns whether it was skipped at the
+ * gate: then the device is as it was. */
+int device_reset(struct device *device, const HDVLAB_ACCESS *access);
 /* One step (HDVLAB_INITIALIZE ... HDVLAB_STOP) that a machine elsewhere has decided on, in whatever order it does. */
 HRESULT device_step(struct device *device, uint32_t kind, uint32_t count, const LPCWSTR *configuration);
 

@@ -18,6 +18,8 @@ void gate_init(struct gate *gate) {
 }
 
 static void free_breakpoint(struct breakpoint *b) {
+    if (b->seen)
+        free(b->seen->at);
     free(b->seen);
     free(b);
 }

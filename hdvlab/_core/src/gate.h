@@ -10,23 +10,24 @@
 #include "hdvlab.h"
 
 #define GATE_BREAKPOINTS 256u
-#define GATE_SEEN 256u
+#define GATE_SEEN 256u /* places of a CHANGED breakpoint to begin with, and at most */
+#define GATE_SEEN_MOST (1u << 20)
 #define GATE_LIMIT_MS 1200000u
 
 struct device;
 struct system;
 struct visit;
 
-/* Last values by place, for CHANGED. */
+/* Last values by place, for CHANGED: a hash table that grows, at most three quarters full. */
 struct gate_seen {
-    uint32_t count, oldest;
+    uint32_t count, room; /* a power of two, or 0 */
     struct seen_value {
         uint64_t address, value;
         uint32_t size;
         uint16_t device;
         int8_t bar;
-        uint8_t kind;
-    } at[GATE_SEEN];
+        uint8_t kind; /* 0: an empty place */
+    } *at;
 };
 
 struct breakpoint {
@@ -101,7 +102,8 @@ int gate_is_sound(const HDVLAB_BREAKPOINT *breakpoint);
 int gate_is_read(uint32_t kind);
 int gate_is_step(uint32_t kind); /* of a device's life, which cannot be left out */
 int gate_matches(const HDVLAB_BREAKPOINT *breakpoint, const HDVLAB_STOP_STATE *hit);
-/* Whether the value is another than the last one there, which it takes the place of. */
+/* Whether the value is another than the last one there, which it takes the place of. The first one there is none, unless
+ * there is no room to remember it: then nobody knows, and who asks is to look. */
 int gate_is_changed(struct gate_seen *seen, const HDVLAB_STOP_STATE *hit);
 int gate_allows(const HDVLAB_STOP_STATE *stop, uint32_t action, uint64_t value);
 

@@ -4,10 +4,8 @@
 #include "system.h"
 #include "tap.h"
 
-/* Out of the device, and out of the VM's patience, once. With no lock held. */
+/* Out of the device, once. With no lock held. */
 static void step_out(struct gated *g) {
-    if (!g->is_paused && thread_context.watch && thread_context.depth)
-        g->is_paused = watch_pause(thread_context.watch);
     if (g->visit && !g->visit->is_out) {
         leave(g->device, &g->visit->inside);
         g->visit->is_out = 1;
@@ -35,6 +33,7 @@ static void step_in(struct gated *g, struct verdict *verdict) {
     }
 }
 
+/* With the VM's patience running, as for any other code of a person: what is asked may never answer. */
 static uint32_t ask(struct gate *gate, struct gated *g, uint32_t id) {
     HDVLAB_GATE_ASK callback = gate->ask;
     void *context = gate->ask_context;
@@ -101,8 +100,6 @@ static int is_nothing_held(const struct gate *gate, const struct device *device)
 /* The breakpoint that holds is taken at its word: it counts, and goes if it was for once. */
 static void note_stop(struct system *system, uint32_t id) {
     struct breakpoint *b = gate_find(&system->gate, id);
-    if (!b)
-        return;
     b->stops++;
     if (b->is.flags & HDVLAB_BREAK_ONCE)
         gate_drop(&system->gate, id);
@@ -126,8 +123,10 @@ struct verdict gate_look(struct gated *g, uint32_t phase, uint64_t value, HRESUL
     uint32_t count = collect(gate, &g->hit, id);
     int is_held = is_step_due(system, &g->hit);
     for (uint32_t i = 0; i < count; i++)
-        if (hits(system, g, id[i]) && !holder)
-            holder = id[i];
+        if (!hits(system, g, id[i]))
+            id[i] = 0;
+    for (uint32_t i = 0; i < count && !holder; i++) /* while others were asked it may have gone, or held once for all */
+        holder = gate_find(gate, id[i]) ? id[i] : 0;
     is_held = (holder || is_held) && !is_nothing_held(gate, g->device);
     if (is_held && holder)
         note_stop(system, holder);
@@ -136,7 +135,10 @@ struct verdict gate_look(struct gated *g, uint32_t phase, uint64_t value, HRESUL
         struct hold hold = {.stop = g->hit};
         hold.stop.breakpoint = holder;
         step_out(g);
-        gate_hold(system, g, &hold);
+        int is_watched = thread_context.watch && thread_context.depth;
+        g->is_paused = is_watched && watch_pause(thread_context.watch);
+        if (g->is_paused || !is_watched)
+            gate_hold(system, g, &hold); /* else the guest has just got its answer, and waits no more */
         verdict.action = hold.action;
         if (hold.action == HDVLAB_OVERRIDE)
             verdict.value = hold.value;

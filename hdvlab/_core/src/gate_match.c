@@ -1,6 +1,8 @@
 /* What a breakpoint matches, and how a held access may go on. No state but what is given. */
 #include "gate.h"
 
+#include <stdlib.h>
+
 #define BIT(kind) (1ull << (kind))
 #define READS (BIT(HDVLAB_CONFIG_READ) | BIT(HDVLAB_MMIO_READ) | BIT(HDVLAB_DMA_READ))
 #define STEPS                                                                                                          \
@@ -63,23 +65,50 @@ int gate_matches(const HDVLAB_BREAKPOINT *b, const HDVLAB_STOP_STATE *hit) {
     return !b->mask || has_masked(b, hit);
 }
 
+static int is_same_place(const struct seen_value *a, const struct seen_value *b) {
+    return a->address == b->address && a->size == b->size && a->device == b->device && a->bar == b->bar &&
+           a->kind == b->kind;
+}
+
+/* Where the place is, or the empty one where it is to be. */
+static struct seen_value *place_of(struct seen_value *at, uint32_t room, const struct seen_value *place) {
+    uint64_t hash = place->address * 0x9E3779B97F4A7C15ull;
+    hash ^= (uint64_t)place->size << 40 ^ (uint64_t)place->device << 16 ^ (uint64_t)(uint8_t)place->bar << 8 ^ place->kind;
+    hash *= 0xD6E8FEB86659FD93ull;
+    uint32_t i = (uint32_t)(hash >> 32) & (room - 1);
+    while (at[i].kind && !is_same_place(&at[i], place))
+        i = (i + 1) & (room - 1);
+    return &at[i];
+}
+
+static int make_room(struct gate_seen *seen) {
+    if (seen->count < seen->room / 4 * 3)
+        return 1;
+    uint32_t room = seen->room ? seen->room * 2 : GATE_SEEN;
+    struct seen_value *at = room <= GATE_SEEN_MOST ? calloc(room, sizeof *at) : NULL;
+    if (!at)
+        return 0;
+    for (uint32_t i = 0; i < seen->room; i++)
+        if (seen->at[i].kind)
+            *place_of(at, room, &seen->at[i]) = seen->at[i];
+    free(seen->at);
+    seen->at = at;
+    seen->room = room;
+    return 1;
+}
+
 int gate_is_changed(struct gate_seen *seen, const HDVLAB_STOP_STATE *hit) {
     struct seen_value now = {hit->address, hit->value, hit->size, hit->device, (int8_t)hit->bar, hit->kind};
-    for (uint32_t i = 0; i < seen->count; i++) {
-        struct seen_value *at = &seen->at[i];
-        if (at->address != now.address || at->size != now.size || at->device != now.device || at->bar != now.bar ||
-            at->kind != now.kind)
-            continue;
+    struct seen_value *at = seen->room ? place_of(seen->at, seen->room, &now) : NULL;
+    if (at && at->kind) {
         int is_changed = at->value != now.value;
         at->value = now.value;
         return is_changed;
     }
-    if (seen->count < GATE_SEEN) {
-        seen->at[seen->count++] = now;
-    } else {
-        seen->at[seen->oldest] = now;
-        seen->oldest = (seen->oldest + 1) % GATE_SEEN;
-    }
+    if (!make_room(seen))
+        return 1;
+    *place_of(seen->at, seen->room, &now) = now;
+    seen->count++;
     return 0;
 }
 

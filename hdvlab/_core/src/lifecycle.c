@@ -155,12 +155,12 @@ HRESULT device_power_on(struct device *device, uint32_t count, const LPCWSTR *co
 }
 
 /* What nobody has touched is as its start left it: VMs reset before their guest runs, and some twice. */
-void device_reset(struct device *device, const HDVLAB_ACCESS *access) {
+int device_reset(struct device *device, const HDVLAB_ACCESS *access) {
     HRESULT hr = device_enter(device, access->wait_ms);
     if (FAILED(hr)) {
         tap_served(device, access, HDVLAB_RESET, HDV_PCI_BAR_COUNT, 0, 0, 0,
                    hr == HRESULT_FROM_WIN32(ERROR_BUSY) ? HRESULT_FROM_WIN32(ERROR_TIMEOUT) : hr);
-        return;
+        return 0;
     }
     int touched = atomic_exchange(&device->touched, 0);
     HRESULT (*own)(void *) = atomic_load(&device->on_reset);
@@ -186,6 +186,7 @@ void device_reset(struct device *device, const HDVLAB_ACCESS *access) {
     }
     tap_close(&tapped, (uint64_t)touched, hr);
     device_leave(device);
+    return verdict.action == HDVLAB_SKIP;
 }
 
 HRESULT hdvlab_device_on_reset(HDV_DEVICE handle, HDVLAB_DEVICE_RESET reset) {

@@ -24,6 +24,8 @@ struct system_ops {
                         uint32_t *mask, uint32_t *bits);
     /* and what it keeps of a write, which comes as a whole dword. */
     void (*config_keep)(struct system *system, uint32_t slot, struct device *device, uint32_t dword, uint32_t value);
+    /* NULL, or told of a dword that the device is about to be given: as the guest wrote it, or who held it wants it. */
+    void (*config_given)(struct system *system, struct device *device, uint32_t dword, uint32_t value);
 
     /* NULL = the system has one map of guest RAM for all; else the one that a device sees, with a reference, or NULL. */
     struct memory_map *(*memory_of)(struct device *device);

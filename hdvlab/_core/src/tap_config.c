@@ -76,7 +76,11 @@ static HRESULT ask_write(struct visit *visit, uint64_t *value) {
     }
     /* The machine's part first, so that the device finds decoding and bus mastering as it is told of them. */
     device->system->ops->config_keep(device->system, visit->slot, device, aligned, dword);
-    return SUCCEEDED(hr) ? device->interface.WriteConfigSpace(device->context, aligned, dword) : hr;
+    if (FAILED(hr))
+        return hr;
+    if (device->system->ops->config_given)
+        device->system->ops->config_given(device->system, device, aligned, dword);
+    return device->interface.WriteConfigSpace(device->context, aligned, dword);
 }
 
 HRESULT device_config_write(struct device *device, const HDVLAB_ACCESS *access, uint32_t slot, uint32_t offset,

@@ -49,14 +49,16 @@ static void compute(struct trace *trace, uint64_t chunk, uint32_t rows, uint64_t
 }
 
 static int is_settled(struct trace *trace, uint64_t first, uint64_t rows, int closing) {
-    const uint8_t *kinds = (const uint8_t *)trace->column[COLUMN_KIND] + first;
-    if (memchr(kinds, 0, rows))
-        return 0;
-    const int32_t *status = COLUMN(trace, int32_t, STATUS) + first;
-    for (uint64_t i = 0; i < rows; i++)
-        if (status[i] == E_PENDING || (kinds[i] == HDVLAB_LOST && !closing)) /* a lost row goes on counting */
+    _Atomic uint8_t *kinds = COLUMN(trace, _Atomic uint8_t, KIND) + first;
+    _Atomic int32_t *status = COLUMN(trace, _Atomic int32_t, STATUS) + first;
+    /* In this order: the status of a row is E_PENDING only from the moment on that its kind is there. What is read of these
+     * rows afterwards is what was written before. */
+    for (uint64_t i = 0; i < rows; i++) {
+        uint8_t kind = atomic_load_explicit(&kinds[i], memory_order_acquire);
+        if (!kind || (kind == HDVLAB_LOST && !closing) || /* a lost row goes on counting */
+            atomic_load_explicit(&status[i], memory_order_acquire) == E_PENDING)
             return 0;
-    atomic_thread_fence(memory_order_acquire); /* what is read of these rows from here on is what was written before */
+    }
     return 1;
 }
 
@@ -74,7 +76,6 @@ void trace_seal_ready(struct trace *trace, int closing) {
             gap = 1; /* looked at again later; the chunks behind it need not wait */
             continue;
         }
-        atomic_thread_fence(memory_order_acquire);
         if (!read_seal(trace, chunk, &seal)) {
             compute(trace, chunk, (uint32_t)rows, trace->payload_max, &seal);
             if (platform_file_write(trace->seal_file, chunk * sizeof seal, &seal, sizeof seal) != sizeof seal)

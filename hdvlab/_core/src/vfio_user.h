@@ -226,6 +226,6 @@ void vfio_user_signal(int fd); /* under lines.lock; -1 = nobody */
 HRESULT vfio_user_deliver(struct system *system, struct device *requestor, uint64_t address, uint32_t data);
 void vfio_user_show_table(struct server *server, struct device *device, uint32_t start, uint32_t count);
 /* A part of the MSI capability was written. */
-void vfio_user_msi_written(struct server *server, uint32_t offset, uint32_t size, uint32_t value);
+void vfio_user_msi_given(struct server *server, uint32_t dword, uint32_t value);
 
 #endif

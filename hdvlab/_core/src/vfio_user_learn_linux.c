@@ -22,14 +22,16 @@ static void learn_msix(struct capabilities *c, const uint8_t *config, uint32_t a
     c->pba_offset = pba & ~7u;
 }
 
-/* Interrupts are delivered on other threads. */
-static void know(struct server *server, const struct capabilities *c) {
+/* Interrupts are delivered on other threads. `config`: what the guest had written before it was learnt is there. */
+static void know(struct server *server, const struct capabilities *c, const uint8_t *config) {
     pthread_mutex_lock(&server->lines.lock);
     server->capabilities = *c;
+    if (c->msi && c->msi <= CONFIG_SPACE_BYTES - sizeof server->lines.msi)
+        memcpy(server->lines.msi, config + c->msi, sizeof server->lines.msi);
     pthread_mutex_unlock(&server->lines.lock);
 }
 
-void vfio_user_forget(struct server *server) { know(server, &(struct capabilities){0}); }
+void vfio_user_forget(struct server *server) { know(server, &(struct capabilities){0}, NULL); }
 
 /* Once per connection, from config space as the device has it, without a row. */
 void vfio_user_learn(struct server *server) {
@@ -58,5 +60,5 @@ void vfio_user_learn(struct server *server) {
             c->is_express = 1;
         }
     }
-    know(server, c);
+    know(server, c, config);
 }

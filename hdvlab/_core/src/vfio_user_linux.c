@@ -159,6 +159,14 @@ static void config_keep(struct system *system, uint32_t slot, struct device *dev
     }
 }
 
+static void config_given(struct system *system, struct device *device, uint32_t dword, uint32_t value) {
+    struct server *server = vfio_user_server_of(system, device);
+    if (server) {
+        vfio_user_msi_given(server, dword, value);
+        vfio_user_let_go(server);
+    }
+}
+
 static HRESULT set_line(struct device *device) {
     struct server *server = vfio_user_server_of(device->system, device);
     if (server) {
@@ -177,6 +185,7 @@ const struct system_ops vfio_user_ops = {
     .cancel = cancel,
     .config_bits = config_bits,
     .config_keep = config_keep,
+    .config_given = config_given,
     .memory_of = vfio_user_memory_of,
     .set_line = set_line,
 };

@@ -118,19 +118,21 @@ static int reset(struct server *server, struct message *m) {
     struct device *device = system_slot_device(system, server->slot);
     uint32_t budget = server->options.budget_ms;
     HDVLAB_ACCESS access = {.wait_ms = budget == UINT32_MAX ? 0 : budget, .origin = atomic_load(&server->is_guests) ? HDVLAB_GUEST : HDVLAB_MACHINE};
+    int is_skipped = 0; /* it has what the guest wrote into it, and so has what is kept of that */
     if (device) {
         if (!m->is_resumed)
-            device_reset(device, &access);
+            is_skipped = device_reset(device, &access);
         if (vfio_user_is_replaced()) {
             handle_release(device->handle);
             return ESTALE;
         }
-        for (int i = 0; i < HDV_PCI_BAR_COUNT; i++)
+        for (int i = 0; i < HDV_PCI_BAR_COUNT && !is_skipped; i++)
             atomic_store(&system->slots[server->slot].bar[i], 0);
         handle_release(device->handle);
     }
     atomic_store(&server->is_guests, 1);
-    vfio_user_lines_reset(&server->lines);
+    if (!is_skipped)
+        vfio_user_lines_reset(&server->lines);
     pthread_mutex_lock(&server->lock);
     server->state.resets++;
     vfio_user_changed(server);

@@ -90,7 +90,6 @@ static HRESULT access_piece(struct server *server, struct device *device, int wr
         vfio_user_learn(server);
         if (vfio_user_is_replaced())
             return E_ABORT;
-        vfio_user_msi_written(server, (uint32_t)offset, size, narrow);
         return device_config_write(device, &access, server->slot, (uint32_t)offset, size, narrow);
     }
     HRESULT hr = device_config_read(device, &access, server->slot, (uint32_t)offset, size, &narrow);

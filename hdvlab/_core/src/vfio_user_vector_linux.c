@@ -34,12 +34,11 @@ void vfio_user_show_table(struct server *server, struct device *device, uint32_t
 
 /* ---- messages of the device ----------------------------------------------------------------------------------------- */
 
-void vfio_user_msi_written(struct server *server, uint32_t offset, uint32_t size, uint32_t value) {
-    uint32_t at = offset - server->capabilities.msi;
-    if (!server->capabilities.msi || offset < server->capabilities.msi || at + size > sizeof server->lines.msi)
-        return;
+void vfio_user_msi_given(struct server *server, uint32_t dword, uint32_t value) {
     pthread_mutex_lock(&server->lines.lock);
-    memcpy(server->lines.msi + at, &value, size);
+    uint32_t msi = server->capabilities.msi;
+    if (msi && dword >= msi && dword + sizeof value <= msi + sizeof server->lines.msi)
+        memcpy(server->lines.msi + (dword - msi), &value, sizeof value);
     pthread_mutex_unlock(&server->lines.lock);
 }
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
+import functools
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from hdvlab.analysis.condition.words import Both, Either, Event, Node, Not, Test
+from hdvlab.analysis.register_rows import RegisterRows, written_registers
 from hdvlab.analysis.selection import READS, WRITES, Array, of_kinds
 from hdvlab.errors import HResult, UsageError
 from hdvlab.registers import Field, Register
+from hdvlab.registers.nearest import nearest
 from hdvlab.trace.schema import E_PENDING, KIND_GROUPS, Kind, Origin
 from hdvlab.trace.tables import Tables
 
@@ -100,56 +103,34 @@ def _compare(values: Array, sign: str, number: int) -> Array:
 
 # ---- names -----------------------------------------------------------------------------------------------------------
 
-_Place = tuple[int, int, Register, Field | None]
 
-
-def _names(event: Event, tables: Tables) -> tuple[list[int] | None, list[_Place] | None]:
+def _names(event: Event, tables: Tables) -> tuple[list[int] | None, list[RegisterRows] | None]:
     """The devices and the registers that an event names; None = none named."""
     devices: list[int] | None = None
-    places: list[_Place] | None = None
+    places: list[RegisterRows] | None = None
     for name in event.names:
         numbers = [number for number, info in enumerate(tables.devices) if name == info.name]
-        known = [place for written, place in _spellings(tables) if written == name]
+        known = [place for written, place in written_registers(tables) if written == name]
         if known and places is None:
             places = known
         elif numbers and devices is None:
             devices = numbers
         else:
-            words = [info.name for info in tables.devices] + [written for written, _ in _spellings(tables)]
-            near = difflib.get_close_matches(name, words, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(list(dict.fromkeys(words))[:8])}"
-            raise UsageError(f"condition {event.text!r}: no register or device {name}; {hint}")
+            words = [info.name for info in tables.devices] + [written for written, _ in written_registers(tables)]
+            raise UsageError(f"condition {event.text!r}: no register or device {name}; {nearest(name, words)}")
     return devices, places
 
 
-def _spellings(tables: Tables) -> Iterator[tuple[str, _Place]]:
-    for number, info in enumerate(tables.devices):
-        for index, bar in info.bars.items():
-            for register in bar.registers or ():
-                for before in ("", f"{info.name}.", f"bar{index}.", f"{info.name}.bar{index}."):
-                    yield before + register.name, (number, index, register, None)
-                    for field in register.fields.values():
-                        yield f"{before}{register.name}.{field.name}", (number, index, register, field)
-
-
-def _register(places: list[_Place], test: Test | None, columns: Columns) -> Array:
+def _register(places: list[RegisterRows], test: Test | None, columns: Columns) -> Array:
     """Which rows touch one of some registers, and pass the test there."""
-    first = columns["address"].astype(np.int64)
-    size = columns["size"].astype(np.int64)
-    held = np.zeros(len(first), dtype=bool)
-    for device, bar, register, field in places:
-        mine = (columns["device"] == device) & (columns["bar"] == bar)
-        touched = mine & (first < register.end) & (first + size > register.offset)
+    held = np.zeros(len(columns["kind"]), dtype=bool)
+    for place in places:
+        touched = replace(place, field=None).touching(columns)
         if test is None:
             held |= touched
             continue
-        low, width = (field.lsb, field.width) if field is not None else (0, register.width)
-        # Where the bits lie in the value; an access that does not cover them all says nothing of them.
-        shift = 8 * (register.offset - first) + low
-        touched &= (shift >= 0) & (shift + width <= 8 * np.minimum(size, 8))
-        mask = np.uint64((1 << width) - 1)
-        part = (columns["value"][touched] >> shift[touched].astype(np.uint64)) & mask
-        held[touched] |= _compare(part, test.sign, _number_of(test, register, field))
+        number = _number_of(test, place.register, place.field)
+        held |= place.covering(columns, touched, functools.partial(_compare, sign=test.sign, number=number))
     return held
 
 

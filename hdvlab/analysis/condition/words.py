@@ -9,7 +9,8 @@
     word        = origin | kind | group of kinds | "read" | "write" | "access" | "failed" | "pending" | device
     place       = register | register "." field            CTRL, blink.CTRL, bar0.CTRL.EN, blink.bar0.CTRL
                 | [ device "." ] ( "barN" | "config" ) [ "+" range ]
-                | range | column                           range: behind dma or config
+                | ("dma" | "config") [ "+" ] range         the "+" is the row filter's, too
+                | column
     range       = number [ ".." number ]                   the last byte is inside
     test        = ("==" | "!=" | "<" | "<=" | ">" | ">=" | "&") (number | time | name)
                   a name is what the field calls a value, or an HRESULT: status == E_UNEXPECTED
@@ -170,8 +171,7 @@ class Parser:
         while True:
             kind, token = self._peek()
             if kind == "number":
-                self._set(given, "first", self._number())
-                given["last"] = self._number() if self._take("..") else given["first"]
+                self._range(given)
             elif kind == "name" and token not in _JOINTS:
                 self._at += 1
                 self._word(token, given, names)
@@ -194,13 +194,12 @@ class Parser:
             if match["device"]:
                 names.append(match["device"])
             self._set(given, *(("kind", "config") if match["config"] else ("bar", int(match["bar"]))))
-            if self._take("+"):
-                self._set(given, "first", self._number())
-                given["last"] = self._number() if self._take("..") else given["first"]
+            self._offset(given)
         elif token in _VERBS:
             self._set(given, "verb", token)
         elif token in KIND_GROUPS or (token in Kind.__members__ and token != "none"):
             self._set(given, "kind", token)
+            self._offset(given)
         elif token in Origin.__members__:
             self._set(given, "origin", token)
         elif token in _ENDINGS:
@@ -209,6 +208,14 @@ class Parser:
             self._set(given, "column", token)
         else:
             names.append(token)
+
+    def _offset(self, given: dict[str, object]) -> None:
+        if self._take("+"):
+            self._range(given)
+
+    def _range(self, given: dict[str, object]) -> None:
+        self._set(given, "first", self._number())
+        given["last"] = self._number() if self._take("..") else given["first"]
 
     def _set(self, given: dict[str, object], what: str, value: object) -> None:
         if given.get(what, value) != value:

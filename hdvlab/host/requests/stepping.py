@@ -38,6 +38,12 @@ def remove_breakpoint(host: Host, call: Call, *, number: int) -> None:
 
 
 @request
+def remove_hidden(host: Host, call: Call) -> None:
+    """Take out what was made for one step."""
+    host.lab.stepper.remove_hidden()
+
+
+@request
 def enable_breakpoint(host: Host, call: Call, *, number: int, enabled: bool) -> None:
     """Have it match, or match nothing."""
     host.lab.stepper.set_enabled(number, enabled)

@@ -391,7 +391,8 @@ class Vm:
             raise StateError("this guest was booted without hdvlab's agent; its console is what there is")
         agent = self._connected_agent(2.0)
         if agent is None:
-            why = self.why_silent() or f"console: {self.console_tail(1) or '(nothing)'}"
+            booting = "the guest is booting; " if self.boot_seconds is None else ""
+            why = self.why_silent() or f"{booting}console: {self.console_tail(1) or '(nothing)'}"
             raise StateError(f"the guest's agent does not answer; {why}", HResult.ERROR_TIMEOUT)
         return agent
 

@@ -63,3 +63,4 @@ class TextBar:
         if self._redraws and self._step:
             self._stream.write("\n")
             self._stream.flush()
+        self._step, self._length = "", 0

@@ -1,4 +1,4 @@
-"""What a picture is drawn of: a trace, or something that has one."""
+"""What pictures and panels show: a trace, or something that has one."""
 
 from __future__ import annotations
 
@@ -28,4 +28,4 @@ def trace_of(source: object) -> Trace:
     if isinstance(trace, Trace):
         return trace
     hint = "read it first: hdvlab.read_trace(path)" if isinstance(source, str) else "its rows alone have no names"
-    raise UsageError(f"a picture is drawn of a trace, a lab or a run, not of {type(source).__name__}; {hint}")
+    raise UsageError(f"rows are shown of a trace, a lab or a run, not of {type(source).__name__}; {hint}")

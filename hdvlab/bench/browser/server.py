@@ -1,4 +1,4 @@
-"""A JupyterLab of the tests' own: nothing of the person who runs them is read or written."""
+"""A JupyterLab of its own: nothing of the person who runs it is read or written."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ from jupyter_client.blocking.client import BlockingKernelClient
 
 #: Longest wait for something that the server or the browser does, in seconds.
 PATIENCE = 60.0
+
+#: The kernel's name: this interpreter.
+KERNEL = "hdvlab"
 
 _PLACES = ("config", "data", "runtime", "ipython", "settings", "workspaces")
 
@@ -67,8 +70,16 @@ class Server:
 
 
 @contextlib.contextmanager
-def jupyter_lab(root: Path) -> Iterator[Server]:
-    """Start JupyterLab on a free port of the loopback interface; it and its kernels end with the block."""
+def jupyter_lab(root: Path, python_path: str = "") -> Iterator[Server]:
+    """Start JupyterLab on a free port of the loopback interface; it and its kernels end with the block.
+
+    Parameters
+    ----------
+    root : Path
+        An empty folder, for the notebooks and everything that JupyterLab writes.
+    python_path : str
+        Where kernels find modules beside the installed ones.
+    """
     home = root / "home"
     for name in _PLACES:
         (home / name).mkdir(parents=True)
@@ -77,7 +88,8 @@ def jupyter_lab(root: Path) -> Iterator[Server]:
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"),
         *("--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}"),
-        *("--expose-app-in-browser", "--LabApp.news_url=None", "--LabApp.extension_manager=readonly"),
+        *("--expose-app-in-browser", "--JupyterNotebookApp.expose_app_in_browser=True"),
+        *("--LabApp.news_url=None", "--LabApp.extension_manager=readonly"),
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         *(["--allow-root"] if os.geteuid() == 0 else []),
     ]
@@ -86,11 +98,11 @@ def jupyter_lab(root: Path) -> Iterator[Server]:
     with log.open("wb") as out:
         process = subprocess.Popen(
             command,
-            env=_environment(home),
+            env=_environment(home, python_path),
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that it is signalled with its kernels, and nothing else is
-            preexec_fn=lambda: libc.prctl(1, signal.SIGTERM),  # PR_SET_PDEATHSIG: it dies with a killed test run
+            preexec_fn=lambda: libc.prctl(1, signal.SIGTERM),  # PR_SET_PDEATHSIG: it dies with whoever was killed
         )
     server = Server(f"http://127.0.0.1:{port}", token, root, home / "runtime")
     try:
@@ -123,7 +135,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _environment(home: Path) -> dict[str, str]:
+def _environment(home: Path, python_path: str) -> dict[str, str]:
     # Where JupyterLab is installed its widgets' front end is, which need not be this interpreter's prefix.
     prefix = Path(jupyterlab.__file__).parents[4]
     return {
@@ -138,7 +150,7 @@ def _environment(home: Path) -> dict[str, str]:
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
         "JUPYTER_PLATFORM_DIRS": "0",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": python_path,
     }
 
 
@@ -147,7 +159,7 @@ def _write_settings(home: Path) -> None:
     quiet = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
     (settings / "apputils-extension").mkdir(parents=True)
     (settings / "apputils-extension/notification.jupyterlab-settings").write_text(json.dumps(quiet))
-    kernel = home / "data/kernels/hdvlab-tests"
+    kernel = home / f"data/kernels/{KERNEL}"
     kernel.mkdir(parents=True)
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    (kernel / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "tests", "language": "python"}))
+    (kernel / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "hdvlab", "language": "python"}))

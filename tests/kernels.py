@@ -1,4 +1,4 @@
-"""Kernel processes of their own, which may be killed."""
+"""Kernel processes of their own, asked as a notebook's front end asks them; they may be killed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,16 @@ PATIENCE = 60.0  # seconds for one message; a loaded machine starts kernels slow
 
 
 class Kernel:
-    """Runs cells and collects what they put out."""
+    """Runs cells and collects what they put out.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    in_good_order : bool
+        Whether it is told to end, as front ends do it, and closes its lab on the way out; else it is killed.
+    """
+
+    def __init__(self, *, in_good_order: bool = False) -> None:
+        self._in_good_order = in_good_order
         self.manager = KernelManager(kernel_name="python3")
         self.manager.kernel_spec.argv[0] = sys.executable
         self.client: BlockingKernelClient
@@ -28,14 +35,21 @@ class Kernel:
         self.manager.start_kernel()
         self.client = self.manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=PATIENCE)
+        try:
+            self.client.wait_for_ready(timeout=PATIENCE)
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
+        self.manager.shutdown_kernel(now=not self._in_good_order)
         self.manager.cleanup_resources()
 
     def kill(self) -> None:
