@@ -18,9 +18,13 @@ _SLOW = ("vm", "browser", "notebooks", "host", "binder")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several processes share the tests (pytest -n), the slow ones come first."""
+    """Where several processes share the tests (pytest -n): the slow ones first, a file's in one process, for its VM is
+    one, and those of the browser all in one, for so is the browser."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: item.path.parent.name not in _SLOW)
+        for item in items:
+            folder = item.path.parent.name
+            item.add_marker(pytest.mark.xdist_group(folder if folder == "browser" else str(item.path)))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,10 +1,5 @@
 from __future__ import annotations
 
-import os
-import time
-
-import pytest
-
 from .charts import Chart
 from .page import LabPage
 
@@ -80,25 +75,3 @@ def test_keys_zoom_in_both_axes_and_count_reads_or_writes(lab_page: LabPage) -> 
     assert chart.wait("d.place === 'blink guest memory (DMA)' && d.done === '1'")["most"] == "0"  # only writes there
     lab_page.page.keyboard.press("Escape")
     assert lab_page.ev("panel.failure") == "''"
-
-
-@pytest.mark.skipif(not os.environ.get("HDVLAB_LATENCY"), reason="a measurement; set HDVLAB_LATENCY")
-def test_latencies_on_ten_million_rows(lab_page: LabPage) -> None:
-    began = time.perf_counter()
-    chart = opened(lab_page, 10_000_000)
-    print(f"\nfrom opening the notebook, making the trace included: {time.perf_counter() - began:.1f} s", end="")
-    chart.focus()
-    for key, times in (("+", 10), ("ArrowRight", 8), ("]", 5), ("-", 8)):
-        seen = []
-        for _ in range(times):
-            before = chart.facts()
-            began = time.perf_counter()
-            lab_page.page.keyboard.press(key)
-            chart.wait(
-                f"d.done === '1' && (d.first !== '{before['first']}' || d.stop !== '{before['stop']}'"
-                f" || d.low !== '{before['low']}')"
-            )
-            seen.append((time.perf_counter() - began) * 1000)
-        told = " ".join(f"{one:.0f}" for one in seen)
-        print(f"\n{key}: {told} ms", end="")
-    lab_page.shot("heatmap-ten-million")

@@ -1,10 +1,5 @@
 from __future__ import annotations
 
-import os
-import time
-
-import pytest
-
 from .charts import Chart
 from .page import LabPage
 
@@ -143,24 +138,3 @@ panel
     lab_page.run_cell(1)
     chart.wait("Number(d.total) >= 500")
     assert lab_page.ev("len(lab.trace) >= 500 and panel.failure == ''") == "True"
-
-
-@pytest.mark.skipif(not os.environ.get("HDVLAB_LATENCY"), reason="a measurement; set HDVLAB_LATENCY")
-def test_latencies_on_ten_million_rows(lab_page: LabPage) -> None:
-    chart = opened(lab_page, BUSY.format(rows=10_000_000))
-    chart.wait("d.rows === '10000000'")
-    chart.focus()
-    for key, times in (("+", 14), ("ArrowRight", 8), ("-", 8), ("ArrowLeft", 8)):
-        seen = []
-        for _ in range(times):
-            before = chart.facts()
-            began = time.perf_counter()
-            lab_page.page.keyboard.press(key)
-            after = chart.wait(f"d.first !== '{before['first']}' || d.stop !== '{before['stop']}'")
-            seen.append((time.perf_counter() - began) * 1000)
-            last = float(after["latency"])
-        seen.sort()
-        print(
-            f"\n{key}: {seen[len(seen) // 2]:.0f} ms median, {seen[-1]:.0f} ms most; last answer {last:.0f} ms", end=""
-        )
-    lab_page.shot("timeline-ten-million")
