@@ -279,7 +279,9 @@ class Control:
         return over[0].run
 
     def _another(self, known: set[int]) -> Stop | None:
-        found = next((stop for stop in self.read_stops() if stop.ticket not in known), None)
+        # A list: a generator that is left half-way would swallow a Ctrl-C that comes as it is closed.
+        new = [stop for stop in self.read_stops() if stop.ticket not in known]
+        found = new[0] if new else None
         if found is not None:
             with self._changed:  # the watching thread may hear of it when nobody waits any more
                 self._answered.append((found.ticket, found.row))

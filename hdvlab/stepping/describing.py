@@ -14,7 +14,8 @@ from hdvlab.trace.schema import Origin
 
 def describe_stop(access: Access, one: Armed | None, error: str, bench: Bench) -> Stop:
     """A stop with all that a person asks of it first."""
-    slot = next((slot for slot in bench.slots() if slot.index == access.device), None)
+    slots = {slot.index: slot for slot in bench.slots()}  # not a generator: see Control._another
+    slot = slots.get(access.device)
     hit = Hit(access, slot)
     stored = hit.stored
     file_line = _source(access, bench)
