@@ -11,7 +11,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-_HARMLESS = {"config_read", "config_write", "__del__"}
+#: What is raised while a generator is thrown away goes nowhere, as in __del__.
+_HARMLESS = {"config_read", "config_write", "__del__", "<genexpr>"}
 
 
 def pressed_at(moment: int, action: Callable[[], Any], places: tuple[str, ...]) -> bool:

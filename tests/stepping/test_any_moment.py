@@ -41,7 +41,7 @@ def blink(lab: Lab) -> Iterator[Lab]:
     ids=["resume", "step", "next", "retry", "override", "wait"],
 )
 def test_the_guest_goes_on_after_any_moment(blink: Lab, action: Callable[[Lab], Any]) -> None:
-    for moment in range(1, 90, 11):
+    for moment in range(1, 200, 3):
         blink.break_at("CTRL", access="w")
         run = blink.run(write_three)
         more = pressed_at(moment, lambda: action(blink), _PLACES)

@@ -12,6 +12,7 @@ import pytest
 from hdvlab import Lab
 from hdvlab.errors import StateError, UsageError
 from hdvlab.guest import Guest
+from hdvlab.stepping import Pending
 
 from ..labs import PATIENCE
 from .blink import Bleep, Blink, write_three
@@ -94,14 +95,17 @@ def test_several_may_wait_for_the_end_of_one_program(blink: Lab) -> None:
 
 
 def test_who_waits_for_a_program_returns_when_the_machine_goes_off(blink: Lab) -> None:
-    threads = Threads()
-    blink.break_at("CTRL", once=True)
-    run = blink.run(_write_and_wait(threading.Event()))
+    threads, asked = Threads(), threading.Event()
+
+    def is_running() -> bool:
+        asked.set()
+        return True  # as a program that does not let itself be stopped
+
+    blink.stepper.pending.append(Pending("the run", is_running, lambda: None))
     threads.start(blink.resume)
-    _until_nothing_is_held(blink)
+    assert asked.wait(PATIENCE)
     blink.stop()
-    (came,) = threads.join()
-    assert came is run or isinstance(came, Exception)
+    assert threads.join() == ["the run"]
 
 
 def test_who_waits_for_a_stop_is_told_when_the_lab_is_closed(blink: Lab) -> None:
@@ -129,10 +133,10 @@ def test_reads_and_writes_are_ignored_and_met_once_together(blink: Lab) -> None:
             ctrl.write(0)
             ctrl.read()
 
-    blink.break_at("CTRL.EN==0", ignore=2, once=True)
+    blink.break_at("CTRL.EN==0", ignore=1, once=True)
     blink.run(program)
     (stop,) = blink.stops
-    assert (stop.kind, stop.phase) == ("mmio_write", "before")
+    assert (stop.kind, stop.phase) == ("mmio_read", "after")
     assert blink.resume().value is None
     assert len(blink.breakpoints) == 0
 
