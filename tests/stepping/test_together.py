@@ -101,7 +101,7 @@ def test_who_waits_for_a_program_returns_when_the_machine_goes_off(blink: Lab) -
         asked.set()
         return True  # as a program that does not let itself be stopped
 
-    blink.stepper.pending.append(Pending("the run", is_running, lambda: None))
+    blink.stepper.pending.add(Pending("the run", is_running, lambda: None))
     threads.start(blink.resume)
     assert asked.wait(PATIENCE)
     blink.stop()
