@@ -172,10 +172,13 @@ class Control:
         for callback in list(self._observers):
             callback()
 
-    def tell(self, stops: list[Stop]) -> None:
-        """There are new stops, or some were let go: tell whoever waits, else whoever looks."""
+    def tell(self, stops: list[Stop], is_over: bool = False) -> None:
+        """There are new stops, or some were let go: tell whoever waits, else whoever looks.
+
+        ``is_over``: they were answered already, so nothing is printed of them.
+        """
         with self._changed:
-            says_so = self._says_so()
+            says_so = not is_over and self._says_so()
             self._changed.notify_all()
         if stops and (says_so or self._callbacks):
             # Of its own: a callback may ask for what this thread is to see.

@@ -372,10 +372,12 @@ class Stepper(Control):
         gate = self._gate
         if gate is None:
             return
-        new = [stop for stop in self.read_stops() if stop.ticket not in known]
-        for stop in new:
-            known.add(stop.ticket)
-        self.tell(new)
+        held = {stop.ticket for stop in self.read_stops()}
+        new = [stop for ticket, stop in sorted(self._shown.items()) if ticket not in known]
+        known.update(stop.ticket for stop in new)
+        # Somebody may have been quicker, and let it go on: whoever wants to know of stops is told all the same.
+        self.tell([stop for stop in new if stop.ticket not in held], is_over=True)
+        self.tell([stop for stop in new if stop.ticket in held])
         self._told()
         self._tell_overdue(gate)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -40,7 +39,7 @@ class Threads:
             except Exception as error:
                 self.came.append(error)
 
-        thread = threading.Thread(target=work, daemon=True)
+        thread = threading.Thread(target=work, name="waits", daemon=True)
         thread.start()
         self._all.append(thread)
 
@@ -66,42 +65,30 @@ def test_a_machine_that_is_held_while_it_is_switched_on_is_switched_off(blink: L
     assert not blink.stops
 
 
-def _until_nothing_is_held(lab: Lab) -> None:
-    end = time.monotonic() + PATIENCE
-    while lab.stops:
-        assert time.monotonic() < end, "it is held still"
-
-
-def _write_and_wait(may_end: threading.Event) -> Callable[[Guest], int]:
-    def program(guest: Guest) -> int:
-        guest.functions["blink"].bar0.CTRL.write(1)
-        while not may_end.wait(0.01):
-            pass
-        return 6
-
-    return program
-
-
 def test_several_may_wait_for_the_end_of_one_program(blink: Lab) -> None:
-    may_end, threads = threading.Event(), Threads()
-    blink.break_at("CTRL", once=True)
-    run = blink.run(_write_and_wait(may_end))
+    threads, asked, taken = Threads(), set(), []
+
+    def is_running() -> bool:
+        if threading.current_thread().name == "waits":  # the lab looks at it, too
+            asked.add(threading.get_ident())
+        return len(asked) < 3  # until all of them wait
+
+    blink.stepper.pending.add(Pending("the run", is_running, lambda: taken.append(1)))
     for _ in range(3):
         threads.start(blink.resume)
-    _until_nothing_is_held(blink)
-    may_end.set()
-    assert threads.join() == [run] * 3
-    assert run.value == 6
+    assert threads.join() == ["the run"] * 3
+    assert taken == [1]
 
 
 def test_who_waits_for_a_program_returns_when_the_machine_goes_off(blink: Lab) -> None:
     threads, asked = Threads(), threading.Event()
 
     def is_running() -> bool:
-        asked.set()
+        if threading.current_thread().name == "waits":  # the lab looks at it, too
+            asked.set()
         return True  # as a program that does not let itself be stopped
 
-    blink.stepper.pending.append(Pending("the run", is_running, lambda: None))
+    blink.stepper.pending.add(Pending("the run", is_running, lambda: None))
     threads.start(blink.resume)
     assert asked.wait(PATIENCE)
     blink.stop()
