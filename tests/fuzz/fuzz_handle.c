@@ -575,7 +575,7 @@ static HRESULT CALLBACK peek(PVOID context, HDV_PCI_BAR_SELECTOR bar, UINT64 off
 static void call_device(uint32_t which) {
     HDVLAB_ACCESS access = {.origin = HDVLAB_USER, .wait_ms = 1};
     GUID name = guid_of(1u << 29 | take8(&input));
-    void *handle = which < 6 || which == 12 || (which >= 17 && which != 24) ? DEVICE_OF : FILE_OF;
+    void *handle = which < 6 || which == 12 || (which >= 17 && which < 24) ? DEVICE_OF : FILE_OF;
     uint64_t a = N, b = N, number = 0, *numbers = NULL;
     uint32_t size = SMALL;
     uint8_t *bytes = NULL;
@@ -636,6 +636,19 @@ static void call_device(uint32_t which) {
         hr = hdvlab_register_file_redescribe(handle, &d, &call, b & 1 ? &a : NULL);
         break;
     }
+    case 25: {
+        int file_is_live = is_live;
+        void *other = FILE_OF;
+        is_live &= file_is_live;
+        hr = hdvlab_register_file_copy(handle, other);
+        break;
+    }
+    case 26: hr = hdvlab_register_file_rehearse(handle, (BOOL)(a & 1), (uint32_t)b & 7, a, size, &number); break;
+    case 27: {
+        uint32_t data;
+        hr = hdvlab_register_file_rehearse_interrupt(handle, (uint32_t)a, &number, &data);
+        break;
+    }
     default: {
         int file_is_live = is_live;
         void *host = take_handle(HOST);
@@ -667,7 +680,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         case 1: call_trace(what / 5 % 16); break;
         case 2: what / 5 < 40 ? call_machine(what / 5 % 37) : call_gate(what / 5 - 40); break;
         case 3: call_compute(what / 5 % 22); break;
-        default: call_device(what / 5 % 25); break;
+        default: call_device(what / 5 % 28); break;
         }
         REQUIRE(is_live || hdvlab_live_handles() == before);
     }

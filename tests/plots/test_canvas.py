@@ -110,7 +110,7 @@ def test_words_are_in_the_colours_of_the_theme() -> None:
 def test_a_picture_is_drawn_of_what_has_a_trace_and_of_nothing_else(draw: Callable[..., Axes]) -> None:
     trace = session()
     assert draw(SimpleNamespace(trace=trace)).get_title(loc="left") == draw(trace).get_title(loc="left")
-    with pytest.raises(UsageError, match="drawn of a trace, a lab or a run, not of Rows"):
+    with pytest.raises(UsageError, match="shown of a trace, a lab or a run, not of Rows"):
         draw(trace.frame())
     with pytest.raises(UsageError, match=r"read it first: hdvlab\.read_trace"):
         draw("run.mmiotrace")
