@@ -10,6 +10,9 @@ from hdvlab.trace.mapped import MappedTrace
 from hdvlab.widgets.looking_widget import LookingWidget
 from hdvlab.widgets.panel_widget import STATIC
 
+#: Seconds between two looks: each asks a device host several times, and a person reads no faster.
+_PERIOD = 0.5
+
 
 class StatusPanel(LookingWidget):
     """How a lab stands: is the machine on, does the VM run, is it held, are rows recorded and how many a second.
@@ -27,7 +30,17 @@ class StatusPanel(LookingWidget):
         self._sent: dict[str, Any] | None = None
         self._before: tuple[float, int] | None = None
         self._rate = 0.0
+        self._looked = float("-inf")
         super().__init__(lab, **state)
+
+    def is_stale(self) -> bool:
+        """See :meth:`PanelWidget.is_stale`."""
+        return time.monotonic() - self._looked >= _PERIOD
+
+    def refresh(self) -> None:
+        """See :meth:`PanelWidget.refresh`."""
+        self._looked = time.monotonic()
+        super().refresh()
 
     def fetch(self) -> dict[str, Any]:
         """See :meth:`LookingWidget.fetch`."""

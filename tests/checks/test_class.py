@@ -160,8 +160,8 @@ def test_who_lies_gains_nothing_and_hurts_nobody(table: ClassTable, folder: Path
     assert table.frame().loc["lies.py", "points"] == 0
     [liar] = [one for one in table.graded if one.name == "lies.py"]
     assert '"verdicts": []' in liar.printed
-    if table.weakness:  # the rest takes namespaces, which this computer does not give; the table says so
-        return
+    if table.weakness:
+        pytest.skip(table.weakness)
     assert (folder / "good.py").read_text() == SOLUTION.read_text()
     assert not (folder / "written").exists()
     assert "neighbours: []" in liar.printed

@@ -9,7 +9,7 @@ import pytest
 
 from hdvlab.host import attach
 from hdvlab.host.record import latest
-from tests.kernels import PATIENCE, Kernel
+from tests.kernels import Kernel
 
 DEVICE = """
 from hdvlab import Bar, Device, Register
@@ -42,11 +42,7 @@ def test_kernels_killed_while_a_guest_program_runs_lose_no_row(places: Path) -> 
         kernel.kill()
     for _ in range(4):
         with Kernel() as kernel:
-            kernel.run("%load_ext hdvlab\nimport time")
-            took = kernel.text(
-                "t = time.monotonic()\nimport hdvlab.host\nlab = hdvlab.host.attach('lab')\ntime.monotonic() - t"
-            )
-            assert float(took) < PATIENCE
+            kernel.run("%load_ext hdvlab\nimport hdvlab.host\nlab = hdvlab.host.attach('lab')")
             assert "1234:0007" in kernel.text("lab['count']")
             kernel.send("while True: lab['count'].peek(0, 0, 8); lab.trace.frame()")
             kernel.kill()

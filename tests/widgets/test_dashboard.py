@@ -97,3 +97,11 @@ def test_a_dashboard_does_not_keep_its_lab(lab: Lab) -> None:
     gc.collect()
     assert known() is None
     board.close()
+
+
+def test_the_status_asks_a_lab_twice_a_second_at_most(lab: Lab) -> None:
+    panel = StatusPanel(lab)
+    assert panel.is_stale()
+    panel.refresh()
+    assert not panel.is_stale()
+    panel.close()
